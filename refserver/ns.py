@@ -1,0 +1,74 @@
+"""XML namespaces, each named once. Grouped by area; the comment names the specification."""
+
+from __future__ import annotations
+
+from typing import Final
+
+# Streams (RFC 6120)
+CLIENT: Final = "jabber:client"
+SERVER: Final = "jabber:server"
+STREAM: Final = "http://etherx.jabber.org/streams"
+STREAMS: Final = "urn:ietf:params:xml:ns:xmpp-streams"
+STANZAS: Final = "urn:ietf:params:xml:ns:xmpp-stanzas"
+TLS: Final = "urn:ietf:params:xml:ns:xmpp-tls"
+SASL: Final = "urn:ietf:params:xml:ns:xmpp-sasl"
+SASL_CHANNEL_BINDING: Final = "urn:xmpp:sasl-cb:0"  # XEP-0440
+BIND: Final = "urn:ietf:params:xml:ns:xmpp-bind"
+SESSION: Final = "urn:ietf:params:xml:ns:xmpp-session"  # RFC 3921, optional
+SM: Final = "urn:xmpp:sm:3"  # XEP-0198
+STREAM_LIMITS: Final = "urn:xmpp:stream-limits:0"  # XEP-0478
+XML: Final = "http://www.w3.org/XML/1998/namespace"
+
+# Roster and presence (RFC 6121)
+ROSTER: Final = "jabber:iq:roster"
+ROSTERVER: Final = "urn:xmpp:features:rosterver"
+PREAPPROVAL: Final = "urn:xmpp:features:pre-approval"
+CAPS: Final = "http://jabber.org/protocol/caps"  # XEP-0115
+
+# Discovery and simple queries
+DISCO_INFO: Final = "http://jabber.org/protocol/disco#info"  # XEP-0030
+DISCO_ITEMS: Final = "http://jabber.org/protocol/disco#items"
+PING: Final = "urn:xmpp:ping"  # XEP-0199
+VERSION: Final = "jabber:iq:version"  # XEP-0092
+TIME: Final = "urn:xmpp:time"  # XEP-0202
+LAST: Final = "jabber:iq:last"  # XEP-0012
+VCARD: Final = "vcard-temp"  # XEP-0054
+VCARD_UPDATE: Final = "vcard-temp:x:update"  # XEP-0153
+PRIVATE: Final = "jabber:iq:private"  # XEP-0049
+REGISTER: Final = "jabber:iq:register"  # XEP-0077
+FEATURE_REGISTER: Final = "http://jabber.org/features/iq-register"
+DATA: Final = "jabber:x:data"  # XEP-0004
+SERVERINFO: Final = "http://jabber.org/network/serverinfo"  # XEP-0157
+BOOKMARKS: Final = "urn:xmpp:bookmarks:1"  # XEP-0402
+BOOKMARKS_LEGACY: Final = "storage:bookmarks"  # XEP-0048
+
+# Messages
+DELAY: Final = "urn:xmpp:delay"  # XEP-0203
+OFFLINE: Final = "msgoffline"  # XEP-0160
+CHATSTATES: Final = "http://jabber.org/protocol/chatstates"  # XEP-0085
+RECEIPTS: Final = "urn:xmpp:receipts"  # XEP-0184
+MARKERS: Final = "urn:xmpp:chat-markers:0"  # XEP-0333
+HINTS: Final = "urn:xmpp:hints"  # XEP-0334
+SID: Final = "urn:xmpp:sid:0"  # XEP-0359
+CORRECT: Final = "urn:xmpp:message-correct:0"  # XEP-0308
+REPLY: Final = "urn:xmpp:reply:0"  # XEP-0461
+OOB: Final = "jabber:x:oob"  # XEP-0066
+ENCRYPTION: Final = "urn:xmpp:eme:0"  # XEP-0380
+OMEMO: Final = "eu.siacs.conversations.axolotl"  # XEP-0384
+OMEMO_2: Final = "urn:xmpp:omemo:2"
+OPENPGP: Final = "urn:xmpp:openpgp:0"  # XEP-0373
+OPENPGP_LEGACY: Final = "jabber:x:encrypted"  # XEP-0027
+
+# Rooms (XEP-0045)
+MUC: Final = "http://jabber.org/protocol/muc"
+MUC_USER: Final = "http://jabber.org/protocol/muc#user"
+MUC_ADMIN: Final = "http://jabber.org/protocol/muc#admin"
+MUC_OWNER: Final = "http://jabber.org/protocol/muc#owner"
+MUC_ROOMINFO: Final = "http://jabber.org/protocol/muc#roominfo"
+MUC_ROOMCONFIG: Final = "http://jabber.org/protocol/muc#roomconfig"
+MUC_UNIQUE: Final = "http://jabber.org/protocol/muc#unique"
+MUC_STABLE_ID: Final = "http://jabber.org/protocol/muc#stable_id"
+MUC_SELF_PING: Final = "http://jabber.org/protocol/muc#self-ping-optimization"  # XEP-0410
+OCCUPANT_ID: Final = "urn:xmpp:occupant-id:0"  # XEP-0421
+CONFERENCE: Final = "jabber:x:conference"  # XEP-0249
+NICK: Final = "http://jabber.org/protocol/nick"  # XEP-0172
