@@ -23,7 +23,9 @@ from refserver.xml.write import serialise
 
 __all__ = ["Stanza", "new_id"]
 
-KINDS: Final = {f"{{{space}}}{kind}": kind for space in (ns.CLIENT, ns.SERVER) for kind in ("message", "presence", "iq")}
+KINDS: Final = {
+    f"{{{space}}}{kind}": kind for space in (ns.CLIENT, ns.SERVER) for kind in ("message", "presence", "iq")
+}
 MESSAGE_TYPES: Final = frozenset({"", "normal", "chat", "groupchat", "headline", "error"})
 PRESENCE_TYPES: Final = frozenset(
     {"", "unavailable", "subscribe", "subscribed", "unsubscribe", "unsubscribed", "probe", "error"}
@@ -51,7 +53,9 @@ class Stanza:
     to: JID | None
     from_: JID | None
 
-    def __init__(self, kind: str, element: Element, to: JID | None, from_: JID | None, raw: bytes = b"") -> None:
+    def __init__(
+        self, kind: str, element: Element, to: JID | None, from_: JID | None, raw: bytes = b""
+    ) -> None:
         self.kind = kind
         self.element = element
         self.to = to
@@ -113,7 +117,12 @@ class Stanza:
 
     @classmethod
     def iq(
-        cls, type: str, to: JID | None, from_: JID | None, id: str | None = None, payload: Element | None = None
+        cls,
+        type: str,
+        to: JID | None,
+        from_: JID | None,
+        id: str | None = None,
+        payload: Element | None = None,
     ) -> Stanza:
         """An iq of our own; without `id` it gets a new one."""
         children = () if payload is None else (payload,)
@@ -195,7 +204,9 @@ class Stanza:
         """The bytes for a client stream."""
         wire = self._wire
         if wire is None:
-            wire = self._wire = self._splice() if self._rest is None and self.can_splice else self._assembled()
+            wire = self._wire = (
+                self._splice() if self._rest is None and self.can_splice else self._assembled()
+            )
         return wire
 
     def encode(self, content: str) -> bytes:
@@ -224,7 +235,9 @@ class Stanza:
             attributes["to"] = self.to.text
         if self.from_ is not None:
             attributes["from"] = self.from_.text
-        attributes.update((name, value) for name, value in self.element.attrib.items() if name not in _ADDRESSES)
+        attributes.update(
+            (name, value) for name, value in self.element.attrib.items() if name not in _ADDRESSES
+        )
         stamped = Element(f"{{{ns.CLIENT}}}{self.kind}", attributes)
         stamped.text = self.element.text
         stamped.extend(self.element)

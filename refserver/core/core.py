@@ -1,0 +1,54 @@
+"""The core in one place, as features see it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from typing import TypeVar
+
+from refserver.core.accounts import Accounts
+from refserver.core.feature import Feature, arrange
+from refserver.core.hooks import Hooks
+from refserver.core.hosts import Hosts
+from refserver.core.ports import Clock
+from refserver.core.router import Router
+from refserver.core.sessions import Sessions
+from refserver.storage.engine import Database
+
+__all__ = ["Core"]
+
+T = TypeVar("T", bound=Feature)
+
+
+class Core:
+    """Router, sessions, hosts, hooks, database and clock, wired together.
+
+    `clock` is the reactor's (for timers), `now` gives the wall clock's seconds since the epoch.
+    """
+
+    def __init__(self, database: Database, clock: Clock, now: Callable[[], float] = time.time) -> None:
+        self.database = database
+        self.clock = clock
+        self.now = now
+        self.hosts = Hosts()
+        self.hooks = Hooks()
+        self.sessions = Sessions()
+        self.router = Router(self.hosts, self.hooks)
+        self._accounts = Accounts(self.router, self.sessions, self.hooks)
+        self.router.accounts = self._accounts
+        self.features: tuple[Feature, ...] = ()
+
+    def install(self, features: Iterable[Feature]) -> None:
+        """Put the features in order and freeze the tables of handlers. Raises `FeatureError`."""
+        arrangement = arrange(features)
+        self.features = arrangement.features
+        self.hooks.freeze(arrangement.events)
+        self.router.freeze()
+        self._accounts.freeze(arrangement.iqs)
+
+    def feature(self, kind: type[T]) -> T:
+        """The installed feature of that class. Raises `LookupError` if there is none."""
+        for feature in self.features:
+            if isinstance(feature, kind):
+                return feature
+        raise LookupError(kind.__name__)

@@ -1,0 +1,189 @@
+"""The moments at which features may step in: a closed vocabulary of events.
+
+Handlers of stanza events are synchronous. One that returns True has dealt with the stanza:
+no later handler sees it. The order comes from the features' `after`, never from numbers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+from attrs import define
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+
+from refserver.core.hosts import Host
+from refserver.core.sessions import Session
+from refserver.jid import JID
+from refserver.stanza import Stanza
+
+__all__ = [
+    "AccountAdded",
+    "AccountRemoved",
+    "Handler",
+    "Hooks",
+    "HostAdded",
+    "HostRemoved",
+    "MessageDelivering",
+    "MessageSent",
+    "MessageUndelivered",
+    "PresenceReceived",
+    "PresenceSent",
+    "SessionAvailable",
+    "SessionBinding",
+    "SessionBound",
+    "SessionEnded",
+    "SessionUnavailable",
+]
+
+log = Logger()
+
+
+@define(slots=True, eq=False)
+class MessageSent:
+    """A client here has sent a message; `from_` is stamped, `to` may still be None."""
+
+    stanza: Stanza
+    session: Session
+
+
+@define(slots=True, eq=False)
+class MessageDelivering:
+    """A message has come for an account here (`stanza.to` is its bare or a full JID), from anywhere."""
+
+    stanza: Stanza
+    host: Host
+    account: JID
+
+
+@define(slots=True, eq=False)
+class MessageUndelivered:
+    """No session took a message that RFC 6121 8.5 lets the server keep. True: it was kept or deliberately dropped."""
+
+    stanza: Stanza
+    host: Host
+    account: JID
+
+
+@define(slots=True, eq=False)
+class PresenceSent:
+    """A client here has sent a presence; `from_` is stamped, `to` may be None (broadcast)."""
+
+    stanza: Stanza
+    session: Session
+
+
+@define(slots=True, eq=False)
+class PresenceReceived:
+    """A presence has come for an account here, from anywhere."""
+
+    stanza: Stanza
+    host: Host
+    account: JID
+
+
+@define(slots=True, eq=False)
+class SessionBinding:
+    """An account is about to get a session. A handler may return a Deferred: the bind waits for it."""
+
+    account: JID
+    host: Host
+
+
+@define(slots=True, eq=False)
+class SessionBound:
+    """A resource was bound: the session is in the directory, the client has its answer."""
+
+    session: Session
+
+
+@define(slots=True, eq=False)
+class SessionAvailable:
+    """A session has sent available presence; `initial`: it was unavailable before."""
+
+    session: Session
+    initial: bool
+
+
+@define(slots=True, eq=False)
+class SessionUnavailable:
+    """A session that was available is so no more."""
+
+    session: Session
+
+
+@define(slots=True, eq=False)
+class SessionEnded:
+    """A session's stream is gone and it is out of the directory. Comes after SessionUnavailable."""
+
+    session: Session
+
+
+@define(slots=True, eq=False)
+class AccountAdded:
+    """An account was made."""
+
+    account: JID
+
+
+@define(slots=True, eq=False)
+class AccountRemoved:
+    """An account and all its data were removed."""
+
+    account: JID
+
+
+@define(slots=True, eq=False)
+class HostAdded:
+    """A library is being served from now on (at start-up too)."""
+
+    host: Host
+
+
+@define(slots=True, eq=False)
+class HostRemoved:
+    """A library is served no more."""
+
+    host: Host
+
+
+Handler = Callable[[Any], Any]
+E = TypeVar("E")
+
+
+class Hooks:
+    """The frozen table of handlers."""
+
+    def __init__(self) -> None:
+        self._handlers: Mapping[type, tuple[Handler, ...]] = {}
+
+    def freeze(self, handlers: Mapping[type, tuple[Handler, ...]]) -> None:
+        """Set the handlers, once, at start."""
+        self._handlers = handlers
+
+    def of(self, event: type) -> tuple[Handler, ...]:
+        """The handlers of a kind of event, in order."""
+        return self._handlers.get(event, ())
+
+    def run(self, event: object) -> bool:
+        """Tell handlers in order until one returns True. What a handler raises comes through."""
+        for handler in self._handlers.get(type(event), ()):
+            if handler(event) is True:
+                return True
+        return False
+
+    def tell(self, event: object) -> None:
+        """Tell every handler; one that fails is logged and keeps none of the others from hearing."""
+        for handler in self._handlers.get(type(event), ()):
+            try:
+                handler(event)
+            except Exception:
+                log.failure("a handler of {event} failed", event=type(event).__name__)
+
+    async def ask(self, event: object) -> None:
+        """Tell every handler in order and wait for those that return a Deferred."""
+        for handler in self._handlers.get(type(event), ()):
+            waiting = handler(event)
+            if isinstance(waiting, Deferred):
+                await waiting

@@ -1,0 +1,84 @@
+"""The domains served here: libraries, and the services on their subdomains."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from attrs import define, field
+
+from refserver.core.ports import Destination
+from refserver.jid import JID
+
+__all__ = ["Host", "Hosts"]
+
+
+@define(eq=False)
+class Host:
+    """A library: one XMPP domain. Nothing of one host is visible from another.
+
+    `addresses` are the localparts that are not accounts. A localpart there also owns
+    every `localpart+detail` (a queue `ask` owns `ask+417` and `ask+mia`).
+    """
+
+    domain: str
+    name: str = ""
+    addresses: dict[str, Destination] = field(factory=dict)
+    jid: JID = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.jid = JID.parse(self.domain)
+
+    def find(self, localpart: str) -> Destination | None:
+        """The destination that owns `localpart`, None if it is left to accounts."""
+        if not self.addresses:
+            return None
+        found = self.addresses.get(localpart)
+        if found is None and "+" in localpart:
+            found = self.addresses.get(localpart.partition("+")[0])
+        return found
+
+
+class Hosts:
+    """All libraries and services of this server, by domain."""
+
+    def __init__(self) -> None:
+        self._hosts: dict[str, Host] = {}
+        self._services: dict[str, Destination] = {}
+
+    def add(self, host: Host) -> None:
+        """Serve a library from now on."""
+        self._hosts[host.domain] = host
+
+    def remove(self, domain: str) -> None:
+        """Serve a library no more."""
+        self._hosts.pop(domain, None)
+
+    def get(self, domain: str) -> Host | None:
+        """The library with that prepared domain."""
+        return self._hosts.get(domain)
+
+    def add_service(self, domain: str, service: Destination) -> None:
+        """Let `service` answer for a domain that is no library (rooms.library.example)."""
+        self._services[domain] = service
+
+    def remove_service(self, domain: str) -> None:
+        """Take a service's domain away."""
+        self._services.pop(domain, None)
+
+    def service(self, domain: str) -> Destination | None:
+        """The service that answers for a domain."""
+        return self._services.get(domain)
+
+    def is_local(self, domain: str) -> bool:
+        """Whether a domain is ours: a library's or a service's."""
+        return domain in self._hosts or domain in self._services
+
+    def services_of(self, host: Host) -> list[str]:
+        """The service domains under a library's domain, sorted."""
+        return sorted(domain for domain in self._services if domain.endswith("." + host.domain))
+
+    def __iter__(self) -> Iterator[Host]:
+        return iter(self._hosts.values())
+
+    def __len__(self) -> int:
+        return len(self._hosts)

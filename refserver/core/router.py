@@ -1,0 +1,101 @@
+"""Where a stanza goes. Knows only the shapes of addresses and who answers for them.
+
+`submit` is the way in for clients' stanzas, `route` the way on for everybody's.
+"""
+
+from __future__ import annotations
+
+from twisted.logger import Logger
+
+from refserver.core.hooks import Hooks, MessageSent, PresenceSent
+from refserver.core.hosts import Hosts
+from refserver.core.ports import Destination
+from refserver.core.sessions import Session
+from refserver.errors import Condition, StanzaError
+from refserver.stanza import Stanza
+
+__all__ = ["Nowhere", "Router"]
+
+log = Logger()
+
+
+class Nowhere:
+    """The destination of all domains that are not ours, while there is no federation."""
+
+    def __init__(self, router: Router) -> None:
+        self._router = router
+
+    def deliver(self, stanza: Stanza) -> None:
+        """Send it back (RFC 6120 10.4)."""
+        self._router.bounce(stanza, StanzaError(Condition.REMOTE_SERVER_NOT_FOUND))
+
+
+class Router:
+    """Sends each stanza to the destination that owns its address.
+
+    `accounts` (set once, at start) takes what is for a library's domain or its accounts,
+    `remote` what is for other servers.
+    """
+
+    accounts: Destination
+    remote: Destination
+
+    def __init__(self, hosts: Hosts, hooks: Hooks) -> None:
+        self.hosts = hosts
+        self._hooks = hooks
+        self.remote = Nowhere(self)
+        self._message_sent = hooks.of(MessageSent)
+
+    def freeze(self) -> None:
+        """Look the hot path's handlers up, once the hooks are frozen."""
+        self._message_sent = self._hooks.of(MessageSent)
+
+    def submit(self, stanza: Stanza, session: Session) -> None:
+        """Take a stanza from the client of `session`. Never raises.
+
+        `from` becomes the session's full JID (RFC 6120 8.1.2.1). What goes wrong in here
+        costs this one stanza.
+        """
+        stanza.from_ = session.jid
+        try:
+            kind = stanza.kind
+            if kind == "message":
+                if self._message_sent:
+                    event = MessageSent(stanza, session)
+                    for handler in self._message_sent:
+                        if handler(event) is True:
+                            return
+                if stanza.to is None:
+                    stanza.to = session.account  # RFC 6120 10.3.1
+                self.route(stanza)
+            elif kind == "presence":
+                if not self._hooks.run(PresenceSent(stanza, session)) and stanza.to is not None:
+                    self.route(stanza)
+            else:
+                if stanza.to is None:
+                    stanza.to = session.account  # RFC 6120 10.3.3
+                self.route(stanza)
+        except StanzaError as error:
+            self.bounce(stanza, error)
+        except Exception:
+            log.failure("a {kind} could not be processed", kind=stanza.kind)
+            self.bounce(stanza, StanzaError(Condition.INTERNAL_SERVER_ERROR))
+
+    def route(self, stanza: Stanza) -> None:
+        """Pass a stanza to the owner of its `to`."""
+        to = stanza.to
+        assert to is not None
+        host = self.hosts.get(to.domainpart)
+        if host is None:
+            destination = self.hosts.service(to.domainpart) or self.remote
+        elif to.localpart and host.addresses:
+            destination = host.find(to.localpart) or self.accounts
+        else:
+            destination = self.accounts
+        destination.deliver(stanza)
+
+    def bounce(self, stanza: Stanza, error: StanzaError) -> None:
+        """Answer a stanza with an error; errors, results and unavailable presence are never answered."""
+        if stanza.type in ("error", "result", "unavailable") or stanza.from_ is None:
+            return
+        self.route(stanza.error(error))
