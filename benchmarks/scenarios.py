@@ -1,0 +1,156 @@
+"""The scenarios, the figures taken from them and the goals those have to meet: all of it data.
+
+How a scenario loads a server is told in xload/README.md. Goals are those of docs/performance.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from attrs import field, frozen
+
+Options = Mapping[str, Any]
+
+
+@frozen
+class Scenario:
+    """One run of the generator on a freshly started server."""
+
+    name: str
+    command: str
+    options: Options
+    quick: Options
+    """What replaces `options` in a run of seconds, which shows only that everything works."""
+    saturates: bool = False
+    """The server should be the limit: if it did not use its core, something else did."""
+
+    def chosen(self, quick: bool) -> dict[str, Any]:
+        """The generator's options, without the leading dashes."""
+        return {**self.options, **(self.quick if quick else {})}
+
+    def accounts(self, quick: bool) -> int:
+        """How many accounts must exist: `presence` needs one whose contacts all the others are."""
+        return int(self.chosen(quick)["users"]) + (self.command == "presence")
+
+
+@frozen
+class Goal:
+    """At most `factor` times the figure of `peer`; without a peer, at most `factor`."""
+
+    factor: float
+    peer: str = ""
+
+
+@frozen
+class Measure:
+    """A line of the table: one field of one scenario's result, less is better."""
+
+    title: str
+    scenario: str
+    key: str
+    unit: str
+    goals: tuple[Goal, ...] = field(factory=tuple)
+
+
+_BRIEF: Options = {"duration": 1, "warmup": 0.5, "settle": 0.2, "drain": 0.5}
+_CHAT: Options = {"users": 200, "window": 4, "duration": 5, "warmup": 2}
+_IDLE: Options = {"users": 2000, "duration": 3, "settle": 2}
+_IDLE_BRIEF: Options = {"users": 200, "duration": 0.5, "settle": 0.5}
+_LOGIN: Options = {"users": 100, "concurrency": 20, "duration": 5, "warmup": 2}
+_LOGIN_BRIEF: Options = {"users": 20, "concurrency": 5, "duration": 1, "warmup": 0.3}
+
+SCENARIOS: tuple[Scenario, ...] = (
+    Scenario("chat", "chat", _CHAT, {**_BRIEF, "users": 20}, saturates=True),
+    Scenario("chat-tls", "chat", {**_CHAT, "tls": "starttls"}, {**_BRIEF, "users": 20}, saturates=True),
+    Scenario(
+        "open",
+        "chat",
+        {
+            "users": 10000,
+            "rate": 625,
+            "arrival": "poisson",
+            "sources": 4,
+            "duration": 15,
+            "warmup": 3,
+            "settle": 3,
+        },
+        {**_BRIEF, "users": 300, "rate": 100},
+    ),
+    Scenario("idle", "idle", _IDLE, _IDLE_BRIEF),
+    Scenario("idle-tls", "idle", {**_IDLE, "tls": "starttls"}, _IDLE_BRIEF),
+    Scenario(
+        "rooms",
+        "muc",
+        {"users": 100, "senders": 4, "duration": 5, "warmup": 2},
+        {**_BRIEF, "users": 10, "senders": 2},
+        saturates=True,
+    ),
+    Scenario(
+        "presence",
+        "presence",
+        {"users": 500, "window": 2, "duration": 5, "warmup": 2},
+        {**_BRIEF, "users": 20},
+        saturates=True,
+    ),
+    Scenario("login-tls", "login", {**_LOGIN, "tls": "starttls"}, _LOGIN_BRIEF, saturates=True),
+    Scenario("login", "login", _LOGIN, _LOGIN_BRIEF, saturates=True),
+)
+
+_CPU = "server CPU s per 1,000"
+
+MEASURES: tuple[Measure, ...] = (
+    Measure(
+        "chat, 200 sessions, saturated",
+        "chat",
+        "server_cpu_s_per_1000_messages",
+        f"{_CPU} messages",
+        (Goal(0.5, "ejabberd"),),
+    ),
+    Measure(
+        "chat, 200 sessions over TLS, saturated",
+        "chat-tls",
+        "server_cpu_s_per_1000_messages",
+        f"{_CPU} messages",
+        (Goal(0.5, "ejabberd"),),
+    ),
+    Measure(
+        "chat, 10,000 sessions, 625 messages/s",
+        "open",
+        "server_cpu_s_per_1000_messages",
+        f"{_CPU} messages",
+        (Goal(1 / 3, "prosody"),),
+    ),
+    Measure("the same: time to arrive, p50", "open", "latency_ms.p50", "ms"),
+    Measure(
+        "the same: time to arrive, p99",
+        "open",
+        "latency_ms.p99",
+        "ms",
+        (Goal(1, "prosody"), Goal(1, "ejabberd")),
+    ),
+    Measure("idle session", "idle", "rss_kib_per_session", "KiB", (Goal(20),)),
+    Measure("idle session over TLS", "idle-tls", "rss_kib_per_session", "KiB", (Goal(35),)),
+    Measure(
+        "room of 100",
+        "rooms",
+        "server_cpu_s_per_1000_deliveries",
+        f"{_CPU} deliveries",
+        (Goal(1, "ejabberd"),),
+    ),
+    Measure(
+        "presence to 500 contacts",
+        "presence",
+        "server_cpu_s_per_1000_deliveries",
+        f"{_CPU} deliveries",
+        (Goal(1, "ejabberd"),),
+    ),
+    Measure(
+        "log-in, SCRAM-SHA-1 over STARTTLS",
+        "login-tls",
+        "server_cpu_s_per_1000_logins",
+        f"{_CPU} log-ins",
+        (Goal(1, "prosody"),),
+    ),
+    Measure("log-in, SCRAM-SHA-1, plain", "login", "server_cpu_s_per_1000_logins", f"{_CPU} log-ins"),
+)
