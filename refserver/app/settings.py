@@ -1,0 +1,197 @@
+"""The settings of a running server: every key of the configuration file, its default and its limits.
+
+Owns names, defaults and what is possible; `config` reads them from a file. Immutable: a configuration that is
+read again makes new settings. The defaults are those of conf/refserver.toml, which documents every key; where
+there is no configuration file at all, `Settings.without_file` listens on loopback only.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from attrs import Attribute, asdict, evolve, field, fields, frozen
+
+from refserver.app.endpoints import EndpointError, check_endpoint, resolve_endpoint
+
+__all__ = [
+    "C2S",
+    "S2S",
+    "TLS",
+    "HostPort",
+    "ImpossibleValue",
+    "Limits",
+    "Listen",
+    "Server",
+    "Settings",
+]
+
+Endpoints = tuple[str, ...]
+_Validator = Callable[[Any, "Attribute[Any]", Any], None]
+
+# RFC 6120, 13.12: a server must not refuse stanzas of 10,000 bytes for their size.
+SMALLEST_STANZA_LIMIT = 10_000
+
+
+class ImpossibleValue(ValueError):
+    """A value no server can run with: the key (within its table), the value, and what is allowed."""
+
+    def __init__(self, key: str, found: object, allowed: str) -> None:
+        super().__init__(f"{key}: allowed is {allowed}")
+        self.key = key
+        self.found = found
+        self.allowed = allowed
+
+
+def _must(be: Callable[[Any], bool], allowed: str) -> _Validator:
+    def validate(_: object, attribute: Attribute[Any], value: object) -> None:
+        if not be(value):
+            raise ImpossibleValue(attribute.name, value, allowed)
+
+    return validate
+
+
+def _must_be_endpoints(_: object, attribute: Attribute[Any], value: Endpoints) -> None:
+    for index, description in enumerate(value):
+        try:
+            check_endpoint(description)
+        except EndpointError as error:
+            raise ImpossibleValue(f"{attribute.name}[{index}]", description, f"{error}") from error
+
+
+def _is_sqlite_or_postgresql(value: str) -> bool:
+    return value == "sqlite" or bool(re.fullmatch(r"postgres(ql)?://[^/\s]*/[^/\s]+", value))
+
+
+_must_be_limit = _must(lambda value: value >= 0, "0 (no limit) or a whole number above it")
+_must_be_stanza_limit = _must(
+    lambda value: value == 0 or value >= SMALLEST_STANZA_LIMIT,
+    f"0 (no limit) or a whole number from {SMALLEST_STANZA_LIMIT} (RFC 6120, 13.12)",
+)
+_must_be_timeout = _must(lambda value: 1 <= value <= 3600, "a number of seconds from 1 to 3600")
+_must_be_database = _must(_is_sqlite_or_postgresql, '"sqlite" or "postgresql://user@host/name"')
+
+
+@frozen
+class HostPort:
+    """Where a server is reached: a host name or address, and a port."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{host}:{self.port}"
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read `host:port` or `[IPv6 address]:port`; ValueError says what is allowed."""
+        match = re.fullmatch(r"(?:\[([0-9A-Fa-f:.]+)\]|([^\s:\[\]]+)):([0-9]{1,5})", text)
+        if match is None or not 1 <= int(match[3]) <= 65535:
+            raise ValueError('"host:port" or "[address]:port", the port from 1 to 65535')
+        return cls(match[1] or match[2], int(match[3]))
+
+
+@frozen
+class Server:
+    """Where the server keeps what it must not forget."""
+
+    data: Path = Path("var")
+    database: str = field(default="sqlite", validator=_must_be_database)
+
+
+@frozen
+class Listen:
+    """What the server listens on: Twisted endpoint descriptions; an empty list switches a listener off."""
+
+    c2s: Endpoints = field(default=("tcp:5222",), validator=_must_be_endpoints)
+    c2s_tls: Endpoints = field(default=("tcp:5223",), validator=_must_be_endpoints)
+    s2s: Endpoints = field(default=("tcp:5269",), validator=_must_be_endpoints)
+    s2s_tls: Endpoints = field(default=("tcp:5270",), validator=_must_be_endpoints)
+    component: Endpoints = field(default=("tcp:5347:interface=127.0.0.1",), validator=_must_be_endpoints)
+    web: Endpoints = field(default=("tcp:5280:interface=127.0.0.1",), validator=_must_be_endpoints)
+    web_tls: Endpoints = field(default=(), validator=_must_be_endpoints)
+
+    @classmethod
+    def on_loopback(cls) -> Self:
+        """The default listeners, each where only this machine reaches it."""
+        listeners: dict[str, Endpoints] = asdict(cls())
+        return cls(
+            **{
+                name: tuple(f"{':'.join(text.split(':')[:2])}:interface=127.0.0.1" for text in endpoints)
+                for name, endpoints in listeners.items()
+            }
+        )
+
+
+@frozen
+class TLS:
+    """Certificates: `<domain>.pem`, private key and chain, for each domain of the server."""
+
+    certificates: Path = Path("certs")
+
+
+@frozen
+class C2S:
+    """What a client must do, and may do, to get a session; times in seconds."""
+
+    require_tls: bool = True
+    plain_without_tls: bool = False
+    registration: Literal["closed", "open", "invite"] = "closed"
+    unauthenticated_timeout: int = field(default=30, validator=_must_be_timeout)
+
+
+@frozen
+class S2S:
+    """Whether and how other servers are trusted, and where to find those that DNS does not know."""
+
+    enabled: bool = True
+    authentication: Literal["certificate", "dialback"] = "certificate"
+    trusted_ca: Path | None = None
+    hosts: Mapping[str, HostPort] = field(factory=dict)
+
+
+@frozen
+class Limits:
+    """What one stranger may cost; 0 is no limit. Rates are per connection unless the name says otherwise."""
+
+    c2s_bytes_per_second: int = field(default=16_384, validator=_must_be_limit)
+    s2s_bytes_per_second: int = field(default=65_536, validator=_must_be_limit)
+    stanza_bytes: int = field(default=262_144, validator=_must_be_stanza_limit)
+    connections_per_ip: int = field(default=64, validator=_must_be_limit)
+    registrations_per_ip_hour: int = field(default=5, validator=_must_be_limit)
+    questions_per_patron_hour: int = field(default=20, validator=_must_be_limit)
+
+
+@frozen
+class Settings:
+    """All settings, one attribute a table of the file."""
+
+    server: Server = Server()
+    listen: Listen = Listen()
+    tls: TLS = TLS()
+    c2s: C2S = C2S()
+    s2s: S2S = S2S()
+    limits: Limits = Limits()
+
+    @classmethod
+    def without_file(cls) -> Self:
+        """What holds where no configuration file is found: the defaults, on loopback only."""
+        return cls(listen=Listen.on_loopback())
+
+    def relative_to(self, folder: Path) -> Self:
+        """These settings with every relative path, unix sockets included, taken as relative to `folder`."""
+        listen = {
+            item.name: tuple(resolve_endpoint(text, folder) for text in getattr(self.listen, item.name))
+            for item in fields(Listen)
+        }
+        trusted_ca = self.s2s.trusted_ca
+        return evolve(
+            self,
+            server=evolve(self.server, data=folder / self.server.data),
+            listen=Listen(**listen),
+            tls=evolve(self.tls, certificates=folder / self.tls.certificates),
+            s2s=evolve(self.s2s, trusted_ca=folder / trusted_ca if trusted_ca else None),
+        )
