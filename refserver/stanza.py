@@ -167,7 +167,7 @@ class Stanza:
         return Stanza(self.kind, copy.deepcopy(self.element), self.to, self.from_)
 
     def copy_to(self, to: JID) -> Stanza:
-        """The same stanza to another address, for fan-out: tree and bytes are shared, so neither may change."""
+        """The same stanza to another address, for fan-out. The tree is shared: it may not change."""
         other = Stanza(self.kind, self.element, to, self.from_)
         other._rest = self._rest_of_wire()
         return other

@@ -59,7 +59,10 @@ class MessageDelivering:
 
 @define(slots=True, eq=False)
 class MessageUndelivered:
-    """No session took a message that RFC 6121 8.5 lets the server keep. True: it was kept or deliberately dropped."""
+    """No session took a message that RFC 6121 8.5 lets the server keep.
+
+    A handler returns True if it was kept, or dropped on purpose.
+    """
 
     stanza: Stanza
     host: Host
@@ -168,10 +171,7 @@ class Hooks:
 
     def run(self, event: object) -> bool:
         """Tell handlers in order until one returns True. What a handler raises comes through."""
-        for handler in self._handlers.get(type(event), ()):
-            if handler(event) is True:
-                return True
-        return False
+        return any(handler(event) is True for handler in self._handlers.get(type(event), ()))
 
     def tell(self, event: object) -> None:
         """Tell every handler; one that fails is logged and keeps none of the others from hearing."""
