@@ -17,6 +17,7 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from itertools import product
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -94,7 +95,9 @@ def _run(options: argparse.Namespace, work: Path, out: Path, lines: TextIO) -> i
     results, failures = _measure(servers, Generator(generator_core), options, lines)
     failures += len(options.servers) - len(servers)
     if results:
-        _report(Table([server.name for server in servers], results), environment, out)
+        measured = {result.server for result in results}
+        compared = [server.name for server in servers if server.name in measured]
+        _report(Table(compared, results), environment, out)
     return 1 if failures else 0
 
 
@@ -112,25 +115,31 @@ def _installed(servers: Sequence[Server]) -> tuple[list[Server], dict[str, str]]
 def _measure(
     servers: Sequence[Server], generator: Generator, options: argparse.Namespace, lines: TextIO
 ) -> tuple[list[Result], int]:
-    """Every scenario on every server in turn; returns the results and how many runs gave none."""
+    """Every scenario on every server in turn; returns the results and how many runs failed.
+
+    A server that once did not start is left out of the rest.
+    """
     results: list[Result] = []
     failures = 0
-    for repeat in range(1, options.repeat + 1):
-        for scenario in (s for s in SCENARIOS if s.name in options.scenarios):
-            for server in servers:
-                try:
-                    figures = _once(server, scenario, generator, options.quick)
-                except (CannotStart, RunFailed) as error:
-                    print(f"FAILED {server.name} {scenario.name}: {error}", file=sys.stderr)
-                    failures += 1
-                    continue
-                results.append(Result(server.name, scenario.name, repeat, figures))
-                run = {"server": server.name, "scenario": scenario.name, "repeat": repeat}
-                _write(lines, {**run, "figures": figures})
-                cpu = figures.get("server_cpu_pct", 0)
-                print(
-                    f"{server.name} {scenario.name} {repeat}: done, server CPU {cpu:.0f} %", file=sys.stderr
-                )
+    broken: set[str] = set()
+    scenarios = [scenario for scenario in SCENARIOS if scenario.name in options.scenarios]
+    turns = product(range(1, options.repeat + 1), scenarios, servers)
+    for repeat, scenario, server in turns:
+        if server.name in broken:
+            continue
+        try:
+            figures = _once(server, scenario, generator, options.quick)
+        except (CannotStart, RunFailed) as error:
+            print(f"FAILED {server.name} {scenario.name}: {error}", file=sys.stderr)
+            failures += 1
+            if isinstance(error, CannotStart):
+                broken.add(server.name)
+            continue
+        run = {"server": server.name, "scenario": scenario.name, "repeat": repeat}
+        _write(lines, {**run, "figures": figures})
+        results.append(Result(server.name, scenario.name, repeat, figures))
+        used = f"server CPU {figures.get('server_cpu_pct', 0):.0f} %"
+        print(f"{server.name} {scenario.name} {repeat}: done, {used}", file=sys.stderr)
     return results, failures
 
 

@@ -94,6 +94,7 @@ class Server(ABC):
     def _fresh_data(self, accounts: int) -> Path:
         if accounts not in self._seeded:
             template = self.site.work / f"{self.name}-{accounts}-accounts"
+            shutil.rmtree(template, ignore_errors=True)
             template.mkdir()
             self.seed(template, accounts)
             self._seeded[accounts] = template
