@@ -29,7 +29,8 @@ class Session:
 
     `presence` is its last available presence, None while it is unavailable; `priority` then is
     `UNAVAILABLE`. `interested` says that it asked for the roster (RFC 6121 2.1.6); `directed`
-    holds whom it sent directed presence (4.6). `send_bytes` takes bytes made for a client stream.
+    holds whom it sent directed presence (4.6). `take_offline`: it has not been given its
+    account's offline messages yet. `send_bytes` takes bytes made for a client stream.
     """
 
     __slots__ = (
@@ -45,6 +46,7 @@ class Session:
         "priority",
         "secure",
         "send_bytes",
+        "take_offline",
     )
 
     def __init__(
@@ -66,6 +68,7 @@ class Session:
         self.priority = UNAVAILABLE
         self.interested = False
         self.directed: set[JID] | None = None
+        self.take_offline = True
         self.send_bytes = outlet.send
         self._outlet = outlet
 

@@ -1,0 +1,105 @@
+"""Messages for accounts that are away: kept, and delivered when they come (XEP-0160, XEP-0203).
+
+A message is kept durably in arrival order, with a delay by the library. It is deleted
+after it was handed to a session: a crash in between delivers it once more rather than never.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+
+from refserver import ns
+from refserver.core.core import Core
+from refserver.core.feature import Feature, on
+from refserver.core.hooks import MessageUndelivered, SessionAvailable
+from refserver.core.sessions import Session
+from refserver.errors import Condition, StanzaError
+from refserver.jid import JID
+from refserver.stanza import Stanza
+from refserver.storage import offline
+from refserver.xml.element import clark, element
+
+__all__ = ["Offline", "delay"]
+
+log = Logger()
+
+LIMIT: Final = 1000  # messages kept for one account
+NO_STORE: Final = (clark(ns.HINTS, "no-store"), clark(ns.HINTS, "no-permanent-store"))
+CHAT_STATE: Final = f"{{{ns.CHATSTATES}}}"
+THREAD: Final = clark(ns.CLIENT, "thread")
+
+
+def delay(stanza: Stanza, by: str, at: float) -> Stanza:
+    """A copy of `stanza` that says since when (`at`, seconds since the epoch) it has waited (XEP-0203)."""
+    delayed = stanza.copy()
+    stamp = datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    delayed.element.append(element(ns.DELAY, "delay", {"from": by, "stamp": stamp}))
+    return delayed
+
+
+def worth_keeping(stanza: Stanza) -> bool:
+    """Whether a message has anything in it beyond a chat state, and allows to be kept (XEP-0334)."""
+    tags = [child.tag for child in stanza.element]
+    if any(tag in NO_STORE for tag in tags):
+        return False
+    return any(not tag.startswith(CHAT_STATE) and tag != THREAD for tag in tags)
+
+
+class Offline(Feature):
+    """Keeps what no session took, and delivers it at the next presence with a priority of 0 or more."""
+
+    name = "offline"
+    xeps = ("0160", "0203")
+    disco = (ns.OFFLINE,)
+    after = ("archive", "presence")
+
+    def __init__(self, core: Core) -> None:
+        super().__init__(core)
+        self._delivering: set[JID] = set()
+
+    @on(MessageUndelivered)
+    def keep(self, event: MessageUndelivered) -> bool:
+        """Store a message; whoever sent it hears of a full store or an unknown account."""
+        stanza = event.stanza
+        if not worth_keeping(stanza):
+            return True
+        now = self.core.now()
+        kept = delay(stanza, event.host.domain, now).wire()
+        stored = self.core.database.write(offline.store, event.account, kept, now, LIMIT)
+        stored.addCallback(self._stored, stanza)
+        stored.addErrback(self._failed, stanza)
+        return True
+
+    def _stored(self, stored: bool, stanza: Stanza) -> None:
+        if not stored:
+            self.core.router.bounce(stanza, StanzaError(Condition.SERVICE_UNAVAILABLE))
+
+    def _failed(self, failure: Any, stanza: Stanza) -> None:
+        log.failure("an offline message could not be stored", failure=failure)
+        self.core.router.bounce(stanza, StanzaError(Condition.INTERNAL_SERVER_ERROR))
+
+    @on(SessionAvailable)
+    def available(self, event: SessionAvailable) -> None:
+        """Deliver what waits once the session's priority allows it (RFC 6121 8.5.2.2.1)."""
+        session = event.session
+        if session.priority < 0 or not session.take_offline:
+            return
+        session.take_offline = False
+        if session.account in self._delivering:
+            return  # another of its sessions is just being given them
+        self._delivering.add(session.account)
+        delivered: Deferred[None] = Deferred.fromCoroutine(self._deliver(session))
+        delivered.addErrback(lambda f: log.failure("offline messages could not be delivered", failure=f))
+        delivered.addCallback(lambda _: self._delivering.discard(session.account))
+
+    async def _deliver(self, session: Session) -> None:
+        waiting = await self.core.database.read(offline.fetch, session.account)
+        if not waiting or self.core.sessions.get(session.jid) is not session:
+            return
+        for message in waiting:
+            session.send_bytes(message.stanza)
+        await self.core.database.write(offline.delete, session.account, [message.id for message in waiting])

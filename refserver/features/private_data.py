@@ -1,0 +1,53 @@
+"""Private XML storage (XEP-0049): a client's own settings, such as its bookmarks (XEP-0048)."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from refserver import ns
+from refserver.core.feature import Feature, Request, Target, iq
+from refserver.errors import Condition, StanzaError
+from refserver.storage import private
+from refserver.xml.element import Element, element, parse, split
+from refserver.xml.write import serialise
+
+__all__ = ["PrivateData"]
+
+RESERVED: Final = ("jabber:", "http://jabber.org/", "vcard-temp")  # XEP-0049 2.2
+LARGEST: Final = 64 * 1024  # bytes of one element
+MOST_ELEMENTS: Final = 100  # of one account
+
+
+class PrivateData(Feature):
+    """Stores one element per namespace and name for each account, readable by it alone."""
+
+    name = "private"
+    xeps = ("0049", "0048")
+    account_disco = (ns.PRIVATE,)
+
+    @iq("get", ns.PRIVATE, "query", to=Target.OWN)
+    async def get(self, request: Request) -> Element:
+        """The element asked for, empty if it was never stored."""
+        wanted = _only_child(request)
+        key = split(wanted.tag)
+        stored = await self.core.database.read(private.get, request.account, *key)
+        return element(ns.PRIVATE, "query", None, parse(stored) if stored else Element(wanted.tag))
+
+    @iq("set", ns.PRIVATE, "query", to=Target.OWN)
+    async def set(self, request: Request) -> None:
+        """Replace the element of that namespace and name."""
+        given = _only_child(request)
+        key = split(given.tag)
+        if not key[0] or key[0].startswith(RESERVED):
+            raise StanzaError(Condition.NOT_ACCEPTABLE, "this namespace cannot be used for private data")
+        data = serialise(given, "")
+        if len(data) > LARGEST:
+            raise StanzaError(Condition.NOT_ACCEPTABLE, f"private data may be {LARGEST} bytes at most")
+        if not await self.core.database.write(private.set, request.account, *key, data, MOST_ELEMENTS):
+            raise StanzaError(Condition.RESOURCE_CONSTRAINT, "too much private data")
+
+
+def _only_child(request: Request) -> Element:
+    if len(request.payload) != 1:
+        raise StanzaError(Condition.BAD_REQUEST, "exactly one element is stored or asked for at a time")
+    return request.payload[0]

@@ -1,0 +1,46 @@
+"""vCards (XEP-0054): what an account says of itself to anybody who asks."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from refserver import ns
+from refserver.core.feature import Feature, Request, Target, iq
+from refserver.errors import Condition, StanzaError
+from refserver.storage import vcards
+from refserver.xml.element import Element, parse
+from refserver.xml.write import serialise
+
+__all__ = ["VCard"]
+
+LARGEST: Final = 128 * 1024  # bytes, a small picture included
+
+
+class VCard(Feature):
+    """Stores one vCard an account."""
+
+    name = "vcard"
+    xeps = ("0054",)
+    disco = (ns.VCARD,)
+    account_disco = (ns.VCARD,)
+
+    @iq("get", ns.VCARD, "vCard", to=Target.ACCOUNT)
+    async def get(self, request: Request) -> Element:
+        """The stored card; one that is not there is the same error as an account that is not there."""
+        stored = await self.core.database.read(vcards.get, request.account)
+        if stored is None:
+            raise StanzaError(Condition.ITEM_NOT_FOUND)
+        return parse(stored)
+
+    @iq("set", ns.VCARD, "vCard", to=Target.ACCOUNT)
+    async def set(self, request: Request) -> None:
+        """Replace one's own card; an empty one takes it away."""
+        if not request.is_own:
+            raise StanzaError(Condition.FORBIDDEN)
+        if not len(request.payload):
+            await self.core.database.write(vcards.delete, request.account)
+            return
+        data = serialise(request.payload, "")
+        if len(data) > LARGEST:
+            raise StanzaError(Condition.NOT_ACCEPTABLE, f"a vCard may be {LARGEST} bytes at most")
+        await self.core.database.write(vcards.set, request.account, data)
