@@ -1,0 +1,412 @@
+"""One socket of the multiplexer: input, coalesced output, closing in order.
+
+Owns the output queue, the limits (how much may wait for a slow reader, how fast a peer may send) and the
+order of closing. Does not own the events (mux.py), TLS itself (tls.py) or any protocol.
+
+A connection is in one of these states:
+
+    HANDSHAKING   plain output goes out first, then TLS shakes hands; what is sent meanwhile waits for it
+    OPEN          both directions work
+    CLOSING       `close` was called: queued output still goes out, input is dropped
+    LINGERING     our end of stream is sent; input is dropped until the peer's: for bytes unread at close the
+                  kernel would send a reset, which can cost the peer what we sent last
+    DOOMED        `abort` was called: gone at the end of this turn
+    GONE          the socket is closed, `lost` was called
+
+They only ever go downwards in this list, except between HANDSHAKING and OPEN.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+from collections.abc import Callable
+from select import EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+from attrs import define, field
+
+from .receiver import SILENT, Receiver
+
+if TYPE_CHECKING:
+    from .mux import Mux
+
+HANDSHAKING, OPEN, CLOSING, LINGERING, DOOMED, GONE = range(6)
+
+# Why a connection is not read from at present; any one is enough.
+BY_RECEIVER, BY_RATE = 1, 2
+
+READ_SIZE = 65536
+WRITE_SIZE = 65536
+MAX_QUEUED = 4 * 1024 * 1024
+CLOSE_SECONDS = 10.0
+BURST_SECONDS = 4
+UNLIMITED = float(1 << 62)
+FINAL_READS = 16
+
+
+class Peer(NamedTuple):
+    """The other end: its address as text (IPv4 as such on IPv6 sockets too), "unix" where there is none."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        if ":" in self.host:
+            return f"[{self.host}]:{self.port}"
+        return f"{self.host}:{self.port}" if self.port else self.host
+
+
+class Channel(Protocol):
+    """Bytes in and out without waiting: a non-blocking socket, or TLS on one.
+
+    Both methods raise BlockingIOError when nothing can be done now, and OSError when nothing will be any
+    more.
+    """
+
+    def recv(self, size: int, /) -> bytes:
+        """Up to `size` bytes; empty: the peer has ended its direction."""
+
+    def send(self, data: bytes | memoryview, /) -> int:
+        """How many bytes were taken."""
+
+
+@define(eq=False, weakref_slot=False)
+class Connection:
+    """A connected socket; made by `Mux.listen`, `Mux.adopt` and `Mux.connect`."""
+
+    _mux: Mux
+    _socket: socket.socket
+    _address: tuple[str, int] | str
+    receiver: Receiver = SILENT
+    max_queued: int = MAX_QUEUED  # bytes that may wait for the peer before it counts as a slow reader
+    queued: int = field(default=0, init=False)  # bytes accepted by `send` and not yet by the kernel
+    _channel: Channel = field(init=False)
+    _queue: list[bytes | memoryview] | None = field(default=None, init=False)
+    _state: int = field(default=OPEN, init=False)
+    _paused: int = field(default=0, init=False)
+    _stuck: bool = field(default=False, init=False)  # the kernel takes no more for now
+    _mask: int = field(default=EPOLLIN, init=False)  # what epoll watches; -1: registered nowhere
+    _rate: float = field(default=0.0, init=False)
+    _tokens: float = field(default=UNLIMITED, init=False)
+    _refilled: float = field(default=0.0, init=False)
+    _reason: str = field(default="", init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._channel = self._socket
+
+    # -- what the protocol above calls
+
+    @property
+    def peer(self) -> Peer:
+        """Where the connection comes from or goes to."""
+        address = self._address
+        if not isinstance(address, tuple) or not address:
+            return Peer("unix", 0)
+        host = address[0].partition("%")[0]
+        return Peer(host.removeprefix("::ffff:") if "." in host else host, address[1])
+
+    @property
+    def closed(self) -> bool:
+        """Whether `close` or `abort` was called, or the connection is gone: what is sent now is dropped."""
+        return self._state > OPEN
+
+    def send(self, data: bytes) -> None:
+        """Queue `data`; all that is queued in one turn of the reactor leaves in one write at its end."""
+        if self._state > OPEN or not data:
+            return
+        queue = self._queue
+        if queue is None:
+            self._queue = [data]
+            self.queued = len(data)
+            self._mux.mark(self)
+        else:
+            queue.append(data)
+            self.queued += len(data)
+        if self.queued > self.max_queued:
+            self._relieve()
+
+    def close(self) -> None:
+        """End the connection in order: queued output goes out, then the end of TLS and of the stream.
+
+        A peer that has not read all of it and ended its side within CLOSE_SECONDS is cut off. A connection
+        whose TLS handshake is not finished is cut off at once.
+        """
+        if self._state == HANDSHAKING:
+            self.abort("closed")
+        elif self._state == OPEN:
+            self._state = CLOSING
+            self._reason = "closed"
+            self._mux.expire(self, CLOSE_SECONDS)
+            self._mux.mark(self)
+
+    def abort(self, reason: str = "aborted") -> None:
+        """Cut the connection off: nothing more is received or sent; `lost` follows at the end of the turn."""
+        if self._state < DOOMED:
+            self._state = DOOMED
+            self._reason = reason
+            self._mux.mark(self)
+
+    def pause(self) -> None:
+        """Read no more until `resume`; the peer is slowed down by TCP."""
+        self._pause(BY_RECEIVER)
+
+    def resume(self) -> None:
+        """Read again."""
+        self._resume(BY_RECEIVER)
+
+    @property
+    def bytes_per_second(self) -> float:
+        """How fast the peer may send, after a burst of BURST_SECONDS at that rate; 0: as fast as it likes.
+
+        Counted are the bytes given to `received`. One read may go beyond what is left; the debt is then
+        waited for, so the rate holds on average.
+        """
+        return self._rate
+
+    @bytes_per_second.setter
+    def bytes_per_second(self, rate: float) -> None:
+        self._rate = rate
+        self._tokens = rate * BURST_SECONDS if rate else UNLIMITED
+        self._refilled = self._mux.now
+        self._resume(BY_RATE)
+
+    # -- what the multiplexer calls
+
+    def fileno(self) -> int:
+        """The socket's descriptor."""
+        return self._socket.fileno()
+
+    def ready(self, event: int) -> None:
+        """The socket is ready as `event` says: read once and hand over, or go on with what was stuck."""
+        if event != EPOLLIN or self._state != OPEN:
+            self._attend(event)
+            return
+        try:
+            data = self._channel.recv(READ_SIZE)
+        except BlockingIOError:
+            return
+        except OSError as error:
+            self.finish(explain(error))
+            return
+        if not data:
+            self._ended()
+            return
+        self._tokens -= len(data)
+        if self._tokens < 0:
+            self._mux.throttle(self)
+        self.receiver.received(data)
+
+    def flush(self) -> None:
+        """Write what is queued, as far as the kernel takes it; end the connection if that was asked for."""
+        state = self._state
+        if state > CLOSING:
+            if state == DOOMED:
+                self.finish(self._reason)
+            return
+        if state == HANDSHAKING or self._stuck:
+            return
+        error = self._write()
+        if error:
+            self._broken(error)
+        elif self._queue is None and state == CLOSING:
+            self._shut()
+
+    def refill(self, now: float) -> bool:
+        """Add what the time since the last refill allows; whether the peer may be read from again."""
+        if not self._rate:
+            return True
+        elapsed = max(0.0, now - self._refilled)
+        self._refilled = now
+        self._tokens = min(self._rate * BURST_SECONDS, self._tokens + elapsed * self._rate)
+        return self._tokens >= 0
+
+    def throttled(self, yes: bool) -> None:
+        """Stop or start reading because of the rate."""
+        (self._pause if yes else self._resume)(BY_RATE)
+
+    def expired(self) -> None:
+        """The peer took too long over closing."""
+        self.finish(self._reason)
+
+    def failed(self) -> None:
+        """The receiver raised: the connection cannot go on."""
+        self.finish("internal error")
+
+    def finish(self, reason: str) -> None:
+        """Close the socket and tell the receiver. The only way to GONE."""
+        if self._state == GONE:
+            return
+        self._state = GONE
+        self._queue = None
+        self.queued = 0
+        self._mask = -1
+        self._mux.release(self, self._socket)
+        receiver, self.receiver = self.receiver, SILENT
+        receiver.lost(reason)
+
+    # -- input
+
+    def _attend(self, event: int) -> None:
+        """Everything but plain input on an open connection."""
+        if event & EPOLLOUT and self._stuck:
+            self._stuck = False
+            self.flush()
+            self._report_drained()
+        if event & ~EPOLLOUT and self._state != GONE:
+            if self._state > OPEN:
+                self._discard()
+            elif not self._paused:
+                self.ready(EPOLLIN)
+            elif event & EPOLLERR:
+                self.finish(self._pending_error())
+            elif event & EPOLLHUP:
+                # Reported whether asked for or not: the peer is gone but there may be bytes to read after
+                # `resume`.
+                self._mux.ignore(self)
+                self._mask = -1
+        self._watch()
+
+    def _report_drained(self) -> None:
+        drained = getattr(self.receiver, "drained", None)
+        if drained is not None and self._queue is None and self._state == OPEN:
+            drained()
+
+    def _discard(self) -> None:
+        """Read without looking, for the end of the peer's direction."""
+        try:
+            if self._socket.recv(READ_SIZE):
+                return
+        except BlockingIOError:
+            return
+        except OSError as error:
+            self.finish(explain(error))
+            return
+        self._flush_last()
+        self.finish(self._reason)
+
+    def _ended(self) -> None:
+        """The peer ended its direction. What waits for it gets one more chance, for it may still read."""
+        self._flush_last()
+        self.finish("closed by the peer")
+
+    def _flush_last(self) -> None:
+        queue, self._queue = self._queue, None
+        if queue is not None and self._state != HANDSHAKING:
+            try:
+                self._channel.send(b"".join(queue))
+            except OSError:
+                return
+
+    def _broken(self, reason: str) -> None:
+        """Writing failed: hand over what the peer sent before it went away, then end."""
+        self._queue = None
+        if self._state == OPEN and not self._paused:
+            for _ in range(FINAL_READS):
+                try:
+                    data = self._channel.recv(READ_SIZE)
+                except OSError:
+                    break
+                if not data or self._state != OPEN:
+                    break
+                self.receiver.received(data)
+        self.finish(reason)
+
+    def _pending_error(self) -> str:
+        code = self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        return explain(OSError(code or errno.ECONNRESET, ""))
+
+    def _pause(self, why: int) -> None:
+        self._paused |= why
+        self._watch()
+
+    def _resume(self, why: int) -> None:
+        if self._paused & why:
+            self._paused &= ~why
+            self._watch()
+
+    def _watch(self) -> None:
+        """Have epoll watch for what can be used now."""
+        if self._state == GONE:
+            return
+        mask = EPOLLIN if not self._paused or self._state > OPEN else 0
+        if self._stuck:
+            mask |= EPOLLOUT
+        if mask != self._mask:
+            if self._mask != -1:
+                self._mux.watch(self, mask)
+            elif mask:
+                self._mux.register(self, mask)
+            else:
+                return
+            self._mask = mask
+
+    # -- output
+
+    def _gather(self) -> bytes | memoryview:
+        """Take the next piece to write off the queue: all of it, or about WRITE_SIZE if there is much."""
+        queue = self._queue
+        assert queue is not None
+        if len(queue) == 1 or self.queued <= WRITE_SIZE:
+            self._queue = None
+            return queue[0] if len(queue) == 1 else b"".join(queue)
+        size = count = 0
+        while count < len(queue) and size < WRITE_SIZE:
+            size += len(queue[count])
+            count += 1
+        piece = queue[0] if count == 1 else b"".join(queue[:count])
+        del queue[:count]
+        if not queue:
+            self._queue = None
+        return piece
+
+    def _write(self) -> str:
+        """One write; more only while the kernel takes all and the queue is longer. Returns what failed."""
+        while self._queue is not None:
+            piece = self._gather()
+            try:
+                sent = self._channel.send(piece)
+            except BlockingIOError:
+                sent = 0
+            except OSError as error:
+                return explain(error)
+            self.queued -= sent
+            if sent < len(piece):
+                self._put_back(memoryview(piece)[sent:])
+                break
+        return ""
+
+    def _put_back(self, rest: memoryview) -> None:
+        if self._queue is None:
+            self._queue = [rest]
+        else:
+            self._queue.insert(0, rest)
+        self._stuck = True
+        self._watch()
+
+    def _relieve(self) -> None:
+        """More waits than may: write now what can be written; a peer that does not read is cut off."""
+        error = self._write() if self._state == OPEN and not self._stuck else ""
+        if error:
+            self.abort(error)
+        elif self.queued > self.max_queued:
+            self.abort("slow reader")
+
+    def _shut(self) -> None:
+        """All is written: end our direction and wait for the peer to end its own."""
+        self._state = LINGERING
+        try:
+            self._socket.shutdown(socket.SHUT_WR)
+        except OSError as error:
+            self.finish(explain(error))
+            return
+        self._watch()
+
+
+def explain(error: OSError) -> str:
+    """The error as text, without anything that the peer said."""
+    return os.strerror(error.errno).lower() if error.errno else type(error).__name__
+
+
+Accept = Callable[[Connection], Receiver | None]

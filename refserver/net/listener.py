@@ -1,0 +1,106 @@
+"""Accepting connections on ports that Twisted's endpoints opened.
+
+Owns a duplicate of the port's descriptor. The port itself stays Twisted's: closing it is asked of it, so that
+a Unix socket's file goes away with it.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+from typing import TYPE_CHECKING, Any
+
+from attrs import define, field
+from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.interfaces import IListeningPort
+from twisted.logger import Logger
+
+from .connection import Accept, Connection
+
+if TYPE_CHECKING:
+    from .mux import Mux
+
+ACCEPTS = 32  # connections accepted per turn
+PAUSE_SECONDS = 1.0
+
+# accept(2): descriptors or memory are used up, here or in the system. The connection stays in the backlog.
+EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+
+_log = Logger(namespace="refserver.net")
+
+
+@define(eq=False)
+class Listener:
+    """Accepts for one port; made by `Mux.listen`."""
+
+    _mux: Mux
+    _port: IListeningPort
+    _socket: socket.socket
+    _accept: Accept
+    _closed: Deferred[Any] | None = field(default=None, init=False)
+
+    @classmethod
+    def take_over(cls, mux: Mux, port: Any, accept: Accept) -> Listener:
+        """Stop `port` from accepting and do it in its place."""
+        port.stopReading()
+        sock = socket.socket(fileno=os.dup(port.fileno()))
+        sock.setblocking(False)
+        if sock.family != socket.AF_UNIX:
+            # Accepted sockets inherit it. We write once a turn, so there is nothing for Nagle's algorithm to
+            # join.
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return cls(mux, port, sock, accept)
+
+    def close(self) -> Deferred[Any]:
+        """Accept no more; fires when the port is closed."""
+        if self._closed is None:
+            self._mux.discard(self, self._socket)
+            self._closed = maybeDeferred(self._port.stopListening)
+            self._closed.addErrback(lambda failure: _log.failure("closing a port failed", failure))
+        return self._closed
+
+    def fileno(self) -> int:
+        """The descriptor we accept from."""
+        return self._socket.fileno()
+
+    def ready(self, event: int) -> None:
+        """Accept what waits, up to ACCEPTS."""
+        for _ in range(ACCEPTS):
+            try:
+                sock, address = self._socket.accept()
+            except BlockingIOError:
+                return
+            except OSError as error:
+                if error.errno not in EXHAUSTED:
+                    continue  # that connection is gone already (accept(2): ECONNABORTED and network errors)
+                self._pause(error)
+                return
+            sock.setblocking(False)
+            self._introduce(self._mux.attach(sock, address))
+
+    def failed(self) -> None:
+        """Accept no more."""
+        self.close()
+
+    def expired(self) -> None:
+        """The pause is over: accept again."""
+        if self._closed is None:
+            self._mux.register(self, 1)
+
+    def _introduce(self, connection: Connection) -> None:
+        try:
+            receiver = self._accept(connection)
+        except Exception:
+            _log.failure("a new connection was not taken")
+            receiver = None
+        if receiver is None:
+            connection.abort("refused")
+        else:
+            connection.receiver = receiver
+
+    def _pause(self, error: OSError) -> None:
+        """Leave connections in the backlog for a while: without descriptors accepting would only spin."""
+        _log.error("cannot accept connections: {error}; waiting", error=os.strerror(error.errno or 0))
+        self._mux.ignore(self)
+        self._mux.expire(self, PAUSE_SECONDS)
