@@ -8,7 +8,8 @@ from refserver import ns
 from refserver.core.feature import Feature, Request, Target, iq
 from refserver.errors import Condition, StanzaError
 from refserver.storage import private
-from refserver.xml.element import Element, element, parse, split
+from refserver.xml.element import Element, element, split
+from refserver.xml.read import parse
 from refserver.xml.write import serialise
 
 __all__ = ["PrivateData"]
