@@ -1,0 +1,51 @@
+"""SASL (RFC 4422), the server's side: mechanisms, verifiers, and what is offered when.
+
+Messages in, steps out; no XML (that is `stream/authentication.py`), no store, no threads.
+"""
+
+from refserver.sasl.encoding import decode, encode
+from refserver.sasl.failure import SaslCondition, SaslFailure
+from refserver.sasl.mechanism import (
+    Challenge,
+    Credentials,
+    Mechanism,
+    NeedCredentials,
+    NeedPasswordCheck,
+    Step,
+    Success,
+    Surroundings,
+)
+from refserver.sasl.offer import TLS_EXPORTER, TLS_SERVER_END_POINT, begin, offered
+from refserver.sasl.password import InvalidPassword
+from refserver.sasl.verifier import (
+    FakeVerifiers,
+    Verifier,
+    check_password,
+    make_verifier,
+    make_verifiers,
+)
+
+__all__ = [
+    "TLS_EXPORTER",
+    "TLS_SERVER_END_POINT",
+    "Challenge",
+    "Credentials",
+    "FakeVerifiers",
+    "InvalidPassword",
+    "Mechanism",
+    "NeedCredentials",
+    "NeedPasswordCheck",
+    "SaslCondition",
+    "SaslFailure",
+    "Step",
+    "Success",
+    "Surroundings",
+    "Verifier",
+    "begin",
+    "check_password",
+    "decode",
+    "encode",
+    "make_verifier",
+    "make_verifiers",
+    "offered",
+]

@@ -1,0 +1,153 @@
+"""The shape of a SASL mechanism's server side: messages in, steps out (RFC 4422).
+
+A mechanism takes the peer's messages, already out of Base64, and answers each with a step:
+a challenge, success, or a question to whoever holds the accounts. Failure is the exception
+`SaslFailure`. It knows no XML, no clock and no store, so that SASL over RFC 6120 and over
+XEP-0388 can share it.
+
+A mechanism that asks no questions (EXTERNAL, ANONYMOUS) only defines `respond`.
+"""
+
+from __future__ import annotations
+
+import secrets
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from typing import TypeAlias
+
+from attrs import field, frozen
+
+from refserver.jid import JID, InvalidJID
+from refserver.sasl.failure import SaslCondition, SaslFailure
+from refserver.sasl.verifier import FakeVerifiers, Verifier
+
+
+@frozen
+class Challenge:
+    """The peer must answer `data`, which may be empty."""
+
+    data: bytes
+
+
+@frozen
+class Success:
+    """The peer is `account`; `data` goes along with the success (RFC 4422 3.6)."""
+
+    account: JID
+    data: bytes = b""
+
+
+@frozen
+class NeedCredentials:
+    """Look up `account` and call `Mechanism.credentials`."""
+
+    account: JID
+
+
+@frozen
+class NeedPasswordCheck:
+    """Compute `check_password(verifier, password)`, away from the reactor's thread if there
+    is one, and call `Mechanism.password_checked`. To be computed for unknown accounts too.
+    """
+
+    account: JID
+    verifier: Verifier
+    password: str = field(repr=False)
+
+
+Step: TypeAlias = Challenge | Success | NeedCredentials | NeedPasswordCheck
+
+
+@frozen
+class Credentials:
+    """What is stored of an account: its verifiers by hash name. A disabled one is told so only
+    after it has proved to know the password.
+    """
+
+    verifiers: Mapping[str, Verifier]
+    disabled: bool = False
+
+
+def new_nonce() -> str:
+    """Fresh printable characters without a comma (RFC 5802 7)."""
+    return secrets.token_urlsafe(18)
+
+
+@frozen
+class Surroundings:
+    """What a mechanism knows of the stream it runs on.
+
+    `domain` is where the accounts are; `bindings` the channel-binding data by type, of which
+    there is none without TLS; `offered` the mechanisms that were announced to this peer.
+    """
+
+    domain: str
+    fake: FakeVerifiers
+    bindings: Mapping[str, bytes]
+    offered: tuple[str, ...]
+    nonce: Callable[[], str] = new_nonce
+
+
+class Mechanism(ABC):
+    """One exchange. Every method may raise `SaslFailure`, after which it is over."""
+
+    @abstractmethod
+    def respond(self, data: bytes | None) -> Step:
+        """Take the peer's message; None if it began without an initial response (RFC 4422 3.3)."""
+
+    def credentials(self, found: Credentials | None) -> Step:
+        """Answer `NeedCredentials`; None for an unknown account."""
+        raise RuntimeError("this mechanism did not ask for credentials")
+
+    def password_checked(self, right: bool) -> Step:
+        """Answer `NeedPasswordCheck`."""
+        raise RuntimeError("this mechanism did not ask for a password to be checked")
+
+
+class AccountMechanism(Mechanism):
+    """What mechanisms with a username and stored verifiers share."""
+
+    def __init__(self, surroundings: Surroundings) -> None:
+        self._surroundings = surroundings
+        self._account: JID | None = None
+        self._found: Credentials | None = None
+
+    @property
+    def account(self) -> JID:
+        """Whom the peer claims to be. Only after `_claim`."""
+        if self._account is None:
+            raise RuntimeError("no username was taken yet")
+        return self._account
+
+    def _claim(self, username: str, authzid: str) -> NeedCredentials:
+        """The peer says who it is (`authzid` "" if it did not give one).
+
+        An authorization identity must be the account's own bare address (RFC 6120 6.3.8):
+        nobody acts for another here. A username that no account can have fails at once,
+        and reveals nothing: everyone can tell that it is none.
+        """
+        try:
+            self._account = JID.of(username, self._surroundings.domain)
+        except InvalidJID as error:
+            raise SaslFailure(SaslCondition.NOT_AUTHORIZED) from error
+        if authzid and _parsed(authzid) != self._account:
+            raise SaslFailure(SaslCondition.INVALID_AUTHZID)
+        return NeedCredentials(self._account)
+
+    def _verifier(self, hash_name: str) -> Verifier | None:
+        return self._found.verifiers.get(hash_name) if self._found else None
+
+    def _finish(self, proved: bool, data: bytes = b"") -> Success:
+        """Succeed if the proof was right, the account exists and is not disabled."""
+        if not proved or self._found is None:
+            raise SaslFailure(SaslCondition.NOT_AUTHORIZED)
+        if self._found.disabled:
+            raise SaslFailure(SaslCondition.ACCOUNT_DISABLED)
+        return Success(self.account, data)
+
+
+def _parsed(authzid: str) -> JID | None:
+    try:
+        return JID.parse(authzid)
+    except InvalidJID:
+        return None
