@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
-from typing import TypeVar
+from typing import Any, Protocol, TypeVar
+
+from twisted.internet.defer import Deferred, execute
 
 from refserver.core.accounts import Accounts
 from refserver.core.feature import Feature, arrange
@@ -20,16 +22,31 @@ __all__ = ["Core"]
 T = TypeVar("T", bound=Feature)
 
 
+class Offload(Protocol):
+    """How work that takes milliseconds is kept off the reactor's thread."""
+
+    def __call__(self, function: Callable[..., Any], /, *args: Any) -> Deferred[Any]:
+        """Call `function(*args)` elsewhere; its result comes later."""
+
+
 class Core:
     """Router, sessions, hosts, hooks, database and clock, wired together.
 
-    `clock` is the reactor's (for timers), `now` gives the wall clock's seconds since the epoch.
+    `clock` is the reactor's (for timers), `now` gives the wall clock's seconds since the epoch,
+    `offload` calls a function that computes for long (key derivation) off the reactor's thread.
     """
 
-    def __init__(self, database: Database, clock: Clock, now: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        database: Database,
+        clock: Clock,
+        now: Callable[[], float] = time.time,
+        offload: Offload = execute,
+    ) -> None:
         self.database = database
         self.clock = clock
         self.now = now
+        self.offload = offload
         self.hosts = Hosts()
         self.hooks = Hooks()
         self.sessions = Sessions()

@@ -1,0 +1,113 @@
+"""In-band registration (XEP-0077): making an account where policy allows it, a new password, leaving.
+
+Making an account happens on a stream that is not authenticated: the client's shell calls
+`Registration.register`. The other two are iqs of a session.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from refserver import ns
+from refserver.core.feature import Feature, Request, Target, iq
+from refserver.core.hooks import AccountAdded, AccountRemoved
+from refserver.core.hosts import Host
+from refserver.errors import Condition, StanzaError, StreamCondition, StreamError
+from refserver.jid import JID, InvalidJID
+from refserver.sasl.verifier import make_verifiers
+from refserver.storage import accounts
+from refserver.storage.errors import AccountExists
+from refserver.xml.element import Element, child, child_text, element
+
+__all__ = ["Registration", "form"]
+
+LONGEST_PASSWORD: Final = 1023  # bytes
+INSTRUCTIONS: Final = "Choose a username and a password."
+
+
+def form() -> Element:
+    """What a newcomer has to give."""
+    return element(
+        ns.REGISTER,
+        "query",
+        None,
+        element(ns.REGISTER, "instructions", text=INSTRUCTIONS),
+        element(ns.REGISTER, "username"),
+        element(ns.REGISTER, "password"),
+    )
+
+
+class Registration(Feature):
+    """Accounts made and ended by their owners."""
+
+    name = "registration"
+    xeps = ("0077",)
+    disco = (ns.REGISTER,)
+
+    async def register(self, host: Host, query: Element) -> JID:
+        """Make the account that `query` asks for, durably. Raises `StanzaError` (XEP-0077 3.1)."""
+        username, password = _credentials(query)
+        try:
+            account = JID.of(username, host.domain)
+        except InvalidJID as error:
+            raise StanzaError(Condition.JID_MALFORMED) from error
+        if host.find(account.localpart) is not None:
+            raise StanzaError(Condition.CONFLICT)
+        verifiers = await self.core.offload(make_verifiers, password)
+        try:
+            await self.core.database.write(accounts.add, account, verifiers, self.core.now())
+        except AccountExists as error:
+            raise StanzaError(Condition.CONFLICT) from error
+        self.core.hooks.tell(AccountAdded(account))
+        return account
+
+    @iq("get", ns.REGISTER, "query", to=(Target.OWN, Target.SERVER))
+    def registered(self, request: Request) -> Element:
+        """The sender's own registration."""
+        account = _own_account(request)
+        filled = form()
+        filled.insert(0, element(ns.REGISTER, "registered"))
+        filled[2].text = account.localpart
+        return filled
+
+    @iq("set", ns.REGISTER, "query", to=(Target.OWN, Target.SERVER))
+    async def change(self, request: Request) -> None:
+        """A new password (3.3), or the end of the account (3.2)."""
+        account = _own_account(request)
+        if child(request.payload, ns.REGISTER, "remove") is not None:
+            if len(request.payload) != 1:
+                raise StanzaError(Condition.BAD_REQUEST)
+            await self._remove(account)
+            return
+        username, password = _credentials(request.payload)
+        if username != account.localpart:
+            raise StanzaError(Condition.NOT_ALLOWED, "only one's own password can be changed")
+        if request.session is None or not request.session.secure:
+            raise StanzaError(Condition.NOT_AUTHORIZED, "a password is changed over TLS only")
+        verifiers = await self.core.offload(make_verifiers, password)
+        await self.core.database.write(accounts.set_verifiers, account, verifiers)
+
+    async def _remove(self, account: JID) -> None:
+        await self.core.database.write(accounts.remove, account)
+        self.core.clock.callLater(0, self._removed, account)  # after the result is on its way
+
+    def _removed(self, account: JID) -> None:
+        self.core.hooks.tell(AccountRemoved(account))
+        for session in list(self.core.sessions.of(account).values()):
+            session.close(StreamError(StreamCondition.NOT_AUTHORIZED, "the account was removed"))
+
+
+def _own_account(request: Request) -> JID:
+    if request.session is None or request.session.host is not request.host:
+        raise StanzaError(Condition.FORBIDDEN)
+    return request.session.account
+
+
+def _credentials(query: Element) -> tuple[str, str]:
+    username = child_text(query, ns.REGISTER, "username")
+    password = child_text(query, ns.REGISTER, "password")
+    if not username or not password:
+        raise StanzaError(Condition.NOT_ACCEPTABLE, "a username and a password are needed")
+    if len(password.encode()) > LONGEST_PASSWORD:
+        raise StanzaError(Condition.NOT_ACCEPTABLE, "the password is too long")
+    return username, password
