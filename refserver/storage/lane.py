@@ -1,0 +1,176 @@
+"""Lanes: jobs queued on the reactor's thread, run in batches on threads of their own.
+
+A lane knows nothing of transactions: what it is given runs a whole batch on a connection
+and leaves a result in each job. All Deferreds of a batch fire in one call on the
+reactor's thread, so a busy lane costs one wake-up a batch and not one a job.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from queue import Empty, SimpleQueue
+from typing import Any, Protocol
+
+from attrs import define, field
+from sqlalchemy import Connection
+from twisted.internet.defer import Deferred, fail, succeed
+from twisted.python.failure import Failure
+
+from refserver.storage.errors import DatabaseClosed
+
+__all__ = ["CallFromThread", "Job", "Lane", "settle"]
+
+
+class CallFromThread(Protocol):
+    """`reactor.callFromThread`: run `function` soon on the reactor's thread."""
+
+    def __call__(self, function: Callable[..., object], /, *args: Any) -> object: ...
+
+
+@define(eq=False)
+class Job:
+    """One function to run, its Deferred, and (afterwards) its result or `Failure`."""
+
+    function: Callable[..., Any]
+    args: Sequence[Any]
+    kwargs: Mapping[str, Any]
+    deferred: Deferred[Any] = field(factory=Deferred)
+    result: Any = None
+
+    def run(self, connection: Connection) -> bool:
+        """Call the function and keep what it returns or raises; False if it raised."""
+        try:
+            self.result = self.function(connection, *self.args, **self.kwargs)
+        except BaseException:  # a SystemExit, too, belongs to the caller and must not end the thread
+            self.result = Failure()  # type: ignore[no-untyped-call]  # Twisted's has no annotations
+            return False
+        return True
+
+    def spoil(self, failure: Failure) -> None:
+        """What was done did not become durable: replace a result by `failure`."""
+        if not isinstance(self.result, Failure):
+            self.result = failure
+
+
+def settle(jobs: Sequence[Job]) -> None:
+    """Fire the Deferreds of jobs that were run, in their order."""
+    for job in jobs:
+        if isinstance(job.result, Failure):
+            job.deferred.errback(job.result)
+        else:
+            job.deferred.callback(job.result)
+
+
+class Lane:
+    """A queue of jobs and the threads that serve it; first in, first out with one thread.
+
+    `submit` and `close` are called on the reactor's thread. `run` gets a connection and a
+    batch of at most `batch_size` jobs; if it raises, the connection is thrown away and every
+    job of the batch that has no failure of its own fails with that exception.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        connect: Callable[[], Connection],
+        run: Callable[[Connection, Sequence[Job]], None],
+        call_from_thread: CallFromThread,
+        threads: int = 1,
+        batch_size: int = 256,
+    ) -> None:
+        self._connect = connect
+        self._run = run
+        self._call_from_thread = call_from_thread
+        self._batch_size = batch_size
+        self._queue: SimpleQueue[Job | None] = SimpleQueue()
+        self._closed: Deferred[None] | None = None
+        self._names = [f"refserver-{name}-{number}" for number in range(threads)]
+        self._running = 0
+
+    def submit(
+        self, function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]
+    ) -> Deferred[Any]:
+        """Queue a call of `function(connection, *args, **kwargs)`; the Deferred fires when it is done."""
+        if self._closed is not None:
+            return fail(DatabaseClosed("the database is closed"))
+        if not self._running:
+            self._start()
+        job = Job(function, args, kwargs)
+        self._queue.put(job)
+        return job.deferred
+
+    def close(self) -> Deferred[None]:
+        """Take no more jobs; fires after every job taken has been run and settled."""
+        if self._closed is None:
+            self._closed = Deferred()
+            if not self._running:
+                self._closed.callback(None)
+            for _ in range(self._running):
+                self._queue.put(None)
+        return _after(self._closed)
+
+    @property
+    def closing(self) -> bool:
+        """Whether `close` was called."""
+        return self._closed is not None
+
+    def _start(self) -> None:
+        self._running = len(self._names)
+        for name in self._names:
+            threading.Thread(target=self._serve, name=name, daemon=True).start()
+
+    def _serve(self) -> None:
+        connection: Connection | None = None
+        more = True
+        while more:
+            batch, more = self._take()
+            if batch:
+                connection = self._serve_batch(connection, batch)
+                self._call_from_thread(settle, batch)
+        if connection is not None:
+            connection.close()
+        self._call_from_thread(self._ended)
+
+    def _serve_batch(self, connection: Connection | None, batch: Sequence[Job]) -> Connection | None:
+        try:
+            if connection is None:
+                connection = self._connect()
+            self._run(connection, batch)
+        except BaseException:  # whatever it was, the jobs must not wait for ever
+            failure = Failure()  # type: ignore[no-untyped-call]  # as above
+            for job in batch:
+                job.spoil(failure)
+            if connection is not None:
+                connection.invalidate()
+                connection.close()
+            return None
+        return connection
+
+    def _take(self) -> tuple[list[Job], bool]:
+        """Wait for a job, then take what else is there; False with the last batch."""
+        batch: list[Job] = []
+        job = self._queue.get()
+        while job is not None:
+            batch.append(job)
+            if len(batch) == self._batch_size:
+                return batch, True
+            try:
+                job = self._queue.get_nowait()
+            except Empty:
+                return batch, True
+        return batch, False
+
+    def _ended(self) -> None:
+        self._running -= 1
+        if not self._running and self._closed is not None:
+            self._closed.callback(None)
+
+
+def _after(deferred: Deferred[None]) -> Deferred[None]:
+    """A Deferred of one's own that fires when `deferred` does."""
+    if deferred.called:
+        return succeed(None)
+    waiting: Deferred[None] = Deferred()
+    deferred.addCallback(waiting.callback)
+    return waiting

@@ -1,0 +1,61 @@
+"""Messages kept for accounts that are offline (XEP-0160), as they will be delivered.
+
+Delivery is at least once: a message is deleted only after it was handed over.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from sqlalchemy import Connection, bindparam, func, select
+from sqlalchemy import delete as sql_delete
+
+from refserver.jid import JID
+from refserver.storage import accounts
+from refserver.storage.schema.accounts import accounts as _accounts
+from refserver.storage.schema.accounts import offline_messages as _messages
+from refserver.storage.statement import Prepared
+
+__all__ = ["count", "delete", "fetch", "store"]
+
+_BY_JID = _accounts.c.jid == bindparam("by_jid")
+_insert = Prepared(_messages.insert(), ["account", "received_at", "stanza"])
+_count = Prepared(
+    select(func.count()).select_from(_messages).where(_messages.c.account == bindparam("account"))
+)
+_count_of = Prepared(select(func.count(_messages.c.id)).join_from(_accounts, _messages).where(_BY_JID))
+_select = Prepared(
+    select(_messages.c.id, _messages.c.received_at, _messages.c.stanza)
+    .join_from(_accounts, _messages)
+    .where(_BY_JID)
+    .order_by(_messages.c.id)
+)
+
+
+def store(connection: Connection, account: JID, stanza: bytes, received_at: float, limit: int) -> bool:
+    """Keep `stanza`; False, and nothing kept, if there are `limit` already (0: no limit).
+
+    Raises `NoSuchAccount`.
+    """
+    number = accounts.id_of(connection, account)
+    if limit and _count.value(connection, account=number) >= limit:
+        return False
+    _insert.run(connection, account=number, received_at=received_at, stanza=stanza)
+    return True
+
+
+def fetch(connection: Connection, account: JID) -> Sequence[tuple[int, float, bytes]]:
+    """Everything kept for `account`, oldest first: (id, received at, stanza). Ids are never used twice."""
+    return [(row[0], row[1], row[2]) for row in _select.rows(connection, by_jid=account.text)]
+
+
+def delete(connection: Connection, account: JID, ids: Iterable[int]) -> None:
+    """Forget the messages `ids` of `account`; those which are gone already do not matter."""
+    number = select(_accounts.c.id).where(_accounts.c.jid == account.text).scalar_subquery()
+    owned = _messages.c.account == number
+    connection.execute(sql_delete(_messages).where(owned, _messages.c.id.in_(list(ids))))
+
+
+def count(connection: Connection, account: JID) -> int:
+    """How many are kept."""
+    return int(_count_of.value(connection, by_jid=account.text))

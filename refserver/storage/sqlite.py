@@ -1,0 +1,122 @@
+"""Everything that is true of SQLite only: how to open it, its pragmas, its locks.
+
+The driver's own transaction handling is switched off (`isolation_level=None`): a writing
+transaction starts with BEGIN IMMEDIATE, so that it waits for another process' lock at its
+start and never fails in the middle, and SAVEPOINT works as SQLite defines it.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Engine, StaticPool, create_engine, event
+
+__all__ = [
+    "check_references",
+    "data_version",
+    "is_locked",
+    "memory_engine",
+    "migration_engine",
+    "query_only",
+    "read_engine",
+    "write_engine",
+]
+
+BUSY_TIMEOUT_MS = 5000  # how long one attempt waits for another process' transaction
+
+_COMMON = (f"PRAGMA busy_timeout={BUSY_TIMEOUT_MS}", "PRAGMA cache_size=-8192", "PRAGMA temp_store=MEMORY")
+# FULL: the log is synced at each commit, so what was acknowledged survives a power loss.
+_WRITE = ("PRAGMA synchronous=FULL", "PRAGMA foreign_keys=ON", "PRAGMA journal_size_limit=67108864")
+_READ = ("PRAGMA query_only=ON",)
+# Rebuilding a table (Alembic's batch mode) drops the old one: enforcement would delete what refers to it.
+_MIGRATE = ("PRAGMA synchronous=FULL", "PRAGMA foreign_keys=OFF")
+
+
+def write_engine(path: Path) -> Engine:
+    """An engine whose transactions take the write lock when they begin."""
+    return _engine(path, (*_COMMON, *_WRITE), "BEGIN IMMEDIATE")
+
+
+def read_engine(path: Path) -> Engine:
+    """An engine that cannot write; each transaction is one consistent snapshot."""
+    return _engine(path, (*_COMMON, *_READ), "BEGIN")
+
+
+def migration_engine(path: Path) -> Engine:
+    """An engine for changing the schema; makes the file, readable for its owner only."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))  # it holds verifiers and letters
+    return _engine(path, (*_COMMON, *_MIGRATE, "PRAGMA journal_mode=WAL"), "BEGIN IMMEDIATE")
+
+
+def memory_engine() -> Engine:
+    """A database of its own in memory, on a single connection."""
+    engine = create_engine(
+        "sqlite://",
+        poolclass=StaticPool,
+        connect_args={"isolation_level": None, "check_same_thread": False},
+        paramstyle="named",
+        hide_parameters=True,
+    )
+    return _configured(engine, ("PRAGMA foreign_keys=ON",), "BEGIN")
+
+
+def is_locked(error: BaseException) -> bool:
+    """Whether `error` says that another process holds the lock, so that trying again helps."""
+    return (
+        isinstance(error, sqlite3.OperationalError) and error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
+    )
+
+
+def data_version(connection: Connection) -> int:
+    """A number that changes when anyone but this connection has committed."""
+    return int(connection.exec_driver_sql("PRAGMA data_version").scalar_one())
+
+
+def check_references(connection: Connection) -> None:
+    """Raise if a row refers to one that is not there: enforcement is off during a migration."""
+    broken = connection.exec_driver_sql("PRAGMA foreign_key_check").fetchall()
+    if broken:
+        tables = ", ".join(sorted({row[0] for row in broken}))
+        raise sqlite3.IntegrityError(f"rows without owner after the migration in: {tables}")
+
+
+@contextmanager
+def query_only(engine: Engine) -> Iterator[Connection]:
+    """A transaction that cannot write, on an engine that otherwise can."""
+    with engine.connect() as connection:
+        driver_connection: Any = connection.connection.driver_connection
+        driver_connection.execute("PRAGMA query_only=ON")
+        try:
+            yield connection
+        finally:
+            driver_connection.execute("PRAGMA query_only=OFF")
+
+
+def _engine(path: Path, pragmas: tuple[str, ...], begin: str) -> Engine:
+    engine = create_engine(
+        f"sqlite:///{path}",
+        connect_args={"isolation_level": None, "check_same_thread": False},
+        paramstyle="named",
+        hide_parameters=True,  # an exception's text must not carry what was being stored
+    )
+    return _configured(engine, pragmas, begin)
+
+
+def _configured(engine: Engine, pragmas: tuple[str, ...], begin: str) -> Engine:
+    def connected(driver_connection: Any, record: object) -> None:
+        for pragma in pragmas:
+            driver_connection.execute(pragma)
+
+    def begun(connection: Connection) -> None:
+        driver_connection: Any = connection.connection.driver_connection
+        driver_connection.execute(begin)
+
+    event.listen(engine, "connect", connected)
+    event.listen(engine, "begin", begun)
+    return engine
