@@ -7,10 +7,11 @@ after it was handed to a session: a crash in between delivers it once more rathe
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Final
 
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from refserver import ns
 from refserver.core.core import Core
@@ -21,6 +22,7 @@ from refserver.errors import Condition, StanzaError
 from refserver.jid import JID
 from refserver.stanza import Stanza
 from refserver.storage import offline
+from refserver.storage.errors import NoSuchAccount
 from refserver.xml.element import clark, element
 
 __all__ = ["Offline", "delay"]
@@ -78,7 +80,10 @@ class Offline(Feature):
         if not stored:
             self.core.router.bounce(stanza, StanzaError(Condition.SERVICE_UNAVAILABLE))
 
-    def _failed(self, failure: Any, stanza: Stanza) -> None:
+    def _failed(self, failure: Failure, stanza: Stanza) -> None:
+        if failure.check(NoSuchAccount):
+            self._stored(False, stanza)
+            return
         log.failure("an offline message could not be stored", failure=failure)
         self.core.router.bounce(stanza, StanzaError(Condition.INTERNAL_SERVER_ERROR))
 
@@ -100,6 +105,6 @@ class Offline(Feature):
         waiting = await self.core.database.read(offline.fetch, session.account)
         if not waiting or self.core.sessions.get(session.jid) is not session:
             return
-        for message in waiting:
-            session.send_bytes(message.stanza)
-        await self.core.database.write(offline.delete, session.account, [message.id for message in waiting])
+        for _, _, stanza in waiting:
+            session.send_bytes(stanza)
+        await self.core.database.write(offline.delete, session.account, [number for number, _, _ in waiting])

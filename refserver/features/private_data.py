@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import Final
 
+from sqlalchemy import Connection
+
 from refserver import ns
 from refserver.core.feature import Feature, Request, Target, iq
 from refserver.errors import Condition, StanzaError
+from refserver.jid import JID
 from refserver.storage import private
 from refserver.xml.element import Element, element, split
 from refserver.xml.read import parse
@@ -17,6 +20,7 @@ __all__ = ["PrivateData"]
 RESERVED: Final = ("jabber:", "http://jabber.org/", "vcard-temp")  # XEP-0049 2.2
 LARGEST: Final = 64 * 1024  # bytes of one element
 MOST_ELEMENTS: Final = 100  # of one account
+MOST_BYTES: Final = 1024 * 1024
 
 
 class PrivateData(Feature):
@@ -44,8 +48,14 @@ class PrivateData(Feature):
         data = serialise(given, "")
         if len(data) > LARGEST:
             raise StanzaError(Condition.NOT_ACCEPTABLE, f"private data may be {LARGEST} bytes at most")
-        if not await self.core.database.write(private.set, request.account, *key, data, MOST_ELEMENTS):
-            raise StanzaError(Condition.RESOURCE_CONSTRAINT, "too much private data")
+        await self.core.database.write(_store, request.account, *key, data)
+
+
+def _store(connection: Connection, account: JID, namespace: str, name: str, data: bytes) -> None:
+    elements, stored = private.size(connection, account)
+    if elements >= MOST_ELEMENTS or stored + len(data) > MOST_BYTES:
+        raise StanzaError(Condition.RESOURCE_CONSTRAINT, "too much private data")
+    private.set(connection, account, namespace, name, data)
 
 
 def _only_child(request: Request) -> Element:
