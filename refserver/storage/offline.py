@@ -6,6 +6,7 @@ Delivery is at least once: a message is deleted only after it was handed over.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 from sqlalchemy import Connection, bindparam, func, select
 from sqlalchemy import delete as sql_delete
@@ -16,7 +17,7 @@ from refserver.storage.schema.accounts import accounts as _accounts
 from refserver.storage.schema.accounts import offline_messages as _messages
 from refserver.storage.statement import Prepared
 
-__all__ = ["count", "delete", "fetch", "store"]
+__all__ = ["OfflineMessage", "count", "delete", "fetch", "store"]
 
 _BY_JID = _accounts.c.jid == bindparam("by_jid")
 _insert = Prepared(_messages.insert(), ["account", "received_at", "stanza"])
@@ -32,6 +33,14 @@ _select = Prepared(
 )
 
 
+class OfflineMessage(NamedTuple):
+    """A kept message; its `id` is never used twice, `received_at` is in Unix seconds."""
+
+    id: int
+    received_at: float
+    stanza: bytes
+
+
 def store(connection: Connection, account: JID, stanza: bytes, received_at: float, limit: int) -> bool:
     """Keep `stanza`; False, and nothing kept, if there are `limit` already (0: no limit).
 
@@ -44,9 +53,9 @@ def store(connection: Connection, account: JID, stanza: bytes, received_at: floa
     return True
 
 
-def fetch(connection: Connection, account: JID) -> Sequence[tuple[int, float, bytes]]:
-    """Everything kept for `account`, oldest first: (id, received at, stanza). Ids are never used twice."""
-    return [(row[0], row[1], row[2]) for row in _select.rows(connection, by_jid=account.text)]
+def fetch(connection: Connection, account: JID) -> Sequence[OfflineMessage]:
+    """Everything kept for `account`, oldest first."""
+    return [OfflineMessage(*row) for row in _select.rows(connection, by_jid=account.text)]
 
 
 def delete(connection: Connection, account: JID, ids: Iterable[int]) -> None:

@@ -32,10 +32,18 @@ def get(connection: Connection, account: JID, namespace: str, name: str) -> byte
     return found
 
 
-def set(connection: Connection, account: JID, namespace: str, name: str, element: bytes) -> None:
-    """Replace the element of this name. Raises `NoSuchAccount`."""
+def set(
+    connection: Connection, account: JID, namespace: str, name: str, element: bytes, limit: int = 0
+) -> bool:
+    """Replace the element of this name; False, and nothing kept, if it would be one more than `limit`.
+
+    A limit of 0 is none. Raises `NoSuchAccount`.
+    """
     number = accounts.id_of(connection, account)
+    if limit and get(connection, account, namespace, name) is None and size(connection, account)[0] >= limit:
+        return False
     _upsert.run(connection, account=number, namespace=namespace, name=name, element=element)
+    return True
 
 
 def size(connection: Connection, account: JID) -> tuple[int, int]:

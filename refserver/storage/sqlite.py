@@ -31,7 +31,13 @@ BUSY_TIMEOUT_MS = 5000  # how long one attempt waits for another process' transa
 
 _COMMON = (f"PRAGMA busy_timeout={BUSY_TIMEOUT_MS}", "PRAGMA cache_size=-8192", "PRAGMA temp_store=MEMORY")
 # FULL: the log is synced at each commit, so what was acknowledged survives a power loss.
-_WRITE = ("PRAGMA synchronous=FULL", "PRAGMA foreign_keys=ON", "PRAGMA journal_size_limit=67108864")
+# secure_delete: what was purged is overwritten, not left lying in a free page.
+_WRITE = (
+    "PRAGMA synchronous=FULL",
+    "PRAGMA foreign_keys=ON",
+    "PRAGMA secure_delete=ON",
+    "PRAGMA journal_size_limit=67108864",
+)
 _READ = ("PRAGMA query_only=ON",)
 # Rebuilding a table (Alembic's batch mode) drops the old one: enforcement would delete what refers to it.
 _MIGRATE = ("PRAGMA synchronous=FULL", "PRAGMA foreign_keys=OFF")
