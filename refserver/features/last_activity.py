@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.defer import maybeDeferred
 from twisted.logger import Logger
 
 from refserver import ns
@@ -48,7 +48,9 @@ class LastActivity(Feature):
         left = await self.core.database.read(accounts.last_activity, request.account)
         if left is None:
             raise StanzaError(Condition.ITEM_NOT_FOUND)
-        return _query(self.core.now() - left)
+        answer = _query(self.core.now() - left.at)
+        answer.text = left.status or None
+        return answer
 
     @on(SessionEnded)
     def left(self, event: SessionEnded) -> None:
@@ -56,9 +58,7 @@ class LastActivity(Feature):
         account = event.session.account
         if self.core.sessions.of(account):
             return
-        stored: Deferred[None] = self.core.database.write(
-            accounts.set_last_activity, account, self.core.now()
-        )
+        stored = self.core.database.write(accounts.logged_out, account, self.core.now(), "")
         stored.addErrback(lambda f: log.failure("a last activity could not be stored", failure=f))
 
 
