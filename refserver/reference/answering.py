@@ -1,0 +1,297 @@
+"""The librarian's verbs: claim, answer, note, release, hand over. One transaction each.
+
+A claim is one compare-and-set: of all who try exactly one wins, the others learn from
+`AlreadyClaimed` who did. How a question ends is in closing.py. Every function raises
+`NotALibrarian` for an address that does not work at the question's queue.
+"""
+
+from __future__ import annotations
+
+from attrs import frozen
+from sqlalchemy import Connection
+
+from refserver.jid import JID
+from refserver.reference.asking import Utterance, seconds_since_last
+from refserver.reference.refusals import (
+    AlreadyClaimed,
+    NoSuchLibrarian,
+    NoSuchQuestion,
+    NotALibrarian,
+    NotOffered,
+    NotYours,
+    PatronGone,
+    WrongState,
+)
+from refserver.reference.states import State, Verb, after, sources
+from refserver.storage import conversations, questions, queues, statistics
+from refserver.storage.conversations import Direction, Message, Relay
+from refserver.storage.questions import Question
+from refserver.storage.queues import Librarian
+
+__all__ = [
+    "Replied",
+    "accept",
+    "answer",
+    "change",
+    "claim",
+    "colleague",
+    "decline",
+    "dismiss",
+    "hand_over",
+    "nick_of",
+    "note",
+    "numbered",
+    "owned",
+    "release",
+    "reply",
+    "take",
+]
+
+
+@frozen
+class Replied:
+    """What became of a librarian's message to the patron.
+
+    `claimed`: it took the question, which was not hers before. `again`: it was known already.
+    """
+
+    question: Question
+    message: Message
+    claimed: bool
+    again: bool
+
+
+# -- whose it is ---------------------------------------------------------------
+
+
+def claim(connection: Connection, question_id: int, librarian: JID, now: float) -> Question:
+    """Take a question. Raises `AlreadyClaimed` (by herself, too) or `WrongState`."""
+    question = questions.get(connection, question_id)
+    colleague(connection, question.queue_id, librarian)
+    claimed = questions.compare_and_set(
+        connection,
+        question_id,
+        sources(Verb.CLAIM),
+        None,
+        state=State.CLAIMED,
+        owner=librarian,
+        offered_to=None,
+        claimed_at=now,
+        outcome="",
+    )
+    if claimed is None:
+        raise _not_claimable(connection, questions.get(connection, question_id))
+    counted = statistics.of(connection, question_id)
+    if counted is not None:
+        wait = round(now - question.asked_at, 3) if counted.wait is None else counted.wait
+        statistics.change(connection, question_id, wait=wait, outcome="")
+    return claimed
+
+
+def take(connection: Connection, question_id: int, librarian: JID, now: float) -> Question:
+    """Claim a question, or accept it if it is being handed to this librarian."""
+    if questions.get(connection, question_id).handed_to == librarian:
+        return accept(connection, question_id, librarian, now)
+    return claim(connection, question_id, librarian, now)
+
+
+def release(connection: Connection, question_id: int, librarian: JID) -> Question:
+    """Give a question back: it waits again, at its old place. Raises `NotYours` or `WrongState`."""
+    owned(connection, question_id, librarian, Verb.RELEASE)
+    released = change(connection, question_id, librarian, Verb.RELEASE, owner=None, handed_to=None)
+    statistics.count(connection, question_id, "releases")
+    return released
+
+
+def dismiss(connection: Connection, queue_id: int, librarian: JID) -> list[Question]:
+    """Somebody works here no more: what was hers waits again."""
+    theirs = questions.owned_by(connection, librarian, sources(Verb.RELEASE))
+    released = []
+    for question in theirs:
+        if question.queue_id == queue_id:
+            released.append(
+                change(connection, question.id, librarian, Verb.RELEASE, owner=None, handed_to=None)
+            )
+            statistics.count(connection, question.id, "releases")
+    return released
+
+
+def hand_over(connection: Connection, question_id: int, librarian: JID, nick: str) -> Question:
+    """Ask a colleague to take a question over; until she accepts nothing changes.
+
+    Raises `NotYours`, `WrongState`, or `NoSuchLibrarian` (for oneself, too).
+    """
+    question = owned(connection, question_id, librarian, Verb.HAND_OVER)
+    wanted = nick.casefold()
+    for other in queues.librarians_of(connection, question.queue_id):
+        if other.nick.casefold() == wanted and other.jid != librarian:
+            return change(connection, question_id, librarian, Verb.HAND_OVER, handed_to=other.jid)
+    raise NoSuchLibrarian(nick)
+
+
+def accept(connection: Connection, question_id: int, librarian: JID, now: float) -> Question:
+    """Take over what a colleague handed over. Raises `NotOffered` or `WrongState`."""
+    question = _handed(connection, question_id, librarian, Verb.ACCEPT)
+    accepted = change(
+        connection,
+        question_id,
+        question.owner,
+        Verb.ACCEPT,
+        owner=librarian,
+        handed_to=None,
+        claimed_at=now,
+    )
+    statistics.count(connection, question_id, "transfers")
+    return accepted
+
+
+def decline(connection: Connection, question_id: int, librarian: JID) -> Question:
+    """Do not take over; or, by the owner, take the hand-over back. Raises `NotOffered` or `WrongState`."""
+    question = questions.get(connection, question_id)
+    if question.handed_to is None or question.owner != librarian:
+        question = _handed(connection, question_id, librarian, Verb.DECLINE)
+    return change(connection, question_id, question.owner, Verb.DECLINE, handed_to=None)
+
+
+# -- what is said --------------------------------------------------------------
+
+
+def answer(
+    connection: Connection,
+    question_id: int,
+    librarian: JID,
+    utterance: Utterance,
+    *,
+    now: float,
+    live: bool = False,
+) -> Replied:
+    """Store what the owner says to the patron.
+
+    `live`: the patron's client can take it at once, so it is stored as under way. Raises
+    `NotYours`, `WrongState`, or `PatronGone`.
+    """
+    known = conversations.known(connection, Direction.STAFF, utterance.origin_id, question_id=question_id)
+    question = owned(connection, question_id, librarian, Verb.ANSWER)
+    if known is not None:
+        return Replied(question, known, False, True)
+    if question.patron is None:
+        raise PatronGone(question.number)
+    message = conversations.add(
+        connection,
+        question_id,
+        Direction.STAFF,
+        utterance.body,
+        now=now,
+        author=nick_of(connection, question.queue_id, librarian),
+        origin_id=utterance.origin_id,
+        extras=utterance.extras,
+        gap=seconds_since_last(connection, question, now),
+        relay=Relay.UNDER_WAY if live else Relay.TO_DO,
+        receipt=utterance.receipt,
+    )
+    return Replied(question, message, False, False)
+
+
+def reply(
+    connection: Connection,
+    question_id: int,
+    librarian: JID,
+    utterance: Utterance,
+    *,
+    now: float,
+    live: bool = False,
+) -> Replied:
+    """A plain message in the question's chat: the first one takes the question and answers it.
+
+    Raises what `take` and `answer` raise; then nothing was stored.
+    """
+    claimed = questions.get(connection, question_id).owner != librarian
+    if claimed:
+        take(connection, question_id, librarian, now)
+    replied = answer(connection, question_id, librarian, utterance, now=now, live=live)
+    return Replied(replied.question, replied.message, claimed, replied.again)
+
+
+def note(
+    connection: Connection, question_id: int, librarian: JID, utterance: Utterance, *, now: float
+) -> Message:
+    """Keep a remark for the staff. Raises `WrongState` once the question is finished."""
+    question = questions.get(connection, question_id)
+    author = colleague(connection, question.queue_id, librarian).nick
+    known = conversations.known(connection, Direction.NOTE, utterance.origin_id, question_id=question_id)
+    if known is not None:
+        return known
+    after(question.state, Verb.NOTE)
+    return conversations.add(
+        connection,
+        question_id,
+        Direction.NOTE,
+        utterance.body,
+        now=now,
+        author=author,
+        origin_id=utterance.origin_id,
+    )
+
+
+# -- who is who ----------------------------------------------------------------
+
+
+def numbered(connection: Connection, queue_id: int, number: int) -> Question:
+    """The question of that number. Raises `NoSuchQuestion`."""
+    question = questions.find(connection, queue_id, number)
+    if question is None:
+        raise NoSuchQuestion(number)
+    return question
+
+
+def colleague(connection: Connection, queue_id: int, jid: JID) -> Librarian:
+    """The librarian with that bare JID. Raises `NotALibrarian`."""
+    found = queues.librarian(connection, queue_id, jid)
+    if found is None:
+        raise NotALibrarian(jid)
+    return found
+
+
+def nick_of(connection: Connection, queue_id: int, jid: JID) -> str:
+    """What the desk calls a librarian; the localpart of one who works here no more."""
+    found = queues.librarian(connection, queue_id, jid)
+    return jid.localpart if found is None else found.nick
+
+
+def owned(connection: Connection, question_id: int, librarian: JID, verb: Verb) -> Question:
+    """The question, if `librarian` owns it and it allows `verb`. Raises `NotYours` or `WrongState`."""
+    question = questions.get(connection, question_id)
+    colleague(connection, question.queue_id, librarian)
+    after(question.state, verb)
+    if question.owner != librarian:
+        by = "" if question.owner is None else nick_of(connection, question.queue_id, question.owner)
+        raise NotYours(question.number, by)
+    return question
+
+
+def _handed(connection: Connection, question_id: int, librarian: JID, verb: Verb) -> Question:
+    question = questions.get(connection, question_id)
+    colleague(connection, question.queue_id, librarian)
+    after(question.state, verb)
+    if question.handed_to != librarian:
+        raise NotOffered(question.number)
+    return question
+
+
+def change(
+    connection: Connection, question_id: int, owner: JID | None, verb: Verb, /, **values: object
+) -> Question:
+    """Move a question along the table, from an owner who was checked in this transaction."""
+    question = questions.get(connection, question_id)
+    state = after(question.state, verb)
+    changed = questions.compare_and_set(connection, question_id, sources(verb), owner, state=state, **values)
+    if changed is None:  # somebody else was faster, on another node
+        raise WrongState(question.state, verb)
+    return changed
+
+
+def _not_claimable(connection: Connection, question: Question) -> AlreadyClaimed | WrongState:
+    if question.state == State.CLAIMED and question.owner is not None:
+        by = nick_of(connection, question.queue_id, question.owner)
+        return AlreadyClaimed(question.number, question.owner, by)
+    return WrongState(question.state, Verb.CLAIM)

@@ -1,0 +1,198 @@
+"""The patron's verbs: ask, add, abandon. Each function is one database transaction.
+
+`say` is what every patron's message comes to: a new question, or more to the open one; a
+message that is known already (sent again after a crash) changes nothing. Who may ask how
+often is checked here; who is told what is the adapters' business.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Final
+
+from attrs import frozen
+from sqlalchemy import Connection
+
+from refserver.jid import JID
+from refserver.reference.hours import zone
+from refserver.reference.pseudonyms import KEY_BYTES, pseudonym
+from refserver.reference.refusals import TooManyQuestions
+from refserver.reference.settings import Settings
+from refserver.reference.states import OPEN, UNCLAIMED, Outcome, State, Verb, after, sources
+from refserver.storage import conversations, questions, queues, secrets, statistics
+from refserver.storage.conversations import Direction, Message, Relay
+from refserver.storage.questions import Question
+from refserver.storage.queues import Queue
+from refserver.storage.statistics import Statistics
+
+__all__ = ["Asker", "Said", "Utterance", "abandon", "place_in_line", "say", "seconds_since_last"]
+
+HOUR: Final = 3600.0
+
+
+@frozen
+class Utterance:
+    """What somebody says: the text, the id its stanza had (None: none), XML that travels with it.
+
+    `receipt`: the sender's client wants to know when it was delivered.
+    """
+
+    body: str
+    origin_id: str | None = None
+    extras: str = ""
+    receipt: bool = False
+
+
+@frozen
+class Asker:
+    """Who asks, and how: a bare JID, the channel, the language and thread of the stanza."""
+
+    jid: JID
+    channel: str = "xmpp"
+    language: str = ""
+    thread: str = ""
+
+
+@frozen
+class Said:
+    """What became of a patron's message.
+
+    `new`: it made a question. `again`: it was known already, nothing has changed. `position`
+    is the question's place in the line, 0 once it is claimed or finished.
+    """
+
+    question: Question
+    message: Message
+    new: bool
+    again: bool
+    position: int
+
+
+def say(
+    connection: Connection,
+    queue_id: int,
+    asker: Asker,
+    utterance: Utterance,
+    *,
+    now: float,
+    staffed: bool = True,
+    hourly_limit: int = 0,
+    live: JID | None = None,
+) -> Said:
+    """Take a patron's message: ask a question, or add to the open one.
+
+    `staffed`: somebody is on duty. `hourly_limit` is how many questions a patron may ask in an
+    hour (0: any number). `live` is a librarian whose client can take the message at once: if
+    she owns the question, the message is stored as under way to her. Raises `TooManyQuestions`.
+    """
+    known = conversations.known_from(connection, queue_id, asker.jid, utterance.origin_id)
+    if known is not None:
+        question = questions.get(connection, known.question_id)
+        return Said(question, known, False, True, place_in_line(connection, question))
+    open_one = questions.of_patron(connection, queue_id, asker.jid, OPEN)
+    if open_one is None:
+        question = _ask(connection, queue_id, asker, now, staffed, hourly_limit)
+    else:
+        question = _add(connection, open_one, now)
+    message = conversations.add(
+        connection,
+        question.id,
+        Direction.PATRON,
+        utterance.body,
+        now=now,
+        origin_id=utterance.origin_id,
+        extras=utterance.extras,
+        gap=seconds_since_last(connection, question, now),
+        relay=Relay.UNDER_WAY if live is not None and live == question.owner else Relay.TO_DO,
+        receipt=utterance.receipt,
+    )
+    return Said(question, message, open_one is None, False, place_in_line(connection, question))
+
+
+def abandon(
+    connection: Connection, question_id: int, *, now: float, outcome: Outcome = Outcome.ABANDONED
+) -> Question:
+    """End a question nobody has claimed: the patron said bye, or stayed silent. Raises `WrongState`."""
+    question = questions.get(connection, question_id)
+    state = after(question.state, Verb.ABANDON)
+    changed = questions.compare_and_set(
+        connection,
+        question_id,
+        sources(Verb.ABANDON),
+        None,
+        state=state,
+        offered_to=None,
+        closed_at=now,
+        outcome=outcome,
+    )
+    assert changed is not None  # the state was read in this transaction
+    counted = conversations.counts(connection, question_id)
+    statistics.change(connection, question_id, outcome=outcome, patron_messages=counted[Direction.PATRON])
+    return changed
+
+
+def place_in_line(connection: Connection, question: Question) -> int:
+    """The question's position among those that wait, from 1; 0 when it does not wait."""
+    if question.state not in UNCLAIMED:
+        return 0
+    return questions.position(connection, question, UNCLAIMED)
+
+
+def seconds_since_last(connection: Connection, question: Question, now: float) -> float | None:
+    """Seconds since somebody last said something, if that was within the claim that still holds."""
+    if question.state != State.CLAIMED or question.claimed_at is None:
+        return None
+    last = conversations.last_spoken(connection, question.id)
+    return None if last is None or last < question.claimed_at else round(now - last, 3)
+
+
+def _ask(
+    connection: Connection, queue_id: int, asker: Asker, now: float, staffed: bool, hourly_limit: int
+) -> Question:
+    if hourly_limit and questions.asked_since(connection, queue_id, asker.jid, now - HOUR) >= hourly_limit:
+        raise TooManyQuestions(hourly_limit)
+    queue = queues.get(connection, queue_id)
+    key = secrets.get_or_create(connection, f"pseudonyms {queue.jid.domainpart}", KEY_BYTES)
+    question = questions.add(
+        connection,
+        queue_id,
+        patron=asker.jid,
+        pseudonym=pseudonym(key, asker.jid),
+        channel=asker.channel,
+        language=asker.language or queue.language,
+        thread=asker.thread,
+        state=State.WAITING,
+        now=now,
+    )
+    settings = Settings.of(queue.settings)
+    if not settings.practice:
+        statistics.add(connection, _first_count(question, queue, settings, staffed))
+    return question
+
+
+def _first_count(question: Question, queue: Queue, settings: Settings, staffed: bool) -> Statistics:
+    local = datetime.fromtimestamp(question.asked_at, zone(settings.time_zone))
+    return Statistics(
+        question=question.id,
+        domain=queue.jid.domainpart,
+        queue=queue.jid.localpart,
+        channel=question.channel,
+        language=question.language,
+        day=local.date().isoformat(),
+        hour=local.hour,
+        weekday=local.weekday(),
+        staffed=staffed,
+        patron_messages=1,
+    )
+
+
+def _add(connection: Connection, question: Question, now: float) -> Question:
+    """The patron writes more: what was parked waits again, at the end of the line."""
+    state = after(question.state, Verb.ADD)
+    if state == question.state:
+        return question
+    changed = questions.compare_and_set(
+        connection, question.id, {question.state}, question.owner, state=state, place=now
+    )
+    assert changed is not None  # the state was read in this transaction
+    return changed

@@ -1,0 +1,79 @@
+"""What an operator may set for a queue beyond its address, title, language and hours.
+
+Owns the names, types and defaults, and refuses what makes no sense. Kept as JSON with the
+queue (refserver/storage/queues.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import cattrs
+from attrs import asdict, fields_dict, frozen
+
+from refserver.reference.dispatch import OFFER_SECONDS, Policy
+from refserver.reference.hours import zone
+
+__all__ = ["Settings", "SettingsError"]
+
+
+class SettingsError(ValueError):
+    """A setting is unknown or impossible; names it and says what is allowed."""
+
+
+@frozen
+class Settings:
+    """A queue's settings."""
+
+    time_zone: str = "UTC"
+    """IANA name; hours and reports are in it."""
+    dispatch: Policy = Policy.LEAST_BUSY
+    """Who is offered a question first."""
+    offer_seconds: float = OFFER_SECONDS
+    """How long one librarian has before the question is offered to all on duty."""
+    undo_hours: float = 24
+    """How long after a close it can be reopened, and the link to the patron is kept."""
+    retention_days: float = 0
+    """How long what was said is kept after the close; never shorter than `undo_hours`."""
+    practice: bool = False
+    """A practice queue stays out of the statistics."""
+    privacy_url: str = ""
+    """Named in the acknowledgement of a question."""
+    web_page: str = ""
+    """Named on the queue's business card."""
+
+    @classmethod
+    def of(cls, values: Mapping[str, Any]) -> Settings:
+        """Check stored or given values. Raises `SettingsError`."""
+        unknown = set(values) - set(fields_dict(cls))
+        if unknown:
+            known = ", ".join(fields_dict(cls))
+            raise SettingsError(f"no setting {', '.join(sorted(unknown))}; there are: {known}")
+        try:
+            settings = _converter.structure(dict(values), cls)
+        except cattrs.BaseValidationError as error:
+            raise SettingsError("; ".join(cattrs.transform_error(error, path="setting"))) from error
+        zone(settings.time_zone)
+        for name in ("offer_seconds", "undo_hours", "retention_days"):
+            if getattr(settings, name) < 0:
+                raise SettingsError(f"{name} cannot be negative")
+        return settings
+
+    def to_json(self) -> dict[str, Any]:
+        """What differs from the defaults, ready for JSON."""
+        defaults = asdict(Settings())
+        return {name: value for name, value in asdict(self).items() if value != defaults[name]}
+
+    @property
+    def undo_seconds(self) -> float:
+        """`undo_hours` in seconds."""
+        return self.undo_hours * 3600
+
+    @property
+    def retention_seconds(self) -> float:
+        """How long words are kept after the close, in seconds."""
+        return max(self.undo_seconds, self.retention_days * 86400)
+
+
+_converter = cattrs.Converter(detailed_validation=True)

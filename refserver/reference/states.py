@@ -1,0 +1,138 @@
+"""A question's life: its states, the verbs, and the one table of what may follow what.
+
+A question is *waiting* from the moment it is asked. The dispatcher *offers* it to one
+librarian; an offer nobody took is *widened* to everyone on duty (it stays offered), and is
+*withdrawn* when nobody is on duty any more (waiting again). The first librarian who *claims*
+it owns it: *claimed* is the only state with an owner who works on it, and it always has
+exactly one. The owner may *release* it (it waits again, at its old place) or *hand it over*:
+she keeps it until the other *accepts*; a *declined* or withdrawn hand-over changes nothing.
+Only the owner *answers*; any librarian of the queue may *note*, as long as it is open.
+
+The owner *closes* it (with a READ level and an outcome), *refers* it elsewhere, or *parks* it
+for follow-up. A parked question has no owner: anyone may claim it, and a patron who writes
+more sets it waiting again. A question nobody claimed is *abandoned* when the patron says bye
+or stays silent. What is closed, referred or abandoned takes no more messages, but a librarian
+may *reopen* it while the link to the patron still exists; it is then hers.
+
+Nothing here knows of storage, time or XMPP.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+from types import MappingProxyType
+from typing import Final
+
+from refserver.reference.refusals import WrongState
+
+__all__ = [
+    "FINISHED",
+    "OPEN",
+    "TABLE",
+    "UNCLAIMED",
+    "Outcome",
+    "State",
+    "Verb",
+    "after",
+    "closing_verb",
+    "sources",
+]
+
+
+class State(StrEnum):
+    """Where a question is."""
+
+    WAITING = "waiting"
+    OFFERED = "offered"
+    CLAIMED = "claimed"
+    PARKED = "parked"
+    CLOSED = "closed"
+    REFERRED = "referred"
+    ABANDONED = "abandoned"
+
+
+class Verb(StrEnum):
+    """What can be done to a question that exists."""
+
+    ADD = "add"
+    OFFER = "offer"
+    WIDEN = "widen"
+    WITHDRAW = "withdraw"
+    CLAIM = "claim"
+    RELEASE = "release"
+    HAND_OVER = "hand over"
+    ACCEPT = "accept"
+    DECLINE = "decline"
+    NOTE = "note"
+    ANSWER = "answer"
+    CLOSE = "close"
+    REFER = "refer"
+    PARK = "park"
+    ABANDON = "abandon"
+    REOPEN = "reopen"
+
+
+class Outcome(StrEnum):
+    """How a question ended, for the report."""
+
+    ANSWERED = "answered"
+    REFERRED = "referred"
+    FOLLOW_UP = "follow-up"
+    ABANDONED = "abandoned"
+    MISSED = "missed"
+    SPAM = "spam"
+    PRACTICE = "practice"
+
+
+OPEN: Final = frozenset({State.WAITING, State.OFFERED, State.CLAIMED, State.PARKED})
+UNCLAIMED: Final = frozenset({State.WAITING, State.OFFERED})
+FINISHED: Final = frozenset(State) - OPEN
+
+_MOVES: Final[Mapping[Verb, Mapping[State, State]]] = {
+    Verb.ADD: {
+        State.WAITING: State.WAITING,
+        State.OFFERED: State.OFFERED,
+        State.CLAIMED: State.CLAIMED,
+        State.PARKED: State.WAITING,
+    },
+    Verb.OFFER: dict.fromkeys(UNCLAIMED, State.OFFERED),
+    Verb.WIDEN: {State.OFFERED: State.OFFERED},
+    Verb.WITHDRAW: {State.OFFERED: State.WAITING},
+    Verb.CLAIM: dict.fromkeys((State.WAITING, State.OFFERED, State.PARKED), State.CLAIMED),
+    Verb.RELEASE: {State.CLAIMED: State.WAITING},
+    Verb.HAND_OVER: {State.CLAIMED: State.CLAIMED},
+    Verb.ACCEPT: {State.CLAIMED: State.CLAIMED},
+    Verb.DECLINE: {State.CLAIMED: State.CLAIMED},
+    Verb.NOTE: {state: state for state in OPEN},
+    Verb.ANSWER: {State.CLAIMED: State.CLAIMED},
+    Verb.CLOSE: {State.CLAIMED: State.CLOSED},
+    Verb.REFER: {State.CLAIMED: State.REFERRED},
+    Verb.PARK: {State.CLAIMED: State.PARKED},
+    Verb.ABANDON: dict.fromkeys(UNCLAIMED, State.ABANDONED),
+    Verb.REOPEN: dict.fromkeys(FINISHED, State.CLAIMED),
+}
+
+TABLE: Final[Mapping[tuple[State, Verb], State]] = MappingProxyType(
+    {(before, verb): then for verb, moves in _MOVES.items() for before, then in moves.items()}
+)
+
+_CLOSING: Final = {Outcome.REFERRED: Verb.REFER, Outcome.FOLLOW_UP: Verb.PARK}
+
+
+def after(state: str, verb: Verb) -> State:
+    """The state that `verb` leads to. Raises `WrongState` where the table has no entry."""
+    try:
+        return TABLE[State(state), verb]
+    except KeyError:
+        raise WrongState(State(state), verb) from None
+
+
+def sources(verb: Verb) -> frozenset[State]:
+    """The states in which `verb` is allowed."""
+    return frozenset(_MOVES[verb])
+
+
+def closing_verb(outcome: Outcome) -> Verb:
+    """Which verb ends a question with `outcome`: most close it, some refer or park it."""
+    return _CLOSING.get(outcome, Verb.CLOSE)

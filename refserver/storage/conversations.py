@@ -1,0 +1,210 @@
+"""Stores what is said in a question, as long as policy lets it be kept.
+
+A message carries the id its sender gave it, so that one sent again after a lost connection
+or a crash is recognised, and how far its way to the recipient has come.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Iterable
+from enum import IntEnum, StrEnum
+from typing import Any
+
+from attrs import frozen
+from sqlalchemy import Connection, Row, Select, delete, func, insert, select, update
+
+from refserver.jid import JID
+from refserver.storage.schema.questions import question_messages, questions
+
+__all__ = [
+    "Direction",
+    "Message",
+    "Relay",
+    "add",
+    "counts",
+    "delete_finished",
+    "gaps",
+    "known",
+    "known_from",
+    "last_spoken",
+    "not_relayed",
+    "of",
+    "set_relay",
+]
+
+
+class Direction(StrEnum):
+    """From whom a message is. Notes and what the queue itself says are for the staff only."""
+
+    PATRON = "patron"
+    STAFF = "staff"
+    NOTE = "note"
+    SYSTEM = "system"
+
+
+class Relay(IntEnum):
+    """How far a message's way to its recipient has come.
+
+    UNDER_WAY is written with the message itself when it will be handed over in the same turn
+    in which the commit is known: after a crash nobody can tell whether it was.
+    """
+
+    TO_DO = 0
+    DONE = 1
+    UNDER_WAY = 2
+
+
+@frozen
+class Message:
+    """One message. `sequence` counts from 1 in its question.
+
+    `author` is a librarian's nick, "" for the patron. `origin_id` is the id its sender gave
+    the stanza, None if it gave none. `extras` is XML that travels with the body. `receipt`:
+    the sender wants to know of its delivery.
+    """
+
+    id: int
+    question_id: int
+    sequence: int
+    direction: Direction
+    author: str
+    origin_id: str | None
+    body: str
+    extras: str
+    sent_at: float
+    relay: Relay
+    receipt: bool
+
+
+def add(
+    connection: Connection,
+    question_id: int,
+    direction: Direction,
+    body: str,
+    *,
+    now: float,
+    author: str = "",
+    origin_id: str | None = None,
+    extras: str = "",
+    gap: float | None = None,
+    relay: Relay = Relay.DONE,
+    receipt: bool = False,
+) -> Message:
+    """Add a message at the end. The caller has made sure (`known`) that its id is new."""
+    last = select(func.max(question_messages.c.sequence)).where(question_messages.c.question == question_id)
+    added = connection.execute(
+        insert(question_messages).values(
+            question=question_id,
+            sequence=(connection.execute(last).scalar() or 0) + 1,
+            direction=direction,
+            author=author,
+            origin_id=origin_id or None,
+            body=body,
+            extras=extras,
+            sent_at=now,
+            gap=gap,
+            relay=relay,
+            receipt=receipt,
+        )
+    )
+    assert added.inserted_primary_key is not None
+    query = select(question_messages).where(question_messages.c.id == added.inserted_primary_key[0])
+    return _message(connection.execute(query).one())
+
+
+def known(
+    connection: Connection, direction: Direction, origin_id: str | None, *, question_id: int
+) -> Message | None:
+    """The message of a question that came with that id before."""
+    query = select(question_messages).where(question_messages.c.question == question_id)
+    return _known(connection, query, direction, origin_id)
+
+
+def known_from(connection: Connection, queue_id: int, patron: JID, origin_id: str | None) -> Message | None:
+    """The message that a patron sent to a queue with that id before, in whatever question."""
+    query = select(question_messages).join(questions, questions.c.id == question_messages.c.question)
+    query = query.where(questions.c.patron == patron.text, questions.c.queue == queue_id)
+    return _known(connection, query, Direction.PATRON, origin_id)
+
+
+def _known(
+    connection: Connection, query: Select[Any], direction: Direction, origin_id: str | None
+) -> Message | None:
+    if not origin_id:
+        return None
+    columns = question_messages.c
+    found = connection.execute(
+        query.where(columns.direction == direction, columns.origin_id == origin_id)
+        .order_by(columns.id.desc())
+        .limit(1)
+    ).first()
+    return None if found is None else _message(found)
+
+
+def of(connection: Connection, question_id: int) -> list[Message]:
+    """Everything said in a question, in order."""
+    query = select(question_messages).where(question_messages.c.question == question_id)
+    return _messages(connection.execute(query.order_by(question_messages.c.sequence)))
+
+
+def last_spoken(connection: Connection, question_id: int) -> float | None:
+    """When patron or staff last said something to the other."""
+    columns = question_messages.c
+    spoken = columns.direction.in_((Direction.PATRON, Direction.STAFF))
+    query = select(func.max(columns.sent_at)).where(columns.question == question_id, spoken)
+    return connection.execute(query).scalar()
+
+
+def not_relayed(connection: Connection) -> list[Message]:
+    """Messages of all questions that were not, or not surely, handed over; question by question, in order."""
+    columns = question_messages.c
+    query = select(question_messages).where(columns.relay != Relay.DONE)
+    return _messages(connection.execute(query.order_by(columns.question, columns.sequence)))
+
+
+def set_relay(connection: Connection, message_ids: Collection[int], relay: Relay) -> None:
+    """Note how far messages have come."""
+    ids = question_messages.c.id.in_(message_ids)
+    connection.execute(update(question_messages).where(ids).values(relay=relay))
+
+
+def counts(connection: Connection, question_id: int) -> Counter[str]:
+    """How many messages a question has from each direction."""
+    columns = question_messages.c
+    query = select(columns.direction, func.count()).where(columns.question == question_id)
+    return Counter({row[0]: row[1] for row in connection.execute(query.group_by(columns.direction))})
+
+
+def gaps(connection: Connection, question_id: int) -> list[float]:
+    """The seconds between messages of a question, where they count."""
+    columns = question_messages.c
+    query = select(columns.gap).where(columns.question == question_id, columns.gap.is_not(None))
+    return [gap for gap in connection.execute(query.order_by(columns.sequence)).scalars() if gap is not None]
+
+
+def delete_finished(connection: Connection, queue_id: int, time: float) -> int:
+    """Delete what was said in a queue's questions finished by `time`; how many messages that was."""
+    finished = select(questions.c.id).where(questions.c.queue == queue_id, questions.c.closed_at <= time)
+    deleted = connection.execute(delete(question_messages).where(question_messages.c.question.in_(finished)))
+    return deleted.rowcount
+
+
+def _messages(rows: Iterable[Row[Any]]) -> list[Message]:
+    return [_message(row) for row in rows]
+
+
+def _message(row: Row[Any]) -> Message:
+    return Message(
+        id=row.id,
+        question_id=row.question,
+        sequence=row.sequence,
+        direction=Direction(row.direction),
+        author=row.author,
+        origin_id=row.origin_id,
+        body=row.body,
+        extras=row.extras,
+        sent_at=row.sent_at,
+        relay=Relay(row.relay),
+        receipt=row.receipt,
+    )

@@ -1,0 +1,104 @@
+"""Stores what is counted: one row a question, made when it is asked, completed when it ends.
+
+No row holds a patron, a librarian or a word that was said; rows outlive their questions.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from attrs import asdict, frozen
+from sqlalchemy import Connection, Row, desc, insert, select, update
+
+from refserver.storage.schema.questions import question_statistics
+
+__all__ = ["Statistics", "add", "change", "count", "of", "recent_durations", "rows"]
+
+
+@frozen
+class Statistics:
+    """The counted facts of one question.
+
+    `day` (ISO date), `hour` and `weekday` (Monday is 0) are local where the queue is.
+    `staffed`: somebody was on duty when it was asked. `wait` is the seconds until the first
+    claim, `duration` from there to the close, `gaps` the seconds between messages.
+    """
+
+    question: int
+    domain: str
+    queue: str
+    channel: str
+    language: str
+    day: str
+    hour: int
+    weekday: int
+    staffed: bool
+    wait: float | None = None
+    duration: float | None = None
+    patron_messages: int = 0
+    staff_messages: int = 0
+    gaps: tuple[float, ...] = ()
+    transfers: int = 0
+    releases: int = 0
+    kind: str = ""
+    read_level: int | None = None
+    outcome: str = ""
+
+
+def add(connection: Connection, statistics: Statistics) -> None:
+    """Add the row of a new question."""
+    values = asdict(statistics) | {"gaps": json.dumps(statistics.gaps)}
+    connection.execute(insert(question_statistics).values(values))
+
+
+def change(connection: Connection, question_id: int, **values: Any) -> None:
+    """Set columns of a question's row; nothing happens if it has none (practice)."""
+    if "gaps" in values:
+        values["gaps"] = json.dumps(values["gaps"])
+    this = question_statistics.c.question == question_id
+    connection.execute(update(question_statistics).where(this).values(values))
+
+
+def count(connection: Connection, question_id: int, column: str) -> None:
+    """Add one to `transfers` or `releases`."""
+    counted = question_statistics.c[column]
+    this = question_statistics.c.question == question_id
+    connection.execute(update(question_statistics).where(this).values({column: counted + 1}))
+
+
+def of(connection: Connection, question_id: int) -> Statistics | None:
+    """The row of a question."""
+    this = question_statistics.c.question == question_id
+    found = connection.execute(select(question_statistics).where(this)).first()
+    return None if found is None else _statistics(found)
+
+
+def rows(
+    connection: Connection, domain: str, queue: str = "", first_day: str = "", last_day: str = ""
+) -> list[Statistics]:
+    """The rows of a library, or of one queue of it, of days from `first_day` to `last_day` (ISO dates)."""
+    columns = question_statistics.c
+    query = select(question_statistics).where(columns.domain == domain)
+    if queue:
+        query = query.where(columns.queue == queue)
+    if first_day:
+        query = query.where(columns.day >= first_day)
+    if last_day:
+        query = query.where(columns.day <= last_day)
+    return [_statistics(row) for row in connection.execute(query.order_by(columns.question))]
+
+
+def recent_durations(connection: Connection, domain: str, queue: str, limit: int = 20) -> list[float]:
+    """How long a queue's newest finished questions took, in seconds."""
+    columns = question_statistics.c
+    query = select(columns.duration).where(
+        columns.domain == domain, columns.queue == queue, columns.duration.is_not(None)
+    )
+    found = connection.execute(query.order_by(desc(columns.question)).limit(limit)).scalars()
+    return [duration for duration in found if duration is not None]
+
+
+def _statistics(row: Row[Any]) -> Statistics:
+    values = dict(row._mapping) | {"gaps": tuple(json.loads(row.gaps))}
+    return Statistics(**values)
