@@ -1,0 +1,263 @@
+"""A server in memory: the real core, features and stores, without sockets, threads or waiting.
+
+    server = Harness(features=[Messages])
+    mia = server.client("mia@library.example/desk")
+    mia.send("<presence/>")
+    assert mia.received() == …
+
+Databases are in memory and answer at once. `with server.holding(): …` keeps their answers
+back, to see what happens before a commit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine, Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+from xml.etree import ElementTree
+
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+
+from refserver import ns
+from refserver.core.core import Core
+from refserver.core.feature import Feature
+from refserver.core.hooks import AccountAdded, HostAdded, SessionBinding, SessionBound, SessionEnded
+from refserver.core.hosts import Host
+from refserver.core.sessions import Session
+from refserver.errors import StreamError
+from refserver.features.presence import Presence
+from refserver.features.roster import Rosters
+from refserver.jid import JID
+from refserver.stanza import Stanza
+from refserver.storage import Database, accounts, libraries
+from refserver.xml.element import Element
+
+__all__ = ["Client", "Elsewhere", "Harness", "describe"]
+
+EPOCH = 1_750_000_000.0  # the wall clock's time when the harness starts
+
+
+class Harness:
+    """A server with two libraries, `library.example` and `other.example`.
+
+    Rosters and presence are always there; `features` come on top of them. What is sent to
+    other servers ends in `elsewhere`. `clock` is the fake reactor's.
+    """
+
+    def __init__(
+        self,
+        features: Iterable[type[Feature]] = (),
+        domains: Iterable[str] = ("library.example", "other.example"),
+        database: Database | None = None,
+    ) -> None:
+        self._held: list[tuple[Callable[..., object], tuple[Any, ...]]] | None = None
+        self.clock = Clock()
+        self.database = database or Database.memory(self._call)
+        self.core = Core(self.database, self.clock, now=lambda: EPOCH + self.clock.seconds())
+        self.elsewhere = Elsewhere()
+        self.core.router.remote = self.elsewhere
+        self.core.install(kind(self.core) for kind in dict.fromkeys((Rosters, Presence, *features)))
+        for domain in domains:
+            self._add_library(domain)
+
+    def account(self, jid: str) -> JID:
+        """Make an account, if it is not there yet."""
+        account = JID.parse(jid).bare
+        if not self.database.read_now(accounts.exists, account):
+            self.database.write_now(accounts.add, account, {}, self.core.now())
+            self.core.hooks.tell(AccountAdded(account))
+        return account
+
+    def client(self, jid: str) -> Client:
+        """Log a client in: its account is made if need be, its resource bound, no presence sent."""
+        full = JID.parse(jid)
+        account = self.account(jid)
+        host = self.core.hosts.get(full.domainpart)
+        assert host is not None
+        client = Client(self, full, host)
+        self.run(self.core.hooks.ask(SessionBinding(account, host)))
+        self.core.sessions.add(client.session)
+        self.core.hooks.tell(SessionBound(client.session))
+        return client
+
+    def online(self, jid: str, presence: str = "<presence/>") -> Client:
+        """Log a client in that asks for the roster and is available; what it was told is forgotten."""
+        client = self.client(jid)
+        client.send("<iq type='get' id='roster'><query xmlns='jabber:iq:roster'/></iq>")
+        client.send(presence)
+        client.received()
+        return client
+
+    def restarted(self, *features: type[Feature]) -> Harness:
+        """Another server with the same database."""
+        again = Harness(features, domains=(), database=self.database)
+        for host in self.core.hosts:
+            again.core.hosts.add(Host(host.domain, host.name))
+        return again
+
+    def arrive(self, stanza: str) -> None:
+        """Let a stanza arrive from wherever its `from` says."""
+        self.core.router.route(_stanza(stanza))
+
+    def run(self, waiting: Coroutine[Any, Any, Any] | Deferred[Any]) -> Any:
+        """The result of something that must have ended by now."""
+        deferred = Deferred.fromCoroutine(waiting) if isinstance(waiting, Coroutine) else waiting
+        results: list[Any] = []
+        failures: list[Any] = []
+        deferred.addCallbacks(results.append, failures.append)
+        if failures:
+            failures[0].raiseException()
+        assert results, "it has not ended yet"
+        return results[0]
+
+    @contextmanager
+    def holding(self) -> Iterator[None]:
+        """Keep the database's answers back until the end of the block."""
+        self._held = []
+        try:
+            yield
+        finally:
+            held, self._held = self._held, None
+            for function, args in held:
+                function(*args)
+
+    def _call(self, function: Callable[..., object], /, *args: Any) -> None:
+        if self._held is None:
+            function(*args)
+        else:
+            self._held.append((function, args))
+
+    def _add_library(self, domain: str) -> None:
+        if self.database.read_now(libraries.get, domain) is None:
+            self.database.write_now(libraries.add, domain, domain)
+        host = Host(domain, domain)
+        self.core.hosts.add(host)
+        self.core.hooks.tell(HostAdded(host))
+
+
+class Client:
+    """A client's session: what it sends, and what it was sent as stanzas."""
+
+    def __init__(self, server: Harness, jid: JID, host: Host) -> None:
+        self._server = server
+        self._stream = _Stream()
+        self.jid = jid
+        self.session = Session(jid, host, self._stream, bound_at=server.core.now())
+
+    @property
+    def closed(self) -> StreamError | bool:
+        """Whether the server has closed the stream: with which error, or True."""
+        return self._stream.closed
+
+    def send(self, stanza: str | Stanza) -> None:
+        """Send a stanza. Raises `StanzaError` for what a stream refuses before the router sees it."""
+        if isinstance(stanza, str):
+            stanza = _stanza(stanza)
+        self._server.core.router.submit(stanza, self.session)
+
+    def ask(self, type: str, payload: str, to: str = "") -> Stanza:
+        """Send an iq and take its answer; everything else it was sent meanwhile is kept."""
+        address = f" to='{to}'" if to else ""
+        self.send(f"<iq type='{type}' id='ask'{address}>{payload}</iq>")
+        received = self.received()
+        answers = [stanza for stanza in received if stanza.kind == "iq" and stanza.id == "ask"]
+        assert len(answers) == 1, f"one answer expected: {[describe(stanza) for stanza in received]}"
+        for stanza in received:
+            if stanza is not answers[0]:
+                self._stream.send(stanza.wire())
+        return answers[0]
+
+    def received(self) -> list[Stanza]:
+        """What it was sent since the last call."""
+        return [Stanza.received(element) for element in _parse(self._stream.take())]
+
+    def told(self) -> list[str]:
+        """What it was sent since the last call, a short line each (see `describe`)."""
+        return [describe(stanza) for stanza in self.received()]
+
+    def end(self) -> None:
+        """The stream is gone, without a word of presence."""
+        assert self._server.core.sessions.remove(self.session)
+        self._server.core.hooks.tell(SessionEnded(self.session))
+
+
+class _Stream:
+    """Implements `Outlet`."""
+
+    def __init__(self) -> None:
+        self._data = b""
+        self.closed: StreamError | bool = False
+
+    def send(self, data: bytes) -> None:
+        """See `Outlet`."""
+        self._data += data
+
+    def close(self, error: StreamError | None = None) -> None:
+        """See `Outlet`."""
+        self.closed = error or True
+
+    def take(self) -> bytes:
+        """All that was sent since the last call."""
+        data, self._data = self._data, b""
+        return data
+
+
+class Elsewhere:
+    """The destination of all that is sent to other servers: collects it."""
+
+    def __init__(self) -> None:
+        self._stanzas: list[Stanza] = []
+
+    def deliver(self, stanza: Stanza) -> None:
+        """See `Destination`."""
+        self._stanzas.append(stanza)
+
+    def received(self) -> list[Stanza]:
+        """What came since the last call."""
+        received, self._stanzas = self._stanzas, []
+        return received
+
+    def told(self) -> list[str]:
+        """What came since the last call, a short line each, with the addressee."""
+        return [f"{describe(stanza)} to {stanza.to}" for stanza in self.received()]
+
+
+def describe(stanza: Stanza) -> str:
+    """A stanza in a few words.
+
+    `available from a@b/c`, `subscribe from a@b`, `push a@b both`, `push a@b none ask approved`,
+    `push a@b remove`, `result`, `error forbidden`, `message from a@b/c: body`.
+    """
+    if stanza.type == "error":
+        error = stanza.child(ns.CLIENT, "error")
+        assert error is not None
+        return f"error {error[0].tag.partition('}')[2]}" + (
+            "" if stanza.kind == "iq" else f" from {stanza.from_}"
+        )
+    if stanza.kind == "presence":
+        return f"{stanza.type or 'available'} from {stanza.from_}"
+    if stanza.kind == "message":
+        return f"message from {stanza.from_}: {stanza.body}"
+    payload = stanza.payload
+    if stanza.type == "set" and payload is not None and payload.tag == f"{{{ns.ROSTER}}}query":
+        return _push(payload[0])
+    return stanza.type
+
+
+def _push(item: Element) -> str:
+    words = ["push", item.get("jid", ""), item.get("subscription", "")]
+    if item.get("ask"):
+        words.append("ask")
+    if item.get("approved"):
+        words.append("approved")
+    return " ".join(words)
+
+
+def _stanza(text: str) -> Stanza:
+    (element,) = _parse(text.encode())
+    return Stanza.received(element)
+
+
+def _parse(data: bytes) -> list[Element]:
+    return list(ElementTree.fromstring(b"<stream xmlns='jabber:client'>" + data + b"</stream>"))
