@@ -7,6 +7,8 @@ from typing import Final
 # Streams (RFC 6120)
 CLIENT: Final = "jabber:client"
 SERVER: Final = "jabber:server"
+DIALBACK: Final = "jabber:server:dialback"  # XEP-0220
+COMPONENT: Final = "jabber:component:accept"  # XEP-0114
 STREAM: Final = "http://etherx.jabber.org/streams"
 STREAMS: Final = "urn:ietf:params:xml:ns:xmpp-streams"
 STANZAS: Final = "urn:ietf:params:xml:ns:xmpp-stanzas"
