@@ -244,7 +244,9 @@ def _write(file: Path, content: bytes, mode: int) -> None:
 @click.option("--days", default=CERTIFICATE_DAYS, show_default=True, help="How long it is valid.")
 @click.option("--expired", is_flag=True, help="Its days are over since yesterday.")
 @click.option(
-    "--common-name-only", is_flag=True, help="No alternative names, which every client must refuse."
+    "--common-name-only",
+    is_flag=True,
+    help="No alternative names, only a common name (RFC 9525 forbids to match it).",
 )
 @click.option("--xmpp-names", is_flag=True, help="Add SRVName and XmppAddr.")
 def main(
