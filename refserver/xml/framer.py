@@ -1,0 +1,300 @@
+"""Bytes in, a stream's header, elements and end out: where one element ends and the next begins.
+
+Owns the bytes of a connection that are not yet an element, the limits on them, and what is
+allowed between elements. It knows no stanza beyond three names that it looks for, and
+judges nothing that an element says. RFC 6120 section 11, XML 1.0.
+
+Two ways lead to an element. If it is whole in the buffer, and a simple search finds its
+end, the shared parser reads it (`Framer._whole`, with the proof that this is safe). All
+else (unfinished elements, comments, CDATA, elements inside their like, unusual stream
+headers, whatever has an error) goes through a scanner and a private parser, as the bytes
+come in, so that errors and limits are noticed at once and not when the element ends.
+
+Bytes between elements are answered so: whitespace is skipped (RFC 6120 11.7); "<!" and
+"<?" are restricted-xml (11.1), CDATA there included; other text is bad-format (4.9.3.1),
+for it is well-formed but means nothing, or not-well-formed where it is not XML at all.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterator
+from typing import Final
+from xml.etree.ElementTree import Element
+
+from attrs import frozen
+
+from refserver.errors import StreamCondition, StreamError
+from refserver.xml.context import Context, PrivateParser
+from refserver.xml.header import Heading, StreamHeader
+from refserver.xml.limits import Limits
+from refserver.xml.unfinished import Unfinished
+
+__all__ = ["Frame", "Framer", "Limits", "StreamEnd", "StreamHeader"]
+
+_LESS_THAN: Final = ord("<")
+_SLASH: Final = ord("/")
+_SOLID: Final = re.compile(rb"[^ \t\r\n]")
+# By the second byte of an element: start and end of the stanza it may be.
+_KINDS: Final = {
+    ord("m"): (b"<message", b"</message>"),
+    ord("p"): (b"<presence", b"</presence>"),
+    ord("i"): (b"<iq", b"</iq>"),
+}
+
+
+@frozen
+class StreamEnd:
+    """The peer closed its stream; whatever it sends after that is ignored."""
+
+
+Frame = StreamHeader | Element | StreamEnd
+
+
+class Framer:
+    """The framing of one connection's incoming bytes. Not for use by two threads.
+
+    `raw` holds, until the next item is asked for, the bytes of the element that came last, if
+    they may be used on other client streams: the stream declared only `jabber:client` and
+    `stream:`, and the bytes begin with `<message`, `<presence` or `<iq`, declare no
+    namespace in the opening tag and have no CDATA section; else b"".
+    """
+
+    __slots__ = (
+        "_buffer",
+        "_context",
+        "_ended",
+        "_heading",
+        "_limits",
+        "_most",
+        "_position",
+        "_restarted",
+        "_unfinished",
+        "_unquestioned",
+        "raw",
+    )
+
+    def __init__(self, limits: Limits) -> None:
+        self.limits = limits
+        self.raw = b""
+        self._buffer: bytes | bytearray = b""
+        self._position = 0  # of the first byte in the buffer that is not dealt with
+        self._context: Context | None = None  # None: a stream header comes next
+        self._heading: Heading | None = None
+        self._unfinished: Unfinished | None = None
+        self._restarted = False
+        self._ended = False
+
+    @property
+    def limits(self) -> Limits:
+        """May be set at any time; an element or header that has begun keeps depth and attributes."""
+        return self._limits
+
+    @limits.setter
+    def limits(self, limits: Limits) -> None:
+        self._limits = limits
+        self._most = limits.stanza_bytes or sys.maxsize
+        # Shorter elements can neither be too deep (<a></a> for each level) nor have too many
+        # attributes (" a=''" for each).
+        self._unquestioned = min(7 * limits.depth, 5 * limits.attributes, self._most)
+
+    @property
+    def pending(self) -> int:
+        """Bytes kept: those of an unfinished header or element, or not asked for yet."""
+        return len(self._buffer) - self._position
+
+    def feed(self, data: bytes) -> Iterator[Frame]:
+        """Take `data` and yield what is complete, one at a time.
+
+        Between two items the caller may call `reset` and `discard`, set `limits`, or stop; what
+        it did not ask for comes out of the next `feed`. An item comes with its last byte.
+        Raises `StreamError` for every fault of the stream; after that the framer is of no use.
+        """
+        if self._ended:
+            data = b""
+        if self._position >= len(self._buffer):
+            self._buffer = data
+            self._position = 0
+        else:
+            self._compact()
+            self._buffer += data
+        return self._frames()
+
+    def reset(self) -> None:
+        """A new stream begins (RFC 6120 4.3.3): a header is next. Unread bytes are kept."""
+        self._context = self._heading = self._unfinished = None
+        self._restarted = True
+        self._ended = False
+
+    def discard(self) -> None:
+        """Drop the unread bytes: they came before TLS and must not count after it."""
+        self._heading = self._unfinished = None
+        self._buffer = b""
+        self._position = 0
+
+    def _frames(self) -> Iterator[Frame]:
+        while self._position < len(self._buffer):
+            frame = self._next()
+            if frame is None:
+                break
+            yield frame
+        self.raw = b""
+        if self._position >= len(self._buffer):
+            self.discard()
+        elif self.pending > self._most:
+            raise StreamError(StreamCondition.POLICY_VIOLATION, "too large")
+        else:
+            self._compact()
+
+    def _next(self) -> Frame | None:
+        """The next item in the buffer, None if it is not complete."""
+        self.raw = b""
+        context = self._context
+        if context is None:
+            return self._header()
+        if self._unfinished is not None:
+            return self._resume(context, self._unfinished)
+        buffer, start = self._buffer, self._position
+        if buffer[start] != _LESS_THAN:
+            if not self._skip_whitespace():
+                return None
+            start = self._position
+            if buffer[start] != _LESS_THAN:
+                raise self._stray_text(context)
+        if start + 1 == len(buffer):
+            return None
+        if buffer[start + 1] in b"/!?":
+            return self._end(context)
+        element = self._whole(context)
+        if element is None:
+            self._cut()
+            self._unfinished = Unfinished(context, self._limits)
+            return self._resume(context, self._unfinished)
+        return element
+
+    def _whole(self, context: Context) -> Element | None:
+        """The element at the position, by way of the shared parser, if that is safe; else None.
+
+        A search proposes where it ends; expat decides. The proposal starts with "<" and a byte
+        that is not one of "/!?". Let expat find no error in it, which includes that no "<" is
+        in a tag or a value.
+
+        1. It ends with the first ">", and "/" is before that. Then it has no other ">", so
+           either the ">" ended the opening tag, and as "/>", for "/" cannot stand there
+           otherwise: an element, whole, and nothing after it. Or the ">" is in a quoted value,
+           the tag was cut short, and there is no element: `SharedParser.read` sees that.
+        2. It ends with `</message>` (presence, iq alike), has no `<message` but perhaps at its
+           start, and no "<!" and no "<?". Without these "<" only begins tags, so the last
+           bytes are an end tag. It closed an element called `message`, prefix and all. The
+           only such opening tag is the first, so that very element ended with the last byte.
+        """
+        shared = context.shared
+        buffer, start = self._buffer, self._position
+        tag_end = end = buffer.find(b">", start) + 1
+        if shared is None or not end:
+            return None
+        opening, closing = _KINDS.get(buffer[start + 1], (b"", b""))
+        if buffer[end - 2] != _SLASH:
+            end = buffer.find(closing, end) + len(closing) if closing else 0
+            if end < tag_end:
+                return None
+        raw = bytes(buffer[start:end])
+        if end > tag_end and (raw.find(opening, 1) >= 0 or b"<!" in raw or b"<?" in raw):
+            return None
+        if end - start > self._unquestioned and not self._within_limits(raw):
+            return None
+        element = shared.read(raw)
+        if element is None:
+            return None
+        self._position = end
+        return self._finished(context, element, raw, tag_end - start)
+
+    def _within_limits(self, raw: bytes) -> bool:
+        """Whether `raw` is surely within the limits; the scanner counts exactly."""
+        limits = self._limits
+        if len(raw) > self._most or raw.count(b"</") >= limits.depth:
+            return False
+        return raw.count(b"=") <= limits.attributes or max(map(len, raw.split(b"<"))) <= 5 * limits.attributes
+
+    def _resume(self, context: Context, unfinished: Unfinished) -> Element | None:
+        end = unfinished.read(self._buffer)
+        if end < 0:
+            return None
+        if end > self._most:
+            raise StreamError(StreamCondition.POLICY_VIOLATION, "too large")
+        element = unfinished.element()
+        self._unfinished = None
+        self._position = end
+        raw = bytes(self._buffer[:end])
+        return self._finished(context, element, b"" if b"<![" in raw else raw, raw.find(b">"))
+
+    def _finished(self, context: Context, element: Element, raw: bytes, tag_end: int) -> Element:
+        if context.plain:
+            if raw.startswith((b"<message", b"<presence", b"<iq")) and raw.find(b"xmlns", 0, tag_end) < 0:
+                self.raw = raw
+        elif context.like_client:
+            context.to_client(element)
+        return element
+
+    def _header(self) -> StreamHeader | None:
+        if self._heading is None:
+            # Whitespace behind what ended the last stream still belonged to that one.
+            if self._restarted and not self._skip_whitespace():
+                return None
+            self._cut()
+            self._heading = Heading(self._limits)
+        opened = self._heading.read(self._buffer)
+        if opened is None:
+            return None
+        if opened.end > self._most:
+            raise StreamError(StreamCondition.POLICY_VIOLATION, "too large")
+        self._heading = None
+        self._context = opened.context
+        self._position = opened.end
+        if opened.empty:  # <stream:stream/>: its end comes next
+            self._buffer = opened.context.closing
+            self._position = 0
+        return opened.header
+
+    def _end(self, context: Context) -> StreamEnd | None:
+        """The end of the stream, or the fault in what looks like it, or like nothing we take."""
+        buffer, start = self._buffer, self._position
+        if buffer[start + 1] != _SLASH:
+            raise StreamError(StreamCondition.RESTRICTED_XML)
+        end = buffer.find(b">", start) + 1
+        if not end:
+            return None
+        PrivateParser(context).feed(buffer[start:end])  # whose only open element is the stream
+        self.discard()
+        self._ended = True
+        return StreamEnd()
+
+    def _stray_text(self, context: Context) -> StreamError:
+        """The error for text between elements."""
+        buffer, start = self._buffer, self._position
+        end = buffer.find(b"<", start)
+        try:
+            PrivateParser(context).feed(buffer[start : end if end >= 0 else len(buffer)])
+        except StreamError as error:
+            return error
+        return StreamError(StreamCondition.BAD_FORMAT)
+
+    def _skip_whitespace(self) -> bool:
+        """Go to the next byte that is not whitespace; False if there is none."""
+        solid = _SOLID.search(self._buffer, self._position)
+        self._position = len(self._buffer) if solid is None else solid.start()
+        return solid is not None
+
+    def _cut(self) -> None:
+        """Drop what is before the position."""
+        self._buffer = self._buffer[self._position :]
+        self._position = 0
+
+    def _compact(self) -> None:
+        """Keep only what is not dealt with, in a buffer that can grow."""
+        if not isinstance(self._buffer, bytearray):
+            self._buffer = bytearray(self._buffer[self._position :])
+        else:
+            del self._buffer[: self._position]
+        self._position = 0
