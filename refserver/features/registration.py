@@ -19,22 +19,10 @@ from refserver.storage import accounts
 from refserver.storage.errors import AccountExists
 from refserver.xml.element import Element, child, child_text, element
 
-__all__ = ["Registration", "form"]
+__all__ = ["Registration"]
 
 LONGEST_PASSWORD: Final = 1023  # bytes
 INSTRUCTIONS: Final = "Choose a username and a password."
-
-
-def form() -> Element:
-    """What a newcomer has to give."""
-    return element(
-        ns.REGISTER,
-        "query",
-        None,
-        element(ns.REGISTER, "instructions", text=INSTRUCTIONS),
-        element(ns.REGISTER, "username"),
-        element(ns.REGISTER, "password"),
-    )
 
 
 class Registration(Feature):
@@ -43,6 +31,17 @@ class Registration(Feature):
     name = "registration"
     xeps = ("0077",)
     disco = (ns.REGISTER,)
+
+    def form(self) -> Element:
+        """What a newcomer has to give."""
+        return element(
+            ns.REGISTER,
+            "query",
+            None,
+            element(ns.REGISTER, "instructions", text=INSTRUCTIONS),
+            element(ns.REGISTER, "username"),
+            element(ns.REGISTER, "password"),
+        )
 
     async def register(self, host: Host, query: Element) -> JID:
         """Make the account that `query` asks for, durably. Raises `StanzaError` (XEP-0077 3.1)."""
@@ -65,7 +64,7 @@ class Registration(Feature):
     def registered(self, request: Request) -> Element:
         """The sender's own registration."""
         account = _own_account(request)
-        filled = form()
+        filled = self.form()
         filled.insert(0, element(ns.REGISTER, "registered"))
         filled[2].text = account.localpart
         return filled

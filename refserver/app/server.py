@@ -1,0 +1,126 @@
+"""The server as a Twisted service: started by twistd, ended by SIGTERM, refreshed by SIGHUP.
+
+Owns the order in which the parts start and stop. What the parts are is compose.py's business.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import gc
+import os
+import signal
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import IO, Any, Protocol
+
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorCore
+from twisted.logger import Logger
+
+__all__ = ["DataInUse", "DataLock", "Part", "Server"]
+
+log = Logger()
+
+
+class Part(Protocol):
+    """Something that starts and stops with the server."""
+
+    async def start(self) -> None:
+        """Begin to serve. What it raises ends the start of the whole server."""
+
+    async def stop(self) -> None:
+        """Serve no more; return when everything is put away."""
+
+    def reload(self) -> None:
+        """Read certificates and settings again."""
+
+
+class DataInUse(RuntimeError):
+    """Another refserver works on the same data."""
+
+
+class DataLock:
+    """Keeps a second server away from a data folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / "lock"
+        self._file: IO[str] | None = None
+
+    def take(self) -> None:
+        """Raises `DataInUse`. The kernel gives the lock back however the process ends."""
+        self._file = self._path.open("a")
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise DataInUse(f"another refserver is running with the data in {self._path.parent}") from error
+
+    def release(self) -> None:
+        """Let others have the data."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+
+class Server(Service):
+    """Starts the parts in order, stops them in the opposite order.
+
+    A part that cannot start ends the process with one line that says what to do, and status 1.
+    """
+
+    name = "refserver"
+
+    def __init__(self, reactor: IReactorCore, parts: Sequence[Part], failed: Callable[[str], None]) -> None:
+        self._reactor = reactor
+        self._parts = parts
+        self._started: list[Part] = []
+        self._failed = failed
+        self._starting: Deferred[None] | None = None
+
+    def startService(self) -> None:
+        """See `IService`."""
+        super().startService()
+        self._starting = Deferred.fromCoroutine(self._start())
+
+    async def _start(self) -> None:
+        try:
+            for part in self._parts:
+                await part.start()
+                self._started.append(part)
+        except Exception as error:
+            log.debug("the server could not start: {error}", error=type(error).__name__)
+            self._failed(_explain(error))
+            return
+        signal.signal(signal.SIGHUP, lambda *_: self._reactor.callFromThread(self.reload))  # type: ignore[attr-defined]
+        gc.collect()
+        gc.freeze()  # what lives as long as the process need not be looked at again
+        gc.set_threshold(20_000, 20, 50)
+        log.info("refserver is ready (process {pid})", pid=os.getpid())
+
+    def reload(self) -> None:
+        """What SIGHUP asks for; a part that fails keeps what it had."""
+        for part in self._started:
+            try:
+                part.reload()
+            except Exception as error:
+                log.error("not reloaded: {error}", error=_explain(error))
+        log.info("certificates and settings were read again")
+
+    def stopService(self) -> Deferred[Any]:
+        """See `IService`."""
+        super().stopService()
+        return Deferred.fromCoroutine(self._stop())
+
+    async def _stop(self) -> None:
+        if self._starting is not None:
+            await self._starting
+        for part in reversed(self._started):
+            try:
+                await part.stop()
+            except Exception:
+                log.failure("{part} could not be stopped in order", part=type(part).__name__)
+        self._started.clear()
+
+
+def _explain(error: Exception) -> str:
+    return str(error) or type(error).__name__

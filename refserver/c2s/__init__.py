@@ -1,0 +1,1 @@
+"""Clients' streams: the shell that joins sockets, stream machines, accounts and sessions."""

@@ -1,0 +1,244 @@
+"""One client's connection: bytes into the stream machine, its events to the core, answers back.
+
+Owns no rule of the protocol: what may come when is the machine's business (stream/), what a
+stanza means the core's. The path of a stanza through `received` is the hot path.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from refserver import ns
+from refserver.core.hooks import SessionBinding, SessionBound, SessionEnded
+from refserver.core.sessions import Session
+from refserver.errors import Condition, StanzaError, StreamCondition, StreamError
+from refserver.jid import JID
+from refserver.net.connection import Connection
+from refserver.sasl import Credentials, SaslCondition, SaslFailure, Verifier, check_password
+from refserver.stanza import Stanza
+from refserver.storage import accounts
+from refserver.stream import events
+from refserver.stream.policy import TLSInfo
+from refserver.stream.receiving import ReceivingStream
+
+if TYPE_CHECKING:
+    from refserver.c2s.service import ClientService
+
+__all__ = ["ClientConnection"]
+
+log = Logger()
+
+EXPORTER_LABEL = b"EXPORTER-Channel-Binding"  # RFC 9266 4.1
+EXPORTER_BYTES = 32
+
+
+class ClientConnection:
+    """Implements `Receiver` for the socket and `Outlet` for the session."""
+
+    __slots__ = ("_connection", "_ip", "_router", "_service", "_stream", "send", "session")
+
+    def __init__(self, service: ClientService, connection: Connection) -> None:
+        self._service = service
+        self._connection = connection
+        self._router = service.core.router
+        self._ip = connection.peer.host
+        self.send = connection.send
+        self.session: Session | None = None
+        self._stream = ReceivingStream(service.policy.stream, self._serves, service.fakes)
+
+    def _serves(self, domain: str) -> bool:
+        return self._service.core.hosts.get(domain) is not None
+
+    # -- Receiver -------------------------------------------------------------
+
+    def received(self, data: bytes) -> None:
+        """Bytes from the client."""
+        session = self.session
+        for event in self._stream.receive(data):
+            if type(event) is Stanza:
+                assert session is not None
+                self._router.submit(event, session)
+            else:
+                self._handle(event)
+                session = self.session
+        if self._stream.has_output:
+            self._flush()
+
+    def secured(self) -> None:
+        """The TLS handshake is finished."""
+        tls = self._connection.tls
+        assert tls is not None
+        exporter = tls.exporter(EXPORTER_LABEL, EXPORTER_BYTES) if tls.version == "TLSv1.3" else None
+        self._advance(
+            self._stream.tls_started(TLSInfo(tls.version, exporter, tls.server_end_point() or None))
+        )
+
+    def lost(self, reason: str) -> None:
+        """The connection is gone."""
+        self._service.mux.unexpire(self)
+        self._service.gone(self, self._ip)
+        self._end_session()
+
+    def expired(self) -> None:
+        """The client has not logged in in time."""
+        self.close(StreamError(StreamCondition.CONNECTION_TIMEOUT))
+
+    # -- Outlet ---------------------------------------------------------------
+
+    def close(self, error: StreamError | None = None) -> None:
+        """End the stream, and the session with it."""
+        self._stream.close(error)
+        self._flush()
+        self._connection.close()
+        self._end_session()
+
+    # -- events ---------------------------------------------------------------
+
+    def _handle(self, event: events.Event) -> None:
+        handler = _HANDLERS.get(type(event))
+        if handler is not None:
+            handler(self, event)
+
+    def _advance(self, waiting: Any) -> None:
+        """Go on with events that an answer of ours brought about."""
+        for event in waiting or ():
+            self._handle(event)
+        self._flush()
+
+    def _flush(self) -> None:
+        output = self._stream.take_output()
+        if output:
+            self._connection.send(output)
+
+    def _start_tls(self, event: events.StartTLS) -> None:
+        self._flush()
+        self._connection.start_tls(self._service.contexts.context_for(event.host))
+
+    def _credentials_wanted(self, event: events.CredentialsWanted) -> None:
+        wait = self._service.delays.wait(self._ip, event.account)
+        if wait:
+            self._service.core.clock.callLater(wait, self._look_up, event.account)
+        else:
+            self._look_up(event.account)
+
+    def _look_up(self, account: JID) -> None:
+        found = self._service.core.database.read(accounts.verifiers, account)
+        found.addCallbacks(self._found, self._not_found)
+        self._owned(found)
+
+    def _found(self, verifiers: dict[str, Verifier] | None) -> None:
+        self._answer(lambda: self._stream.credentials(None if verifiers is None else Credentials(verifiers)))
+
+    def _not_found(self, failure: Failure) -> None:
+        log.failure("credentials could not be read", failure=failure)
+        self._answer(lambda: self._stream.credentials(SaslFailure(SaslCondition.TEMPORARY_AUTH_FAILURE)))
+
+    def _password_check_wanted(self, event: events.PasswordCheckWanted) -> None:
+        checked = self._service.core.offload(check_password, event.verifier, event.password)
+        checked.addCallback(lambda right: self._answer(lambda: self._stream.password_checked(right)))
+        self._owned(checked)
+
+    def _authenticated(self, event: events.Authenticated) -> None:
+        self._service.delays.succeeded(event.account)
+
+    def _authentication_failed(self, event: events.AuthenticationFailed) -> None:
+        if event.account is None:
+            self._service.delays.failed(self._ip)
+        else:
+            self._service.delays.failed(self._ip, event.account)
+
+    def _registration_request(self, event: events.RegistrationRequest) -> None:
+        registered: Deferred[Stanza] = Deferred.fromCoroutine(self._register(event))
+        registered.addCallback(lambda reply: self._answer(lambda: self._stream.registration_answered(reply)))
+        self._owned(registered)
+
+    async def _register(self, event: events.RegistrationRequest) -> Stanza:
+        request = event.stanza
+        query = request.payload
+        try:
+            if request.type == "get" or query is None:
+                return request.result(self._service.registrar.form())
+            if query.find(f"{{{ns.REGISTER}}}remove") is not None:
+                raise StanzaError(Condition.NOT_AUTHORIZED)
+            if not self._service.registrations.spend(self._ip):
+                raise StanzaError(
+                    Condition.RESOURCE_CONSTRAINT, "too many accounts from this address", "wait"
+                )
+            await self._service.registrar.register(self._service.open_host(event.host), query)
+        except StanzaError as error:
+            return request.error(error)
+        return request.result()
+
+    # -- binding --------------------------------------------------------------
+
+    def _bind_requested(self, event: events.BindRequested) -> None:
+        bound: Deferred[None] = Deferred.fromCoroutine(self._bind(event.jid))
+        self._owned(bound)
+
+    async def _bind(self, jid: JID) -> None:
+        core = self._service.core
+        host = self._service.open_host(jid.domainpart)
+        await self._service.prepare(SessionBinding(jid.bare, host))
+        if self._connection.closed:
+            return
+        sessions = core.sessions.of(jid.bare)
+        old = sessions.get(jid.resourcepart)
+        if old is not None:  # RFC 6120 7.7.2.2: the newer one wins, a dead connection is not in the way
+            old.close(StreamError(StreamCondition.CONFLICT, "replaced by a new connection"))
+        elif len(sessions) >= self._service.policy.sessions_per_account:
+            refusal = StanzaError(Condition.RESOURCE_CONSTRAINT, "too many sessions of this account")
+            self._answer(lambda: self._stream.bind_refused(refusal))
+            return
+        secure = self._connection.tls is not None
+        self.session = session = Session(jid, host, self, self._ip, core.now(), secure)
+        core.sessions.add(session)
+        self._service.mux.unexpire(self)
+        core.hooks.tell(SessionBound(session))
+        self._answer(lambda: self._stream.bound(jid))
+
+    def _end_session(self) -> None:
+        session = self.session
+        if session is not None and self._service.core.sessions.remove(session):
+            self._service.core.hooks.tell(SessionEnded(session))
+
+    # -- the end --------------------------------------------------------------
+
+    def _closed(self, event: events.StreamClosed | events.StreamFailed) -> None:
+        self._flush()
+        self._connection.close()
+        self._end_session()
+
+    def _answer(self, answer: Callable[[], Any]) -> None:
+        """Answer what the machine asked for, unless the connection has gone meanwhile."""
+        if not self._connection.closed:
+            self._advance(answer())
+
+    def _owned(self, waiting: Deferred[Any]) -> None:
+        """A failure of what goes on in the background costs this connection, nothing else."""
+        waiting.addErrback(self._broken)
+
+    def _broken(self, failure: Failure) -> None:
+        error = failure.value
+        if not isinstance(error, StreamError):
+            log.failure("a client's stream failed", failure=failure)
+            error = StreamError(StreamCondition.INTERNAL_SERVER_ERROR)
+        if not self._connection.closed:
+            self.close(error)
+
+
+_HANDLERS: dict[type, Callable[[ClientConnection, Any], None]] = {
+    events.StartTLS: ClientConnection._start_tls,
+    events.CredentialsWanted: ClientConnection._credentials_wanted,
+    events.PasswordCheckWanted: ClientConnection._password_check_wanted,
+    events.Authenticated: ClientConnection._authenticated,
+    events.AuthenticationFailed: ClientConnection._authentication_failed,
+    events.RegistrationRequest: ClientConnection._registration_request,
+    events.BindRequested: ClientConnection._bind_requested,
+    events.StreamClosed: ClientConnection._closed,
+    events.StreamFailed: ClientConnection._closed,
+}

@@ -1,0 +1,134 @@
+"""Listening for clients: what all their connections share, and how many of them there may be."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Protocol
+
+from attrs import field, frozen
+from OpenSSL import SSL
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IListeningPort
+from twisted.python.failure import Failure
+
+from refserver.c2s.connection import ClientConnection
+from refserver.c2s.delays import Delays
+from refserver.core.core import Core
+from refserver.core.hooks import SessionBinding
+from refserver.core.hosts import Host
+from refserver.core.limits import Quota
+from refserver.errors import StreamCondition, StreamError
+from refserver.net.connection import Connection
+from refserver.net.mux import Mux
+from refserver.jid import JID
+from refserver.sasl import FakeVerifiers
+from refserver.stream.policy import StreamPolicy
+from refserver.xml.element import Element
+
+__all__ = ["ClientPolicy", "ClientService", "Contexts", "Registrar"]
+
+
+class Contexts(Protocol):
+    """Where the TLS contexts come from (net/certificates.py)."""
+
+    def context_for(self, domain: str) -> SSL.Context:
+        """The server context for connections to `domain`, "" where that is not known yet."""
+
+
+class Registrar(Protocol):
+    """Who makes accounts for strangers (the registration feature)."""
+
+    def form(self) -> Element:
+        """What a newcomer has to give."""
+
+    async def register(self, host: Host, query: Element) -> JID:
+        """Make the account that `query` asks for, durably. Raises `StanzaError`."""
+
+
+@frozen
+class ClientPolicy:
+    """The operator's settings for clients. `stream` holds what the stream machine must know.
+
+    Times in seconds; a limit of 0 is none.
+    """
+
+    stream: StreamPolicy
+    unauthenticated_timeout: float = 30.0
+    bytes_per_second: int = 16_384
+    connections_per_ip: int = 64
+    registrations_per_ip_hour: int = 5
+    sessions_per_account: int = 100
+
+
+@frozen(eq=False)
+class ClientService:
+    """What the connections of clients share. `accept_plain` and `accept_tls` take new ones."""
+
+    core: Core
+    mux: Mux
+    policy: ClientPolicy
+    contexts: Contexts
+    fakes: FakeVerifiers
+    registrar: Registrar
+    delays: Delays = field(init=False)
+    registrations: Quota = field(init=False)
+    connections: set[ClientConnection] = field(factory=set, init=False)
+    _by_ip: Counter[str] = field(factory=Counter, init=False)
+
+    @delays.default
+    def _make_delays(self) -> Delays:
+        return Delays(self.core.clock.seconds)
+
+    @registrations.default
+    def _make_registrations(self) -> Quota:
+        return Quota(self.policy.registrations_per_ip_hour, 3600, self.core.clock.seconds)
+
+    def listen(self, port: IListeningPort, *, tls: bool) -> None:
+        """Take the connections that come to `port`."""
+        self.mux.listen(port, self.accept_tls if tls else self.accept_plain)
+
+    def accept_plain(self, connection: Connection) -> ClientConnection | None:
+        """A connection on which the client may ask for TLS; None turns it away."""
+        return self._accept(connection)
+
+    def accept_tls(self, connection: Connection) -> ClientConnection | None:
+        """A connection that starts with the TLS handshake (XEP-0368)."""
+        accepted = self._accept(connection)
+        if accepted is not None:
+            connection.start_tls(self.contexts.context_for(""))
+        return accepted
+
+    def _accept(self, connection: Connection) -> ClientConnection | None:
+        ip = connection.peer.host
+        limit = self.policy.connections_per_ip
+        if limit and self._by_ip[ip] >= limit:
+            return None
+        self._by_ip[ip] += 1
+        connection.bytes_per_second = self.policy.bytes_per_second
+        accepted = ClientConnection(self, connection)
+        self.connections.add(accepted)
+        self.mux.expire(accepted, self.policy.unauthenticated_timeout)
+        return accepted
+
+    def gone(self, connection: ClientConnection, ip: str) -> None:
+        """A connection is lost."""
+        self.connections.discard(connection)
+        self._by_ip[ip] -= 1
+        if not self._by_ip[ip]:
+            del self._by_ip[ip]
+
+    def open_host(self, domain: str) -> Host:
+        """The library of an authenticated stream; a stream error if it is served no more."""
+        host = self.core.hosts.get(domain)
+        if host is None:
+            raise StreamError(StreamCondition.HOST_GONE)
+        return host
+
+    def prepare(self, event: SessionBinding) -> Deferred[None]:
+        """Let the features get ready for a session."""
+        return Deferred.fromCoroutine(self.core.hooks.ask(event))
+
+    def close_all(self, failure: Failure | None = None) -> None:
+        """End all streams: the server stops (RFC 6120 4.9.3.19)."""
+        for connection in list(self.connections):
+            connection.close(StreamError(StreamCondition.SYSTEM_SHUTDOWN))
