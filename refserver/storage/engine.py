@@ -68,7 +68,7 @@ class Database:
         migrations.bring_to_head(path)
         writing, reading = sqlite.write_engine(path), sqlite.read_engine(path)
         commit = GroupCommit(hurry=lambda: writer.closing)
-        writer = Lane("writer", writing.connect, commit, call_from_thread)
+        writer = Lane("writer", writing.connect, commit, call_from_thread, rest=commit.rest)
         readers = Lane("reader", reading.connect, read_batch, call_from_thread, READERS, batch_size=32)
         return cls(writing, reading, writer, readers)
 
@@ -110,6 +110,13 @@ class Database:
         """Write and commit on the calling thread: for start-up and the command line."""
         with self._writing.begin() as connection:
             return function(connection, *args, **kwargs)
+
+    def outside_version(self) -> Deferred[int]:
+        """A number that changes when another process has committed (or `write_now` of this one).
+
+        A running server asks now and then, to see what `refserverctl` did.
+        """
+        return self.write(sqlite.data_version)
 
     def close(self) -> Deferred[None]:
         """Commit everything queued, answer it, end the threads; later jobs fail with `DatabaseClosed`."""

@@ -43,7 +43,7 @@ class Job:
         try:
             self.result = self.function(connection, *self.args, **self.kwargs)
         except BaseException:  # a SystemExit, too, belongs to the caller and must not end the thread
-            self.result = Failure()  # type: ignore[no-untyped-call]  # Twisted's has no annotations
+            self.result = Failure()
             return False
         return True
 
@@ -67,7 +67,8 @@ class Lane:
 
     `submit` and `close` are called on the reactor's thread. `run` gets a connection and a
     batch of at most `batch_size` jobs; if it raises, the connection is thrown away and every
-    job of the batch that has no failure of its own fails with that exception.
+    job of the batch that has no failure of its own fails with that exception. `rest` is
+    called after a batch was settled.
     """
 
     def __init__(
@@ -78,11 +79,13 @@ class Lane:
         call_from_thread: CallFromThread,
         threads: int = 1,
         batch_size: int = 256,
+        rest: Callable[[], None] = lambda: None,
     ) -> None:
         self._connect = connect
         self._run = run
         self._call_from_thread = call_from_thread
         self._batch_size = batch_size
+        self._rest = rest
         self._queue: SimpleQueue[Job | None] = SimpleQueue()
         self._closed: Deferred[None] | None = None
         self._names = [f"refserver-{name}-{number}" for number in range(threads)]
@@ -128,6 +131,7 @@ class Lane:
             if batch:
                 connection = self._serve_batch(connection, batch)
                 self._call_from_thread(settle, batch)
+                self._rest()
         if connection is not None:
             connection.close()
         self._call_from_thread(self._ended)
@@ -138,7 +142,7 @@ class Lane:
                 connection = self._connect()
             self._run(connection, batch)
         except BaseException:  # whatever it was, the jobs must not wait for ever
-            failure = Failure()  # type: ignore[no-untyped-call]  # as above
+            failure = Failure()
             for job in batch:
                 job.spoil(failure)
             if connection is not None:

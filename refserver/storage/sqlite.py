@@ -20,6 +20,7 @@ __all__ = [
     "check_references",
     "data_version",
     "is_locked",
+    "make_file",
     "memory_engine",
     "migration_engine",
     "query_only",
@@ -33,6 +34,7 @@ _COMMON = (f"PRAGMA busy_timeout={BUSY_TIMEOUT_MS}", "PRAGMA cache_size=-8192", 
 # FULL: the log is synced at each commit, so what was acknowledged survives a power loss.
 # secure_delete: what was purged is overwritten, not left lying in a free page.
 _WRITE = (
+    "PRAGMA journal_mode=WAL",  # a restored copy may be in another mode
     "PRAGMA synchronous=FULL",
     "PRAGMA foreign_keys=ON",
     "PRAGMA secure_delete=ON",
@@ -40,7 +42,13 @@ _WRITE = (
 )
 _READ = ("PRAGMA query_only=ON",)
 # Rebuilding a table (Alembic's batch mode) drops the old one: enforcement would delete what refers to it.
-_MIGRATE = ("PRAGMA synchronous=FULL", "PRAGMA foreign_keys=OFF")
+_MIGRATE = ("PRAGMA journal_mode=WAL", "PRAGMA synchronous=FULL", "PRAGMA foreign_keys=OFF")
+
+
+def make_file(path: Path) -> None:
+    """Make an empty database, readable for its owner only, if there is none."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))  # it holds verifiers and letters
 
 
 def write_engine(path: Path) -> Engine:
@@ -54,10 +62,8 @@ def read_engine(path: Path) -> Engine:
 
 
 def migration_engine(path: Path) -> Engine:
-    """An engine for changing the schema; makes the file, readable for its owner only."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))  # it holds verifiers and letters
-    return _engine(path, (*_COMMON, *_MIGRATE, "PRAGMA journal_mode=WAL"), "BEGIN IMMEDIATE")
+    """An engine for changing the schema, without enforcement of references."""
+    return _engine(path, (*_COMMON, *_MIGRATE), "BEGIN IMMEDIATE")
 
 
 def memory_engine() -> Engine:

@@ -16,6 +16,7 @@ from twisted.logger import Logger
 
 from refserver.storage import sqlite
 from refserver.storage.lane import Job
+from refserver.storage.pace import Pace
 
 __all__ = ["GroupCommit"]
 
@@ -27,8 +28,9 @@ _log = Logger()
 class GroupCommit:
     """Runs batches of jobs on the writer's connection; `hurry` is true when the database is closing."""
 
-    def __init__(self, hurry: Callable[[], bool]) -> None:
+    def __init__(self, hurry: Callable[[], bool], pace: Pace | None = None) -> None:
         self._hurry = hurry
+        self._pace = pace or Pace()
 
     def __call__(self, connection: Connection, batch: Sequence[Job]) -> None:
         """Run and commit a batch; raises, with nothing kept, if it cannot begin or commit."""
@@ -42,9 +44,20 @@ class GroupCommit:
             transaction.rollback()
             raise
         if kept:
-            transaction.commit()
+            self._commit(transaction)
         else:
             transaction.rollback()
+
+    def rest(self) -> None:
+        """Let jobs gather, if there were many commits lately."""
+        seconds = self._pace.rest()
+        if seconds and not self._hurry():
+            time.sleep(seconds)
+
+    def _commit(self, transaction: RootTransaction) -> None:
+        started = time.monotonic()
+        transaction.commit()
+        self._pace.spend(time.monotonic() - started)
 
     def _run_all(self, connection: Connection, batch: Sequence[Job]) -> bool:
         driver_connection: Any = connection.connection.driver_connection

@@ -7,9 +7,11 @@ an up-to-date database costs one query. A new one: `python -m refserver.storage.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from sqlalchemy import Connection, inspect, text
+from sqlalchemy import Connection, Engine, inspect, text
 
 from refserver.storage import sqlite
 from refserver.storage.errors import DatabaseTooNew
@@ -27,16 +29,13 @@ def head() -> str:
 
 def bring_to_head(path: Path) -> None:
     """Make the database file at `path` if it is not there, and migrate it. Raises `DatabaseTooNew`."""
-    engine = sqlite.migration_engine(path)
-    try:
-        with engine.connect() as connection:
-            if current(connection) == head():
-                return
-        # Two processes may start at once: the second one waits here, and then finds nothing to do.
-        with engine.begin() as connection:
-            upgrade(connection)
-    finally:
-        engine.dispose()
+    sqlite.make_file(path)
+    with _using(sqlite.read_engine(path)) as connection:
+        if current(connection) == head():
+            return
+    # Two processes may start at once: the second one waits here, and then finds nothing to do.
+    with _using(sqlite.migration_engine(path)) as connection, connection.begin():
+        upgrade(connection)
 
 
 def upgrade(connection: Connection) -> None:
@@ -62,3 +61,12 @@ def current(connection: Connection) -> str | None:
     if not inspect(connection).has_table("alembic_version"):
         return None
     return connection.execute(text("SELECT version_num FROM alembic_version")).scalar_one_or_none()
+
+
+@contextmanager
+def _using(engine: Engine) -> Iterator[Connection]:
+    try:
+        with engine.connect() as connection:
+            yield connection
+    finally:
+        engine.dispose()
