@@ -3,9 +3,32 @@
 Why it stands beside Twisted's own transports: docs/decisions/0003-multiplexer.md.
 """
 
+from .certificates import (
+    XMPP_CLIENT,
+    XMPP_SERVER,
+    BrokenCertificates,
+    Certificate,
+    Certificates,
+    UnknownDomain,
+)
 from .connection import Accept, Connection, Peer
 from .listener import Listener
 from .mux import Mux
 from .receiver import Receiver
+from .tls import TLSState
 
-__all__ = ["Accept", "Connection", "Listener", "Mux", "Peer", "Receiver"]
+__all__ = [
+    "XMPP_CLIENT",
+    "XMPP_SERVER",
+    "Accept",
+    "BrokenCertificates",
+    "Certificate",
+    "Certificates",
+    "Connection",
+    "Listener",
+    "Mux",
+    "Peer",
+    "Receiver",
+    "TLSState",
+    "UnknownDomain",
+]

@@ -18,16 +18,20 @@ They only ever go downwards in this list, except between HANDSHAKING and OPEN.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import socket
+import struct
 from collections.abc import Callable
 from select import EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from attrs import define, field
+from OpenSSL import SSL
 
 from .receiver import SILENT, Receiver
+from .tls import Handshake, TLSState
 
 if TYPE_CHECKING:
     from .mux import Mux
@@ -82,7 +86,9 @@ class Connection:
     receiver: Receiver = SILENT
     max_queued: int = MAX_QUEUED  # bytes that may wait for the peer before it counts as a slow reader
     queued: int = field(default=0, init=False)  # bytes accepted by `send` and not yet by the kernel
+    tls: TLSState | None = field(default=None, init=False)  # once the handshake is finished
     _channel: Channel = field(init=False)
+    _handshake: Handshake | None = field(default=None, init=False)
     _queue: list[bytes | memoryview] | None = field(default=None, init=False)
     _state: int = field(default=OPEN, init=False)
     _paused: int = field(default=0, init=False)
@@ -172,6 +178,30 @@ class Connection:
         self._refilled = self._mux.now
         self._resume(BY_RATE)
 
+    def start_tls(self, context: SSL.Context, connect_name: str | None = None) -> None:
+        """Speak TLS from here on: as the server, or as the client that asks for `connect_name` (SNI).
+
+        What is queued still leaves as it is; what is sent from now on waits for the end of the handshake.
+        Nothing the peer sent in plain is taken for decrypted data: what we have not read yet goes to OpenSSL,
+        which fails.
+        """
+        if self._state != OPEN or self.tls is not None:
+            return
+        error = "" if self._stuck else self._write()
+        if error:
+            self.abort(error)
+            return
+        plain = b"".join(self._queue or ())
+        self._queue = None
+        self.queued = 0
+        self._state = HANDSHAKING
+        self._handshake = Handshake.begin(self._socket, context, connect_name, plain)
+        if connect_name is not None:
+            self._shake()
+        else:
+            self._stuck = bool(plain)
+            self._watch()
+
     # -- what the multiplexer calls
 
     def fileno(self) -> int:
@@ -228,6 +258,7 @@ class Connection:
 
     def expired(self) -> None:
         """The peer took too long over closing."""
+        self._drop_unsent()
         self.finish(self._reason)
 
     def failed(self) -> None:
@@ -242,14 +273,23 @@ class Connection:
         self._queue = None
         self.queued = 0
         self._mask = -1
+        self._handshake = None
         self._mux.release(self, self._socket)
         receiver, self.receiver = self.receiver, SILENT
-        receiver.lost(reason)
+        try:
+            receiver.lost(reason)
+        finally:
+            self.tls = None
+            self._channel = self._socket
 
     # -- input
 
     def _attend(self, event: int) -> None:
-        """Everything but plain input on an open connection."""
+        """Everything but input on an open connection."""
+        if self._state == HANDSHAKING:
+            if self._mux.may_shake():
+                self._shake()
+            return
         if event & EPOLLOUT and self._stuck:
             self._stuck = False
             self.flush()
@@ -266,6 +306,25 @@ class Connection:
                 # `resume`.
                 self._mux.ignore(self)
                 self._mask = -1
+        self._watch()
+
+    def _shake(self) -> None:
+        """Go on with the TLS handshake."""
+        handshake = self._handshake
+        assert handshake is not None
+        try:
+            tls = handshake.step()
+        except OSError as error:
+            self.abort(explain(error))
+            return
+        self._stuck = handshake.blocked
+        if tls is not None:
+            self._handshake = None
+            self.tls = self._channel = tls
+            self._state = OPEN
+            if self._queue is not None:
+                self._mux.mark(self)
+            self.receiver.secured()
         self._watch()
 
     def _report_drained(self) -> None:
@@ -298,6 +357,9 @@ class Connection:
                 self._channel.send(b"".join(queue))
             except OSError:
                 return
+        if self.tls is not None:
+            with contextlib.suppress(OSError):
+                self.tls.shutdown()
 
     def _broken(self, reason: str) -> None:
         """Writing failed: hand over what the peer sent before it went away, then end."""
@@ -330,7 +392,7 @@ class Connection:
         """Have epoll watch for what can be used now."""
         if self._state == GONE:
             return
-        mask = EPOLLIN if not self._paused or self._state > OPEN else 0
+        mask = EPOLLIN if not self._paused or self._state != OPEN else 0
         if self._stuck:
             mask |= EPOLLOUT
         if mask != self._mask:
@@ -391,13 +453,23 @@ class Connection:
         if error:
             self.abort(error)
         elif self.queued > self.max_queued:
+            self._drop_unsent()
             self.abort("slow reader")
+
+    def _drop_unsent(self) -> None:
+        """Have the kernel give up what the peer does not read when the socket is closed, not minutes later."""
+        with contextlib.suppress(OSError):
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
     def _shut(self) -> None:
         """All is written: end our direction and wait for the peer to end its own."""
-        self._state = LINGERING
         try:
+            if self.tls is not None:
+                self.tls.shutdown()
+            self._state = LINGERING
             self._socket.shutdown(socket.SHUT_WR)
+        except BlockingIOError:
+            self._stuck = True
         except OSError as error:
             self.finish(explain(error))
             return
@@ -406,7 +478,7 @@ class Connection:
 
 def explain(error: OSError) -> str:
     """The error as text, without anything that the peer said."""
-    return os.strerror(error.errno).lower() if error.errno else type(error).__name__
+    return os.strerror(error.errno).lower() if error.errno else str(error)
 
 
 Accept = Callable[[Connection], Receiver | None]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import os
 import socket
+from select import EPOLLIN
 from typing import TYPE_CHECKING, Any
 
 from attrs import define, field
@@ -16,7 +17,7 @@ from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.interfaces import IListeningPort
 from twisted.logger import Logger
 
-from .connection import Accept, Connection
+from .connection import Accept
 
 if TYPE_CHECKING:
     from .mux import Mux
@@ -55,6 +56,7 @@ class Listener:
     def close(self) -> Deferred[Any]:
         """Accept no more; fires when the port is closed."""
         if self._closed is None:
+            self._mux.unexpire(self)
             self._mux.discard(self, self._socket)
             self._closed = maybeDeferred(self._port.stopListening)
             self._closed.addErrback(lambda failure: _log.failure("closing a port failed", failure))
@@ -77,7 +79,7 @@ class Listener:
                 self._pause(error)
                 return
             sock.setblocking(False)
-            self._introduce(self._mux.attach(sock, address))
+            self._mux.introduce(self._mux.attach(sock, address), self._accept)
 
     def failed(self) -> None:
         """Accept no more."""
@@ -85,22 +87,10 @@ class Listener:
 
     def expired(self) -> None:
         """The pause is over: accept again."""
-        if self._closed is None:
-            self._mux.register(self, 1)
-
-    def _introduce(self, connection: Connection) -> None:
-        try:
-            receiver = self._accept(connection)
-        except Exception:
-            _log.failure("a new connection was not taken")
-            receiver = None
-        if receiver is None:
-            connection.abort("refused")
-        else:
-            connection.receiver = receiver
+        self._mux.watch(self, EPOLLIN)
 
     def _pause(self, error: OSError) -> None:
         """Leave connections in the backlog for a while: without descriptors accepting would only spin."""
         _log.error("cannot accept connections: {error}; waiting", error=os.strerror(error.errno or 0))
-        self._mux.ignore(self)
+        self._mux.watch(self, 0)
         self._mux.expire(self, PAUSE_SECONDS)

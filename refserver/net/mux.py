@@ -26,10 +26,13 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from .connection import Accept, Connection
+from .connector import Attempt
 from .listener import Listener
 from .receiver import Receiver
 
 EVENTS = 128
+CONNECT_SECONDS = 30.0
+HANDSHAKES = 8  # a step with a signature costs from 0.1 ms (P-256) to 1 ms (RSA 2048)
 TICK_SECONDS = 1.0
 RATE_SECONDS = 0.1
 STOP_SECONDS = 5.0
@@ -78,6 +81,7 @@ class Mux:
     _dirty: list[Connection] = field(factory=list, init=False)
     _closed: list[socket.socket] = field(factory=list, init=False)
     _draining: bool = field(default=False, init=False)
+    _handshakes: int = field(default=0, init=False)
     _throttled: set[Connection] = field(factory=set, init=False)
     _deadlines: dict[Expiring, float] = field(factory=dict, init=False)
     _subscribers: list[Callable[[], None]] = field(factory=list, init=False)
@@ -107,6 +111,16 @@ class Mux:
         connection = self.attach(sock, sock.getpeername())
         connection.receiver = receiver
         return connection
+
+    def connect(
+        self, address: tuple[str, int] | str, accept: Accept, seconds: float = CONNECT_SECONDS
+    ) -> Deferred[Connection]:
+        """Connect to an IP address and port, or to a Unix socket's path.
+
+        `accept` gets the connection as in `listen`, before anything is read; then the Deferred fires with it.
+        Errbacks with OSError: refused, unreachable, TimeoutError after `seconds`. May be cancelled.
+        """
+        return Attempt.begin(self, address, accept, seconds)
 
     def tick(self, callback: Callable[[], None]) -> Callable[[], None]:
         """Call `callback` once a second; returns what ends that."""
@@ -141,6 +155,7 @@ class Mux:
         self.now = self._reactor.seconds()
         sources = self._sources
         self._draining = True
+        self._handshakes = 0
         for fd, event in self._epoll.poll(0, EVENTS):
             source = sources.get(fd)
             if source is None:
@@ -163,6 +178,18 @@ class Mux:
         self.register(connection, select.EPOLLIN)
         self.connections += 1
         return connection
+
+    def introduce(self, connection: Connection, accept: Accept) -> None:
+        """Let `accept` choose the receiver of a new connection."""
+        try:
+            receiver = accept(connection)
+        except Exception:
+            _log.failure("a new connection was not taken")
+            receiver = None
+        if receiver is None:
+            connection.abort("refused")
+        else:
+            connection.receiver = receiver
 
     def register(self, source: Source, mask: int) -> None:
         """Have `source` called for the events in `mask`."""
@@ -208,11 +235,16 @@ class Mux:
 
     def expire(self, what: Expiring, seconds: float) -> None:
         """Call `what.expired()` after `seconds`, rounded up to the next tick."""
-        self._deadlines[what] = self.now + seconds
+        self._deadlines[what] = self._reactor.seconds() + seconds
 
     def unexpire(self, what: Expiring) -> None:
         """The deadline of `what` does not matter any more."""
         self._deadlines.pop(what, None)
+
+    def may_shake(self) -> bool:
+        """Whether this turn has time for another step of a TLS handshake; if not, epoll reports it again."""
+        self._handshakes += 1
+        return self._handshakes <= HANDSHAKES
 
     def throttle(self, connection: Connection) -> None:
         """`connection` has read all that its rate allowed: stop reading until it may again."""
