@@ -18,9 +18,9 @@ from refserver.core.hooks import SessionBinding
 from refserver.core.hosts import Host
 from refserver.core.limits import Quota
 from refserver.errors import StreamCondition, StreamError
+from refserver.jid import JID
 from refserver.net.connection import Connection
 from refserver.net.mux import Mux
-from refserver.jid import JID
 from refserver.sasl import FakeVerifiers
 from refserver.stream.policy import StreamPolicy
 from refserver.xml.element import Element
