@@ -6,7 +6,7 @@
 set -u
 
 # command:package
-PEERS="prosody:prosody ejabberdctl:ejabberd profanity:profanity tmux:tmux"
+PEERS="openssl:openssl prosody:prosody ejabberdctl:ejabberd profanity:profanity tmux:tmux"
 
 PATH="$PATH:/usr/local/sbin:/usr/sbin:/sbin"
 
