@@ -16,7 +16,7 @@ from refserver import ns
 from refserver.errors import StreamCondition, StreamError
 from refserver.xml.write import escape_attribute
 
-__all__ = ["Context", "PrivateParser", "SharedParser", "context_of", "fault"]
+__all__ = ["Context", "PrivateParser", "SharedParser", "context_of", "fault", "fault_of_text"]
 
 _UNDEFINED_ENTITY: Final = errors.codes[errors.XML_ERROR_UNDEFINED_ENTITY]
 _STANZAS: Final = ("message", "presence", "iq")
@@ -31,6 +31,15 @@ def fault(error: ParseError | ExpatError) -> StreamError:
     if error.code == _UNDEFINED_ENTITY:
         return StreamError(StreamCondition.RESTRICTED_XML)
     return StreamError(StreamCondition.NOT_WELL_FORMED)
+
+
+def fault_of_text(text: bytes | bytearray, context: Context) -> StreamError:
+    """The stream error for `text` between elements: it means nothing, if it is XML at all."""
+    try:
+        PrivateParser(context).feed(text)
+    except StreamError as error:
+        return error
+    return StreamError(StreamCondition.BAD_FORMAT)
 
 
 class SharedParser:

@@ -26,7 +26,7 @@ from xml.etree.ElementTree import Element
 from attrs import frozen
 
 from refserver.errors import StreamCondition, StreamError
-from refserver.xml.context import Context, PrivateParser
+from refserver.xml.context import Context, PrivateParser, fault_of_text
 from refserver.xml.header import Heading, StreamHeader
 from refserver.xml.limits import Limits
 from refserver.xml.unfinished import Unfinished
@@ -35,8 +35,11 @@ __all__ = ["Frame", "Framer", "Limits", "StreamEnd", "StreamHeader"]
 
 _LESS_THAN: Final = ord("<")
 _SLASH: Final = ord("/")
+_BANG: Final = ord("!")
+_QUERY: Final = ord("?")
 _SOLID: Final = re.compile(rb"[^ \t\r\n]")
 # By the second byte of an element: start and end of the stanza it may be.
+_UNKNOWN: Final = (b"", b"")
 _KINDS: Final = {
     ord("m"): (b"<message", b"</message>"),
     ord("p"): (b"<presence", b"</presence>"),
@@ -161,7 +164,7 @@ class Framer:
                 return None
             start = self._position
             if buffer[start] != _LESS_THAN:
-                raise self._stray_text(context)
+                raise fault_of_text(buffer[start:].partition(b"<")[0], context)
         if start + 1 == len(buffer):
             return None
         if buffer[start + 1] in b"/!?":
@@ -194,14 +197,21 @@ class Framer:
         tag_end = end = buffer.find(b">", start) + 1
         if shared is None or not end:
             return None
-        opening, closing = _KINDS.get(buffer[start + 1], (b"", b""))
-        if buffer[end - 2] != _SLASH:
-            end = buffer.find(closing, end) + len(closing) if closing else 0
-            if end < tag_end:
+        if buffer[end - 2] == _SLASH:
+            raw = bytes(buffer[start:end])
+        else:
+            opening, closing = _KINDS.get(buffer[start + 1], _UNKNOWN)
+            end = buffer.find(closing, end)
+            if end < 0 or not closing:
                 return None
-        raw = bytes(buffer[start:end])
-        if end > tag_end and (raw.find(opening, 1) >= 0 or b"<!" in raw or b"<?" in raw):
-            return None
+            end += len(closing)
+            raw = bytes(buffer[start:end])
+            if (
+                raw.find(opening, 1) >= 0
+                or (_BANG in raw and raw.find(b"<!") >= 0)
+                or (_QUERY in raw and raw.find(b"<?") >= 0)
+            ):
+                return None
         if end - start > self._unquestioned and not self._within_limits(raw):
             return None
         element = shared.read(raw)
@@ -269,16 +279,6 @@ class Framer:
         self.discard()
         self._ended = True
         return StreamEnd()
-
-    def _stray_text(self, context: Context) -> StreamError:
-        """The error for text between elements."""
-        buffer, start = self._buffer, self._position
-        end = buffer.find(b"<", start)
-        try:
-            PrivateParser(context).feed(buffer[start : end if end >= 0 else len(buffer)])
-        except StreamError as error:
-            return error
-        return StreamError(StreamCondition.BAD_FORMAT)
 
     def _skip_whitespace(self) -> bool:
         """Go to the next byte that is not whitespace; False if there is none."""
