@@ -1,0 +1,113 @@
+"""Fixtures of the tests against real peers.
+
+A peer that is not installed skips its tests with a plain notice; where CI=true it fails them.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack
+from pathlib import Path
+from typing import TypeVar
+
+import pytest
+
+from tests.interop.peers import (
+    EjabberdServer,
+    Profanity,
+    ProsodyServer,
+    RefserverProcess,
+    SlixmppClient,
+    TestAuthority,
+)
+
+T = TypeVar("T")
+Started = Callable[[AbstractContextManager[T]], T]
+
+_SYSTEM_FOLDERS = "/usr/local/sbin:/usr/sbin:/sbin"
+
+
+def require(*programs: str) -> None:
+    """Skip the test, or fail it in CI, unless all these programs are installed."""
+    path = f"{os.environ.get('PATH', '')}:{_SYSTEM_FOLDERS}"
+    missing = [program for program in programs if not shutil.which(program, path=path)]
+    if not missing:
+        return
+    notice = f"not installed here: {', '.join(missing)}"
+    if os.environ.get("CI") == "true":
+        pytest.fail(f"{notice} (CI=true: no peer may be missing)", pytrace=False)
+    pytest.skip(notice)
+
+
+@pytest.fixture(scope="session")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> TestAuthority:
+    """The authority that every client of the run trusts."""
+    return TestAuthority(tmp_path_factory.mktemp("certificates"))
+
+
+@pytest.fixture
+def started() -> Iterator[Callable[[AbstractContextManager[T]], T]]:
+    """Enter a context for the rest of the test: `client = started(SlixmppClient(…))`. The last ends first."""
+    with ExitStack() as stack:
+        yield stack.enter_context
+
+
+@pytest.fixture
+def new_folder(tmp_path: Path) -> Callable[[str], Path]:
+    """A new folder each time it is called, named after what is in it."""
+    numbers = itertools.count(1)
+
+    def make(name: str) -> Path:
+        folder = tmp_path / f"{name}{next(numbers)}"
+        folder.mkdir()
+        return folder
+
+    return make
+
+
+@pytest.fixture
+def start_prosody(
+    started: Started[ProsodyServer], new_folder: Callable[[str], Path], authority: TestAuthority
+) -> Callable[..., ProsodyServer]:
+    """`start_prosody("example.org")`: a Prosody for that domain; further arguments as for PeerServer."""
+    require("prosody")
+    return lambda domain, **more: started(ProsodyServer(new_folder("prosody"), domain, authority, **more))
+
+
+@pytest.fixture
+def start_ejabberd(
+    started: Started[EjabberdServer], new_folder: Callable[[str], Path], authority: TestAuthority
+) -> Callable[..., EjabberdServer]:
+    """`start_ejabberd("example.org")`: an ejabberd for that domain; further arguments as for PeerServer."""
+    require("ejabberdctl", "erl")
+    return lambda domain, **more: started(EjabberdServer(new_folder("ejabberd"), domain, authority, **more))
+
+
+@pytest.fixture
+def start_refserver(
+    started: Started[RefserverProcess], new_folder: Callable[[str], Path], authority: TestAuthority
+) -> Callable[..., RefserverProcess]:
+    """`start_refserver(settings={...})`: a refserver without libraries yet."""
+    return lambda **more: started(RefserverProcess(new_folder("refserver"), authority, **more))
+
+
+@pytest.fixture
+def slixmpp_client(started: Started[SlixmppClient], authority: TestAuthority) -> Callable[..., SlixmppClient]:
+    """`slixmpp_client("mia@example.org", "password", port)`: a logged-in slixmpp over verified TLS."""
+    return lambda jid, password, port, **more: started(
+        SlixmppClient(jid, password, authority.ca, port, **more)
+    )
+
+
+@pytest.fixture
+def profanity(
+    started: Started[Profanity], new_folder: Callable[[str], Path], authority: TestAuthority
+) -> Callable[..., Profanity]:
+    """`profanity("pat@example.org", "password", port)`: a logged-in profanity over verified TLS."""
+    require("profanity", "tmux", "openssl")
+    return lambda jid, password, port, **more: started(
+        Profanity(new_folder("profanity"), jid, password, authority, port, **more)
+    )

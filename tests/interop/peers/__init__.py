@@ -1,0 +1,29 @@
+"""Real clients and servers for the tests of tests/interop, each started, driven and ended by a class.
+
+Nothing here asserts anything about refserver. conftest.py makes fixtures of it.
+"""
+
+from tests.interop.peers.address import ServerAddress
+from tests.interop.peers.authority import TestAuthority
+from tests.interop.peers.ejabberd import EjabberdServer
+from tests.interop.peers.process import free_port
+from tests.interop.peers.profanity import Profanity
+from tests.interop.peers.prosody import ProsodyServer
+from tests.interop.peers.refserver_process import RefserverProcess
+from tests.interop.peers.server import PeerServer
+from tests.interop.peers.slixmpp_client import LoginFailed, SlixmppClient
+from tests.interop.peers.waiting import wait_until
+
+__all__ = [
+    "EjabberdServer",
+    "LoginFailed",
+    "PeerServer",
+    "Profanity",
+    "ProsodyServer",
+    "RefserverProcess",
+    "ServerAddress",
+    "SlixmppClient",
+    "TestAuthority",
+    "free_port",
+    "wait_until",
+]
