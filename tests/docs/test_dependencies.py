@@ -37,10 +37,10 @@ def imported() -> set[str]:
 
 
 def _distribution(module: str) -> str:
-    """The distribution a module belongs to; zope is a package of several."""
+    """The distribution a module belongs to: zope is a package of several, and a file of twisted is ours."""
     package = module.partition(".")[0]
-    names = [normal(name) for name in DISTRIBUTIONS.get(package, [package])]
-    return names[0] if len(set(names)) == 1 else normal(".".join(module.split(".")[:2]))
+    names = {normal(name) for name in DISTRIBUTIONS.get(package, [package])} - {"refserver"}
+    return names.pop() if len(names) == 1 else normal(".".join(module.split(".")[:2]))
 
 
 def _names(node: ast.AST) -> list[str]:
