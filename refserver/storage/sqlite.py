@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -123,7 +124,7 @@ def _engine(path: Path, pragmas: tuple[str, ...], begin: str) -> Engine:
 def _configured(engine: Engine, pragmas: tuple[str, ...], begin: str) -> Engine:
     def connected(driver_connection: Any, record: object) -> None:
         for pragma in pragmas:
-            driver_connection.execute(pragma)
+            _set(driver_connection, pragma)
 
     def begun(connection: Connection) -> None:
         driver_connection: Any = connection.connection.driver_connection
@@ -132,3 +133,16 @@ def _configured(engine: Engine, pragmas: tuple[str, ...], begin: str) -> Engine:
     event.listen(engine, "connect", connected)
     event.listen(engine, "begin", begun)
     return engine
+
+
+def _set(driver_connection: sqlite3.Connection, pragma: str) -> None:
+    """Execute `pragma`, waiting for locks: changing the journal mode does not heed the busy timeout."""
+    deadline = time.monotonic() + BUSY_TIMEOUT_MS / 1000
+    while True:
+        try:
+            driver_connection.execute(pragma)
+            return
+        except sqlite3.OperationalError as error:
+            if not is_locked(error) or time.monotonic() > deadline:
+                raise
+        time.sleep(0.02)
