@@ -28,8 +28,8 @@ __all__ = [
     "id_of",
     "last_activity",
     "list",
+    "logged_out",
     "remove",
-    "set_last_activity",
     "set_verifiers",
     "verifiers",
 ]
@@ -146,13 +146,13 @@ def enable(connection: Connection, jid: JID) -> None:
         raise NoSuchAccount("there is no such account")
 
 
-def set_last_activity(connection: Connection, jid: JID, now: float, status: str = "") -> None:
+def logged_out(connection: Connection, jid: JID, now: float, status: str = "") -> None:
     """Keep when the last session ended and its status; nothing where there is no account (any more)."""
     _set_last.run(connection, by_jid=jid.text, last_logout=now, last_status=status)
 
 
 def last_activity(connection: Connection, jid: JID) -> LastActivity | None:
-    """What `set_last_activity` kept; None if the account is not there or was never used."""
+    """What `logged_out` kept; None if the account is not there or was never used."""
     row = _select_last.row(connection, by_jid=jid.text)
     return None if row is None or row[0] is None else LastActivity(*row)
 

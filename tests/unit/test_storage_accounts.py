@@ -134,13 +134,13 @@ def test_what_is_not_there_cannot_be_changed(connection: Connection, change) -> 
 def test_the_last_activity_is_the_last_one(connection: Connection) -> None:
     accounts.add(connection, PAT, VERIFIERS, 1.0)
     assert accounts.last_activity(connection, PAT) is None
-    accounts.set_last_activity(connection, PAT, 5.5, "lunch")
-    accounts.set_last_activity(connection, PAT, 9.5, "home")
+    accounts.logged_out(connection, PAT, 5.5, "lunch")
+    accounts.logged_out(connection, PAT, 9.5, "home")
     assert accounts.last_activity(connection, PAT) == accounts.LastActivity(9.5, "home")
 
 
 def test_a_log_out_after_the_account_was_removed_is_no_error(connection: Connection) -> None:
-    accounts.set_last_activity(connection, PAT, 5.5, "gone")
+    accounts.logged_out(connection, PAT, 5.5, "gone")
     assert accounts.last_activity(connection, PAT) is None
 
 
