@@ -46,7 +46,7 @@ class Generator:
             "muc": server.rooms,
             "prefix": ACCOUNT_PREFIX,
             "password": PASSWORD,
-            "mech": "scram-sha-1",
+            "mech": server.mechanism,
             "max-time": _LONGEST_RUN,
         }
         words = [f"--{name}={value}" for name, value in {**fixed, **options}.items()]

@@ -14,6 +14,7 @@ from pathlib import Path
 from benchmarks.servers import ROOT, CannotStart
 
 _SYSTEM = Path("/usr/bin/python3")
+_SYSTEM_PREFIX = "/usr"
 _OLDEST = (3, 11)
 _ENVIRONMENT = ROOT / ".cache" / "benchmark-python"
 
@@ -22,7 +23,7 @@ def choose(asked_for: str | None) -> Path:
     """The interpreter asked for; else one made from the distribution's; else the one that runs this."""
     if asked_for:
         return Path(asked_for).absolute()
-    if not _SYSTEM.exists() or _version(_SYSTEM) < _OLDEST:
+    if sys.base_prefix == _SYSTEM_PREFIX or not _SYSTEM.exists() or _version(_SYSTEM) < _OLDEST:
         return Path(sys.executable)
     dependencies = _dependencies()
     stamp = _ENVIRONMENT / "dependencies.txt"

@@ -45,6 +45,9 @@ class Server(ABC):
 
     name: ClassVar[str]
     rooms: ClassVar[str] = f"conference.{DOMAIN}"
+    mechanism: ClassVar[str] = "scram-sha-1"
+    able: ClassVar[frozenset[str] | None] = None
+    """The scenarios it can run; None is all."""
 
     site: Site
     port: int = 0
@@ -243,7 +246,30 @@ class Refserver(Server):
         return {"PYTHONPATH": str(ROOT)}
 
 
-SERVERS: tuple[type[Server], ...] = (Refserver, Prosody, Ejabberd)
+@define
+class Relay(Server):
+    """The lower bound: a relay in C that scans with expat, looks up and writes, and does nothing else."""
+
+    name = "relay"
+    mechanism = "plain"
+    able = frozenset({"chat", "open", "idle"})
+
+    def version(self) -> str:
+        made = subprocess.run(
+            ["make", "-s", "-C", HERE / "relay"], capture_output=True, text=True, check=False
+        )
+        if made.returncode:
+            raise CannotStart("relay could not be built (gcc, libexpat1-dev)")
+        return "C relay (lower bound)"
+
+    def seed(self, data: Path, accounts: int) -> None:
+        """It knows every account."""
+
+    def launch(self, data: Path) -> subprocess.Popen[bytes]:
+        return self._spawn([HERE / "relay/relay", str(self.port)], {})
+
+
+SERVERS: tuple[type[Server], ...] = (Refserver, Prosody, Ejabberd, Relay)
 
 
 def _package_version(package: str) -> str:
