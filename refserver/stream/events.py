@@ -1,0 +1,130 @@
+"""What a stream machine tells its shell. A plain stanza is its own event (`refserver.stanza.Stanza`).
+
+Events marked *asks* stop the machine until the shell has called the method named.
+"""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+from attrs import field, frozen
+
+from refserver.errors import StanzaError, StreamError
+from refserver.jid import JID
+from refserver.sasl import SaslCondition, Verifier
+from refserver.stanza import Stanza
+from refserver.xml.element import Element
+
+
+@frozen
+class StartTLS:
+    """*Asks*: send what is in the output, shake hands, then call `tls_started`. `host` is the
+    domain the peer asked for: its certificate, if the handshake names none.
+    """
+
+    host: str
+
+
+@frozen
+class CredentialsWanted:
+    """*Asks*: look up `account`, then call `credentials`. Here the shell may take its time with an
+    address or account that has failed before.
+    """
+
+    account: JID
+
+    @property
+    def username(self) -> str:
+        """The account's localpart."""
+        return self.account.localpart
+
+
+@frozen
+class PasswordCheckWanted:
+    """*Asks*: compute `refserver.sasl.check_password(verifier, password)` in a thread, then call
+    `password_checked`. The account may not exist: compute nevertheless.
+    """
+
+    account: JID
+    verifier: Verifier
+    password: str = field(repr=False)
+
+
+@frozen
+class Authenticated:
+    """The peer has proved to be `account`."""
+
+    account: JID
+    mechanism: str
+
+
+@frozen
+class AuthenticationFailed:
+    """The peer was told so. `attempt` counts from 1 on this stream; `account` is None if it did not
+    come to naming a possible one.
+    """
+
+    account: JID | None
+    mechanism: str
+    condition: SaslCondition
+    attempt: int
+
+
+@frozen
+class RegistrationRequest:
+    """*Asks*: a stranger sent jabber:iq:register to `host`; call `registration_answered`."""
+
+    stanza: Stanza
+    host: str
+
+
+@frozen
+class BindRequested:
+    """*Asks*: call `bound` or `bind_refused`. `resource` is what the client wants, prepared; None
+    leaves it to us, and `jid` holds a new one then.
+    """
+
+    jid: JID
+    resource: str | None
+
+
+@frozen
+class Malformed:
+    """A stanza that was answered with `error` (or with nothing, if it was an answer itself)."""
+
+    element: Element
+    error: StanzaError
+
+
+@frozen
+class StreamClosed:
+    """The peer has closed the stream, the answer is in the output: send it and close the connection.
+
+    `peer_error` is the condition if the peer sent a stream error before.
+    """
+
+    peer_error: str = ""
+
+
+@frozen
+class StreamFailed:
+    """The peer is at fault; the stream error and our closing tag are in the output: send it and
+    close the connection.
+    """
+
+    error: StreamError
+
+
+Event: TypeAlias = (
+    Stanza
+    | StartTLS
+    | CredentialsWanted
+    | PasswordCheckWanted
+    | Authenticated
+    | AuthenticationFailed
+    | RegistrationRequest
+    | BindRequested
+    | Malformed
+    | StreamClosed
+    | StreamFailed
+)

@@ -1,0 +1,377 @@
+"""What every inbound stream shares, a client's or a server's: opening, TLS, SASL, closing.
+
+The receiving side of RFC 6120 4-6 without I/O. Bytes go in (`receive`), events come out, and
+what is to be sent collects until `take_output`. Which states there are says state.py; how
+elements are found in the bytes is `refserver.xml.framer`; sockets, TLS itself, deadlines and
+delays are the shell's.
+
+What the peer does wrong ends in the event `StreamFailed`. A shell that answers what it was not
+asked gets a RuntimeError.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import ClassVar, Final, TypeAlias, TypeVar
+
+from refserver import ns
+from refserver.errors import StreamCondition, StreamError
+from refserver.jid import JID
+from refserver.sasl import (
+    Challenge,
+    Credentials,
+    FakeVerifiers,
+    NeedCredentials,
+    SaslCondition,
+    SaslFailure,
+    Step,
+    Success,
+    Surroundings,
+)
+from refserver.stream import authentication as sasl
+from refserver.stream.authentication import Authentication
+from refserver.stream.events import (
+    Authenticated,
+    AuthenticationFailed,
+    CredentialsWanted,
+    Event,
+    PasswordCheckWanted,
+    StartTLS,
+    StreamClosed,
+    StreamFailed,
+)
+from refserver.stream.features import Has, Situation, StreamFeature, features
+from refserver.stream.opening import CLOSING_TAG, addressed, answer_header, check_version, new_stream_id
+from refserver.stream.policy import StreamPolicy, TLSInfo
+from refserver.stream.state import HALTED, SHELLS_TURN, Move, State, after
+from refserver.xml.element import Element, split
+from refserver.xml.framer import Frame, Framer, StreamEnd, StreamHeader
+from refserver.xml.write import serialise
+
+__all__ = ["InboundStream"]
+
+Events: TypeAlias = tuple[Event, ...]
+Answer = TypeVar("Answer")
+
+_SASL: Final = frozenset({sasl.AUTH, sasl.RESPONSE, sasl.ABORT})
+_STARTTLS: Final = f"{{{ns.TLS}}}starttls"
+_ERROR: Final = f"{{{ns.STREAM}}}error"
+_PROCEED: Final = f"<proceed xmlns='{ns.TLS}'/>".encode()
+_NO_TLS: Final = f"<failure xmlns='{ns.TLS}'/>".encode()
+_CONDITIONS: Final = frozenset(condition.value for condition in StreamCondition)
+_HELD_BYTES: Final = 1 << 20  # while it is the shell's turn, where the policy sets no limit
+
+
+class InboundStream:
+    """The receiving side of one stream.
+
+    `serves` says whether a (prepared) domain is served here. `tls` is given for direct TLS
+    (XEP-0368). Every iterator that a method returns must be walked to its end, and
+    `take_output` be called after each event, so that things go out in the order they happened.
+    """
+
+    content: ClassVar[str]
+    offers: ClassVar[tuple[StreamFeature, ...]]
+
+    __slots__ = (
+        "_answered",
+        "_auth_failures",
+        "_authentication",
+        "_fake",
+        "_framer",
+        "_output",
+        "_policy",
+        "_serves",
+        "_state",
+        "account",
+        "host",
+        "id",
+        "tls",
+    )
+
+    def __init__(
+        self,
+        serves: Callable[[str], bool],
+        policy: StreamPolicy,
+        fake: FakeVerifiers,
+        tls: TLSInfo | None = None,
+    ) -> None:
+        self._serves = serves
+        self._policy = policy
+        self._fake = fake
+        self._framer = Framer(policy.limits_before)
+        self._output: list[bytes] = []
+        self._state = State.HEADER
+        self._answered = False  # our header is out, in this beginning of the stream
+        self._authentication: Authentication | None = None
+        self._auth_failures = 0
+        self.tls = tls
+        self.host: JID | None = None
+        self.account: JID | None = None
+        self.id = ""
+
+    # -- what the shell calls ------------------------------------------------
+
+    @property
+    def closed(self) -> bool:
+        """Whether nothing more will be read or written."""
+        return self._state is State.CLOSED
+
+    def receive(self, data: bytes) -> Iterator[Event]:
+        """Take what the peer sent."""
+        if self._state in SHELLS_TURN:
+            return self._hold(data)
+        if self._state in HALTED:  # bytes sent in plain behind <starttls/>, or after the end
+            return iter(())
+        return self._events(self._framer.feed(data))
+
+    def take_output(self) -> bytes:
+        """What is to be sent now; b"" for nothing."""
+        if not self._output:
+            return b""
+        data = b"".join(self._output)
+        self._output.clear()
+        return data
+
+    def tls_started(self, info: TLSInfo) -> None:
+        """Answer `StartTLS`: the handshake is finished, the stream begins anew (RFC 6120 5.4.3.3)."""
+        self._move(Move.SECURED)
+        self.tls = info
+        self._restart()
+
+    def credentials(self, found: Credentials | SaslFailure | None) -> Iterator[Event]:
+        """Answer `CredentialsWanted`; None for no such account, a `SaslFailure`
+        (temporary-auth-failure) if it could not be found out. Nothing happens on a closed stream.
+        """
+        if not self._awaits(State.CREDENTIALS):
+            return iter(())
+        return self._resume(self._exchange(self._authenticator().credentials, found))
+
+    def password_checked(self, right: bool) -> Iterator[Event]:
+        """Answer `PasswordCheckWanted`. Nothing happens on a closed stream."""
+        if not self._awaits(State.PASSWORD):
+            return iter(())
+        return self._resume(self._exchange(self._authenticator().password_checked, right))
+
+    def close(self) -> None:
+        """End the stream without an error; `StreamClosed` comes when the peer has answered."""
+        if self._state in (State.CLOSING, State.CLOSED):
+            return
+        if self._answered:
+            self._send(CLOSING_TAG)
+            self._move(Move.CLOSE)
+        else:
+            self._end()
+
+    def fail(self, error: StreamError) -> None:
+        """End the stream with an error of ours: a shutdown, a conflict, a deadline passed."""
+        if self._state is not State.CLOSED:
+            self._fail(error)
+
+    # -- the loop ------------------------------------------------------------
+
+    def _events(self, frames: Iterator[Frame]) -> Iterator[Event]:
+        """Read on until everything is read, the shell is asked or the stream has ended."""
+        try:
+            for frame in frames:
+                yield from self._take(frame)
+                if self._state in HALTED:
+                    return  # what was not asked for stays in the framer
+        except StreamError as error:
+            yield self._fail(error)
+
+    def _resume(self, events: Events) -> Iterator[Event]:
+        """After an answer of the shell's: tell what came of it, and read on."""
+        yield from events
+        if self._state not in HALTED:
+            yield from self._events(self._framer.feed(b""))
+
+    def _hold(self, data: bytes) -> Iterator[Event]:
+        """Keep `data` for later: in order, and not without limit."""
+        self._framer.feed(data)
+        if self._framer.pending > (self._framer.limits.stanza_bytes or _HELD_BYTES):
+            return iter((self._fail(StreamError(StreamCondition.POLICY_VIOLATION)),))
+        return iter(())
+
+    def _take(self, frame: Frame) -> Events:
+        if isinstance(frame, StreamEnd):
+            return self._ended()
+        if self._state is State.CLOSING:
+            return ()
+        if isinstance(frame, StreamHeader):
+            self._open(frame)
+            return ()
+        return self._element(frame)
+
+    def _element(self, received: Element) -> Events:
+        """An element directly in the stream."""
+        tag = received.tag
+        if tag in _SASL:
+            return self._authenticate(received)
+        if tag == _STARTTLS:
+            return self._starttls()
+        if tag == _ERROR:  # RFC 6120 4.9.1.1: the peer has given the stream up
+            return self._ended(_condition(received))
+        return self._stanza_element(received)
+
+    def _stanza_element(self, received: Element) -> Events:
+        """Anything that does not negotiate the stream: for subclasses to accept."""
+        raise self._unexpected(received)
+
+    def _unexpected(self, received: Element) -> StreamError:
+        """RFC 6120 4.9.3.12 for stanzas that come too early, 4.9.3.24 for what is none."""
+        space, name = split(received.tag)
+        if self.account is None and space == ns.CLIENT and name in ("message", "presence", "iq"):
+            return StreamError(StreamCondition.NOT_AUTHORIZED)
+        return StreamError(StreamCondition.UNSUPPORTED_STANZA_TYPE)
+
+    # -- opening -------------------------------------------------------------
+
+    def _open(self, header: StreamHeader) -> None:
+        host = addressed(header)
+        if not self._serves(host.domainpart):
+            raise StreamError(StreamCondition.HOST_UNKNOWN)
+        if self.account is not None and host != self.host:
+            # Who has authenticated at one domain is nobody at another.
+            raise StreamError(StreamCondition.NOT_AUTHORIZED)
+        self.host = host
+        if header.content_namespace != self.content:
+            raise StreamError(StreamCondition.INVALID_NAMESPACE)
+        check_version(header)
+        self._answer_header(header.from_)
+        self._send(features(self.offers, self._situation()))
+        self._move(Move.OPENED)
+
+    def _answer_header(self, peer: str | None = None) -> None:
+        self.id = new_stream_id()
+        self._send(answer_header(self.content, self.id, self.host, peer))
+        self._answered = True
+
+    def _situation(self) -> Situation:
+        bindings = tuple(self.tls.bindings) if self.tls else ()
+        return Situation(self._policy, self.tls is not None, bindings, self.account is not None)
+
+    def _restart(self) -> None:
+        """The next thing to come is a header, and all that was negotiated on the way is to be
+        forgotten (RFC 6120 4.3.3, 5.4.3.3).
+        """
+        self._framer.reset()
+        self._answered = False
+        self._authentication = None
+
+    # -- STARTTLS ------------------------------------------------------------
+
+    def _starttls(self) -> Events:
+        if self._state is not State.NEGOTIATING or self.tls is not None or not self._policy.offer_tls:
+            self._send(_NO_TLS)  # RFC 6120 5.4.2.2
+            raise StreamError(StreamCondition.POLICY_VIOLATION, "STARTTLS is not possible here")
+        self._framer.discard()
+        self._send(_PROCEED)
+        self._move(Move.PROCEED)
+        return (StartTLS(self.host.domainpart if self.host else ""),)
+
+    # -- SASL ----------------------------------------------------------------
+
+    def _authenticator(self) -> Authentication:
+        if self._authentication is None:
+            domain = self.host.domainpart if self.host else ""
+            bindings = self.tls.bindings if self.tls else {}
+            mechanisms = self._situation().mechanisms
+            self._authentication = Authentication(Surroundings(domain, self._fake, bindings, mechanisms))
+        return self._authentication
+
+    def _authenticate(self, received: Element) -> Events:
+        if self._state not in (State.NEGOTIATING, State.CHALLENGED):
+            # Authenticated once is authenticated: a stream has one identity.
+            raise StreamError(StreamCondition.POLICY_VIOLATION, "already authenticated")
+        return self._exchange(self._take_sasl, received)
+
+    def _take_sasl(self, received: Element) -> Step:
+        if Has.PRIVACY not in self._situation().has:
+            raise SaslFailure(SaslCondition.ENCRYPTION_REQUIRED)
+        return self._authenticator().take(received)
+
+    def _exchange(self, act: Callable[[Answer], Step], answer: Answer) -> Events:
+        """Let `act` make the next step, and tell whose turn it is then."""
+        try:
+            step = act(answer)
+        except SaslFailure as reason:
+            return self._refused(reason)
+        if isinstance(step, Challenge):
+            self._send(sasl.challenge(step))
+            self._move(Move.CHALLENGE)
+            return ()
+        if isinstance(step, Success):
+            return self._succeeded(step)
+        if isinstance(step, NeedCredentials):
+            self._move(Move.LOOK_UP)
+            return (CredentialsWanted(step.account),)
+        self._move(Move.CHECK)
+        return (PasswordCheckWanted(step.account, step.verifier, step.password),)
+
+    def _succeeded(self, step: Success) -> Events:
+        mechanism = self._authenticator().mechanism
+        self._move(Move.SUCCEED)
+        self._send(sasl.success(step))
+        self.account = step.account
+        self._framer.limits = self._policy.limits_after
+        self._restart()
+        return (Authenticated(step.account, mechanism),)
+
+    def _refused(self, reason: SaslFailure) -> Events:
+        self._move(Move.FAIL)
+        self._send(sasl.failure(reason))
+        self._auth_failures += 1
+        exchange = self._authenticator()
+        exchange.failed()
+        event = AuthenticationFailed(
+            exchange.account, exchange.mechanism, reason.condition, self._auth_failures
+        )
+        if self._auth_failures < self._policy.max_auth_attempts:
+            return (event,)
+        return event, self._fail(StreamError(StreamCondition.POLICY_VIOLATION, "too many failures"))
+
+    # -- the end -------------------------------------------------------------
+
+    def _ended(self, peer_error: str = "") -> Events:
+        """The peer has closed the stream: do likewise, once (RFC 6120 4.4)."""
+        if self._state is not State.CLOSING:
+            self._send(CLOSING_TAG)
+        self._end()
+        return (StreamClosed(peer_error),)
+
+    def _fail(self, error: StreamError) -> StreamFailed:
+        """RFC 6120 4.9.1: our header if it is not out yet, the error, the closing tag."""
+        if self._state not in (State.CLOSING, State.SECURING):
+            if not self._answered:
+                self._answer_header()
+            self._send(serialise(error.element()) + CLOSING_TAG)
+        self._end()
+        return StreamFailed(error)
+
+    def _end(self) -> None:
+        self._move(Move.END)
+        self._framer.discard()
+        self._authentication = None
+
+    # -- small things --------------------------------------------------------
+
+    def _move(self, move: Move) -> None:
+        self._state = after(self._state, move)
+
+    def _awaits(self, state: State) -> bool:
+        """Whether the shell's answer is wanted; False where the stream has ended meanwhile."""
+        if self._state in (State.CLOSING, State.CLOSED):
+            return False
+        if self._state is not state:
+            raise RuntimeError(f"no answer for {state.name} is wanted in {self._state.name}")
+        return True
+
+    def _send(self, data: bytes) -> None:
+        self._output.append(data)
+
+
+def _condition(error: Element) -> str:
+    """The defined condition of a peer's stream error."""
+    names = (split(child.tag)[1] for child in error)
+    return next((name for name in names if name in _CONDITIONS), StreamCondition.UNDEFINED_CONDITION.value)

@@ -1,0 +1,46 @@
+"""What a stream is allowed, and what TLS has given it: values handed in by the shell."""
+
+from __future__ import annotations
+
+from attrs import frozen
+
+from refserver.sasl import TLS_EXPORTER, TLS_SERVER_END_POINT
+from refserver.xml.limits import Limits
+
+
+@frozen
+class StreamPolicy:
+    """The operator's settings for streams of one kind.
+
+    `limits_before` bind until authentication, `limits_after` from then on. `registration` lets
+    strangers send jabber:iq:register (XEP-0077). `offer_tls` is false where there is no
+    certificate. After `max_auth_attempts` failures, or as many refused resources, the stream
+    is closed (RFC 6120 6.4.5, 7.7.2.2).
+    """
+
+    limits_before: Limits
+    limits_after: Limits
+    require_tls: bool = True
+    plain_without_tls: bool = False
+    registration: bool = False
+    offer_tls: bool = True
+    max_auth_attempts: int = 5
+
+
+@frozen
+class TLSInfo:
+    """The TLS session under a stream: "TLSv1.3", and its channel-binding data where it can be had.
+
+    `exporter` is that of RFC 9266 (None if this session must not use it: TLS 1.2 without the
+    extended master secret), `server_end_point` the certificate's hash (RFC 5929 4).
+    """
+
+    version: str
+    exporter: bytes | None = None
+    server_end_point: bytes | None = None
+
+    @property
+    def bindings(self) -> dict[str, bytes]:
+        """Channel-binding data by type."""
+        found = {TLS_EXPORTER: self.exporter, TLS_SERVER_END_POINT: self.server_end_point}
+        return {kind: data for kind, data in found.items() if data is not None}

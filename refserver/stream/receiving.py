@@ -1,0 +1,234 @@
+"""The receiving side of a client's stream: after SASL, a resource is bound and stanzas flow.
+
+RFC 6120 7 (binding) and 8.1.2.1 (`from`), RFC 3921 3 (the session that does nothing), XEP-0077
+before authentication. What clients and servers share is inbound.py; who may bind which
+resource, and what becomes of a stanza, is decided above.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Iterator
+from typing import ClassVar, Final
+
+from refserver import ns
+from refserver.errors import Condition, StanzaError, StreamCondition, StreamError
+from refserver.jid import JID, InvalidJID
+from refserver.sasl import FakeVerifiers
+from refserver.stanza import IQ_REQUESTS, Stanza
+from refserver.stream.events import BindRequested, Event, Malformed, RegistrationRequest
+from refserver.stream.features import CLIENT_FEATURES, Has, StreamFeature
+from refserver.stream.inbound import Events, InboundStream
+from refserver.stream.policy import StreamPolicy, TLSInfo
+from refserver.stream.state import Move, State
+from refserver.xml.element import Element, child_text, clark, element
+
+__all__ = ["ReceivingStream"]
+
+_KINDS: Final = {clark(ns.CLIENT, kind): kind for kind in ("message", "presence", "iq")}
+_IQ: Final = clark(ns.CLIENT, "iq")
+_BIND: Final = clark(ns.BIND, "bind")
+_SESSION: Final = clark(ns.SESSION, "session")
+_REGISTER: Final = clark(ns.REGISTER, "query")
+_NEGOTIATION: Final = frozenset({_BIND, _SESSION})
+
+
+class ReceivingStream(InboundStream):
+    """A client's stream. Once it is bound (`jid` is set) it yields a `Stanza` for each stanza,
+    its `from_` set to the full JID.
+    """
+
+    content: ClassVar[str] = ns.CLIENT
+    offers: ClassVar[tuple[StreamFeature, ...]] = CLIENT_FEATURES
+
+    __slots__ = ("_bind_refusals", "_request", "jid")
+
+    def __init__(
+        self,
+        serves: Callable[[str], bool],
+        policy: StreamPolicy,
+        fake: FakeVerifiers,
+        tls: TLSInfo | None = None,
+    ) -> None:
+        super().__init__(serves, policy, fake, tls)
+        self.jid: JID | None = None
+        self._request: Stanza | None = None  # the bind request that the shell is asked about
+        self._bind_refusals = 0
+
+    # -- what the shell calls ------------------------------------------------
+
+    def receive(self, data: bytes) -> Iterator[Event]:
+        """Take what the client sent."""
+        if self._state is State.BOUND:
+            return self._stanzas(data)
+        return super().receive(data)
+
+    def bound(self, jid: JID) -> Iterator[Event]:
+        """Answer `BindRequested`: the client is `jid`, a full JID of its account, from now on.
+
+        Nothing happens on a closed stream: look at `closed` before making a session of it.
+        """
+        if not self._awaits(State.BINDING):
+            return iter(())
+        self._move(Move.BOUND)
+        self.jid = jid
+        result = element(ns.BIND, "bind", None, element(ns.BIND, "jid", text=jid.text))
+        self._reply(self._take_request().result(result))
+        return self._resume(())
+
+    def bind_refused(self, error: StanzaError) -> Iterator[Event]:
+        """Answer `BindRequested`: not this resource (RFC 6120 7.6.2, 7.7.2)."""
+        if not self._awaits(State.BINDING):
+            return iter(())
+        self._move(Move.BIND_AGAIN)
+        return self._resume(self._refuse_bind(self._take_request(), error))
+
+    def registration_answered(self, reply: Stanza) -> Iterator[Event]:
+        """Answer `RegistrationRequest` with its result or error."""
+        if not self._awaits(State.REGISTERING):
+            return iter(())
+        self._move(Move.REGISTERED)
+        self._reply(reply)
+        return self._resume(())
+
+    # -- established: the hot path -------------------------------------------
+
+    def _stanzas(self, data: bytes) -> Iterator[Event]:
+        """As `_events`, for a bound stream."""
+        try:
+            for frame in self._framer.feed(data):
+                if isinstance(frame, Element) and frame.tag in _KINDS and self._state is State.BOUND:
+                    event = self._stanza(frame)
+                    if event is not None:
+                        yield event
+                else:
+                    yield from self._take(frame)
+        except StreamError as error:
+            yield self._fail(error)
+
+    def _stanza(self, received: Element) -> Event | None:
+        """The stanza, stamped; None if it was answered here."""
+        try:
+            stanza = Stanza.received(received, self._framer.raw)
+        except StanzaError as error:
+            return self._malformed(received, error)
+        if stanza.from_ is not None:
+            self._check_sender(stanza.from_)
+        stanza.from_ = self.jid
+        if stanza.kind == "iq" and len(received) and received[0].tag in _NEGOTIATION and self._for_us(stanza):
+            self._negotiated_before(stanza)
+            return None
+        return stanza
+
+    def _check_sender(self, sender: JID) -> None:
+        """RFC 6120 8.1.2.1: the full or bare JID of this client, or nobody's."""
+        own = self.jid or self.account
+        if own is None or (sender != own and sender != own.bare):
+            raise StreamError(StreamCondition.INVALID_FROM)
+
+    def _malformed(self, received: Element, error: StanzaError) -> Malformed:
+        """Answer it, unless it is an answer itself (RFC 6120 8.3.1). A `from` that is no address is
+        not the client's own.
+        """
+        sender = received.get("from")
+        if sender is not None:
+            try:
+                self._check_sender(JID.parse(sender))
+            except InvalidJID as cause:
+                raise StreamError(StreamCondition.INVALID_FROM) from cause
+        if received.get("type") not in ("error", "result"):
+            # `to` is not repeated as the answer's `from`: it may be what is malformed
+            self._reply(Stanza(_KINDS[received.tag], received, None, self.jid).error(error))
+        return Malformed(received, error)
+
+    def _negotiated_before(self, stanza: Stanza) -> None:
+        """A legacy session is always there; a second resource is not to be had."""
+        if stanza.type not in IQ_REQUESTS:
+            return
+        if stanza.element[0].tag == _SESSION:
+            self._reply(stanza.result())
+        else:
+            self._reply(stanza.error(StanzaError(Condition.NOT_ALLOWED)))
+
+    # -- before that ---------------------------------------------------------
+
+    def _stanza_element(self, received: Element) -> Events:
+        if received.tag not in _KINDS:
+            raise self._unexpected(received)
+        if self._state is State.BOUND:
+            event = self._stanza(received)
+            return () if event is None else (event,)
+        if self._state is State.AUTHENTICATED:
+            return self._before_binding(received)
+        if self._state is State.NEGOTIATING and self._registers(received):
+            return self._register(received)
+        raise self._unexpected(received)
+
+    def _registers(self, received: Element) -> bool:
+        """Whether it is a registration request, and strangers may send such."""
+        asked = received.tag == _IQ and len(received) > 0 and received[0].tag == _REGISTER
+        return asked and self._policy.registration and Has.PRIVACY in self._situation().has
+
+    def _register(self, received: Element) -> Events:
+        try:
+            stanza = Stanza.received(received)
+        except StanzaError as error:
+            return (self._malformed(received, error),)
+        if stanza.type not in IQ_REQUESTS or not self._for_us(stanza):
+            raise StreamError(StreamCondition.NOT_AUTHORIZED)
+        stanza.from_ = None
+        self._move(Move.REGISTER)
+        return (RegistrationRequest(stanza, self.host.domainpart if self.host else ""),)
+
+    def _before_binding(self, received: Element) -> Events:
+        """RFC 6120 7.1: nothing but binding, except requests to ourselves, which are answered."""
+        try:
+            stanza = Stanza.received(received)
+        except StanzaError as error:
+            return (self._malformed(received, error),)
+        if stanza.from_ is not None:
+            self._check_sender(stanza.from_)
+        if stanza.kind != "iq" or stanza.type not in IQ_REQUESTS or not self._for_us(stanza):
+            raise StreamError(StreamCondition.NOT_AUTHORIZED)
+        if stanza.type == "set" and received[0].tag == _BIND:
+            return self._bind(stanza)
+        self._reply(stanza.error(StanzaError(Condition.UNEXPECTED_REQUEST)))
+        return ()
+
+    def _bind(self, stanza: Stanza) -> Events:
+        account = self.account
+        assert account is not None
+        wanted = child_text(stanza.element[0], ns.BIND, "resource")
+        try:
+            jid = account.with_resource(wanted or _new_resource())
+        except InvalidJID:
+            return self._refuse_bind(stanza, StanzaError(Condition.BAD_REQUEST))  # RFC 6120 7.7.2.1
+        self._request = stanza
+        self._move(Move.BIND)
+        return (BindRequested(jid, jid.resourcepart if wanted else None),)
+
+    def _refuse_bind(self, request: Stanza, error: StanzaError) -> Events:
+        self._reply(request.error(error))
+        self._bind_refusals += 1
+        if self._bind_refusals < self._policy.max_auth_attempts:
+            return ()
+        return (self._fail(StreamError(StreamCondition.POLICY_VIOLATION, "too many refused resources")),)
+
+    def _take_request(self) -> Stanza:
+        request, self._request = self._request, None
+        assert request is not None
+        return request
+
+    # -- small things --------------------------------------------------------
+
+    def _for_us(self, stanza: Stanza) -> bool:
+        """Whether it is addressed to the server, or to the client's own account."""
+        return stanza.to is None or stanza.to == self.host or stanza.to == self.account
+
+    def _reply(self, stanza: Stanza) -> None:
+        self._send(stanza.wire())
+
+
+def _new_resource() -> str:
+    """A resource that nobody else has or guesses (RFC 6120 7.6)."""
+    return secrets.token_urlsafe(9)
