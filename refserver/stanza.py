@@ -209,6 +209,10 @@ class Stanza:
             )
         return wire
 
+    def wire_to(self, to: JID) -> bytes:
+        """The bytes for a client stream with another `to`: what fan-out costs a recipient."""
+        return f"<{self.kind} to='{to.attribute}'".encode() + self._rest_of_wire()
+
     def encode(self, content: str) -> bytes:
         """The bytes for a stream of the content namespace `content`, always canonical."""
         return serialise(self._stamped(to=True), content)

@@ -1,0 +1,1 @@
+"""Payloads that several features share: reading and making them, without I/O."""
