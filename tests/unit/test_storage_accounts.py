@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from attrs import evolve
 from sqlalchemy import Connection
+from sqlalchemy.exc import IntegrityError
 
 from refserver.jid import JID
 from refserver.sasl.verifier import Verifier
@@ -242,13 +244,12 @@ def test_a_destroyed_secret_does_not_come_back(connection: Connection) -> None:
     assert secrets.get_or_create(connection, "salt", 32) != made
 
 
-def test_errors_show_no_value_that_was_to_be_stored() -> None:
-    database = Database.memory()
-    database.write_now(libraries.add, "library.example", "A Library")
-    with pytest.raises(Exception) as raised:
-        database.write_now(
-            lambda connection: connection.execute(
-                schema.metadata.tables["vcards"].insert().values(account=77, element=b"very private")
-            )
-        )
-    assert "very private" not in str(raised.value)
+@pytest.mark.parametrize("kind", ["memory", "file"])
+def test_errors_show_no_value_that_was_to_be_stored(kind: str, tmp_path: Path) -> None:
+    database = Database.memory() if kind == "memory" else Database.open(tmp_path / "refserver.sqlite")
+    table = schema.metadata.tables["accounts"]
+    row = {"library": 77, "jid": "private@library.example", "created": 1.0, "roster_version": 1}
+    with pytest.raises(IntegrityError) as raised:
+        database.write_now(lambda connection: connection.execute(table.insert().values(row)))
+    database.close_now()
+    assert "private" not in str(raised.value)
