@@ -159,7 +159,7 @@ def _ask(
         patron=asker.jid,
         pseudonym=pseudonym(key, asker.jid),
         channel=asker.channel,
-        language=asker.language or queue.language,
+        language=_language(asker.language) or queue.language,
         thread=asker.thread,
         state=State.WAITING,
         now=now,
@@ -168,6 +168,12 @@ def _ask(
     if not settings.practice:
         statistics.add(connection, _first_count(question, queue, settings, staffed))
     return question
+
+
+def _language(tag: str) -> str:
+    """The primary language of a tag that a patron's client sent; "" for what is none."""
+    primary = tag.partition("-")[0].lower()
+    return primary if 2 <= len(primary) <= 3 and primary.isascii() and primary.isalpha() else ""
 
 
 def _first_count(question: Question, queue: Queue, settings: Settings, staffed: bool) -> Statistics:
