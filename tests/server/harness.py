@@ -27,7 +27,7 @@ from refserver.core.hosts import Host
 from refserver.core.sessions import Session
 from refserver.errors import StreamError
 from refserver.features.presence import Presence
-from refserver.features.roster import Rosters
+from refserver.features.roster import RosterQueries, Rosters
 from refserver.jid import JID
 from refserver.stanza import Stanza
 from refserver.storage import Database, accounts, libraries
@@ -57,7 +57,8 @@ class Harness:
         self.core = Core(self.database, self.clock, now=lambda: EPOCH + self.clock.seconds())
         self.elsewhere = Elsewhere()
         self.core.router.remote = self.elsewhere
-        self.core.install(kind(self.core) for kind in dict.fromkeys((Rosters, Presence, *features)))
+        kinds: list[type[Feature]] = [Rosters, RosterQueries, Presence, *features]
+        self.core.install(kind(self.core) for kind in dict.fromkeys(kinds))
         for domain in domains:
             self._add_library(domain)
 
