@@ -9,16 +9,19 @@ import fcntl
 import gc
 import os
 import signal
-from collections.abc import Callable, Sequence
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO, Any, Protocol
+from typing import IO, Protocol
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorCore
 from twisted.logger import Logger
 
-__all__ = ["DataInUse", "DataLock", "Part", "Server"]
+from refserver.storage.errors import StorageError
+
+__all__ = ["CannotStart", "DataInUse", "DataLock", "Part", "Server"]
 
 log = Logger()
 
@@ -26,7 +29,7 @@ log = Logger()
 class Part(Protocol):
     """Something that starts and stops with the server."""
 
-    async def start(self) -> None:
+    def start(self) -> None:
         """Begin to serve. What it raises ends the start of the whole server."""
 
     async def stop(self) -> None:
@@ -34,6 +37,10 @@ class Part(Protocol):
 
     def reload(self) -> None:
         """Read certificates and settings again."""
+
+
+class CannotStart(RuntimeError):
+    """A part cannot start; the text says why and what to do."""
 
 
 class DataInUse(RuntimeError):
@@ -63,34 +70,28 @@ class DataLock:
 
 
 class Server(Service):
-    """Starts the parts in order, stops them in the opposite order.
+    """Makes and starts the parts in order when twistd has forked, stops them in the opposite order.
 
     A part that cannot start ends the process with one line that says what to do, and status 1.
     """
 
     name = "refserver"
 
-    def __init__(self, reactor: IReactorCore, parts: Sequence[Part], failed: Callable[[str], None]) -> None:
+    def __init__(self, reactor: IReactorCore, build: Callable[[], Iterator[Part]]) -> None:
         self._reactor = reactor
-        self._parts = parts
+        self._build = build
         self._started: list[Part] = []
-        self._failed = failed
-        self._starting: Deferred[None] | None = None
 
     def startService(self) -> None:
         """See `IService`."""
         super().startService()
-        self._starting = Deferred.fromCoroutine(self._start())
-
-    async def _start(self) -> None:
         try:
-            for part in self._parts:
-                await part.start()
+            for part in self._build():
+                part.start()
                 self._started.append(part)
-        except Exception as error:
-            log.debug("the server could not start: {error}", error=type(error).__name__)
-            self._failed(_explain(error))
-            return
+        except (OSError, CannotStart, DataInUse, StorageError) as error:
+            print(f"refserver: {_explain(error)}", file=sys.stderr)
+            raise SystemExit(1) from None
         signal.signal(signal.SIGHUP, lambda *_: self._reactor.callFromThread(self.reload))  # type: ignore[attr-defined]
         gc.collect()
         gc.freeze()  # what lives as long as the process need not be looked at again
@@ -106,14 +107,12 @@ class Server(Service):
                 log.error("not reloaded: {error}", error=_explain(error))
         log.info("certificates and settings were read again")
 
-    def stopService(self) -> Deferred[Any]:
+    def stopService(self) -> Deferred[None]:
         """See `IService`."""
         super().stopService()
         return Deferred.fromCoroutine(self._stop())
 
     async def _stop(self) -> None:
-        if self._starting is not None:
-            await self._starting
         for part in reversed(self._started):
             try:
                 await part.stop()

@@ -6,7 +6,7 @@ stanza means the core's. The path of a stanza through `received` is the hot path
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred
@@ -42,14 +42,20 @@ class ClientConnection:
 
     __slots__ = ("_connection", "_ip", "_router", "_service", "_stream", "send", "session")
 
-    def __init__(self, service: ClientService, connection: Connection) -> None:
+    def __init__(self, service: ClientService, connection: Connection, *, direct_tls: bool) -> None:
         self._service = service
         self._connection = connection
         self._router = service.core.router
         self._ip = connection.peer.host
         self.send = connection.send
         self.session: Session | None = None
-        self._stream = ReceivingStream(service.policy.stream, self._serves, service.fakes)
+        self._stream: ReceivingStream
+        if not direct_tls:
+            self._stream = self._new_stream(None)
+
+    def _new_stream(self, tls: TLSInfo | None) -> ReceivingStream:
+        service = self._service
+        return ReceivingStream(self._serves, service.policy.stream, service.fakes, tls)
 
     def _serves(self, domain: str) -> bool:
         return self._service.core.hosts.get(domain) is not None
@@ -58,25 +64,18 @@ class ClientConnection:
 
     def received(self, data: bytes) -> None:
         """Bytes from the client."""
-        session = self.session
-        for event in self._stream.receive(data):
-            if type(event) is Stanza:
-                assert session is not None
-                self._router.submit(event, session)
-            else:
-                self._handle(event)
-                session = self.session
-        if self._stream.has_output:
-            self._flush()
+        self._go_on(self._stream.receive(data))
 
     def secured(self) -> None:
-        """The TLS handshake is finished."""
+        """The TLS handshake is finished: the one asked for, or the one that direct TLS begins with."""
         tls = self._connection.tls
         assert tls is not None
         exporter = tls.exporter(EXPORTER_LABEL, EXPORTER_BYTES) if tls.version == "TLSv1.3" else None
-        self._advance(
-            self._stream.tls_started(TLSInfo(tls.version, exporter, tls.server_end_point() or None))
-        )
+        info = TLSInfo(tls.version, exporter, tls.server_end_point() or None)
+        if hasattr(self, "_stream"):
+            self._stream.tls_started(info)
+        else:
+            self._stream = self._new_stream(info)
 
     def lost(self, reason: str) -> None:
         """The connection is gone."""
@@ -92,22 +91,30 @@ class ClientConnection:
 
     def close(self, error: StreamError | None = None) -> None:
         """End the stream, and the session with it."""
-        self._stream.close(error)
+        if not hasattr(self, "_stream"):
+            self._connection.abort("no TLS handshake in time")
+            return
+        if error is None:
+            self._stream.close()
+        else:
+            self._stream.fail(error)
         self._flush()
         self._connection.close()
         self._end_session()
 
     # -- events ---------------------------------------------------------------
 
-    def _handle(self, event: events.Event) -> None:
-        handler = _HANDLERS.get(type(event))
-        if handler is not None:
-            handler(self, event)
-
-    def _advance(self, waiting: Any) -> None:
-        """Go on with events that an answer of ours brought about."""
-        for event in waiting or ():
-            self._handle(event)
+    def _go_on(self, happened: Iterable[events.Event]) -> None:
+        """Deal with events one by one: the machine goes on when the next is asked for."""
+        submit = self._router.submit
+        for event in happened:
+            if type(event) is Stanza:
+                submit(event, self.session)  # type: ignore[arg-type]  # stanzas come when it is bound
+            else:
+                self._flush()
+                handler = _HANDLERS.get(type(event))
+                if handler is not None:
+                    handler(self, event)
         self._flush()
 
     def _flush(self) -> None:
@@ -216,7 +223,7 @@ class ClientConnection:
     def _answer(self, answer: Callable[[], Any]) -> None:
         """Answer what the machine asked for, unless the connection has gone meanwhile."""
         if not self._connection.closed:
-            self._advance(answer())
+            self._go_on(answer())
 
     def _owned(self, waiting: Deferred[Any]) -> None:
         """A failure of what goes on in the background costs this connection, nothing else."""

@@ -89,23 +89,23 @@ class ClientService:
 
     def accept_plain(self, connection: Connection) -> ClientConnection | None:
         """A connection on which the client may ask for TLS; None turns it away."""
-        return self._accept(connection)
+        return self._accept(connection, direct_tls=False)
 
     def accept_tls(self, connection: Connection) -> ClientConnection | None:
         """A connection that starts with the TLS handshake (XEP-0368)."""
-        accepted = self._accept(connection)
+        accepted = self._accept(connection, direct_tls=True)
         if accepted is not None:
             connection.start_tls(self.contexts.context_for(""))
         return accepted
 
-    def _accept(self, connection: Connection) -> ClientConnection | None:
+    def _accept(self, connection: Connection, *, direct_tls: bool) -> ClientConnection | None:
         ip = connection.peer.host
         limit = self.policy.connections_per_ip
         if limit and self._by_ip[ip] >= limit:
             return None
         self._by_ip[ip] += 1
         connection.bytes_per_second = self.policy.bytes_per_second
-        accepted = ClientConnection(self, connection)
+        accepted = ClientConnection(self, connection, direct_tls=direct_tls)
         self.connections.add(accepted)
         self.mux.expire(accepted, self.policy.unauthenticated_timeout)
         return accepted

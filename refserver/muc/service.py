@@ -50,9 +50,9 @@ class RoomService:
 
     # -- for the server's other parts ------------------------------------------
 
-    async def start(self) -> None:
-        """Bring back the persistent rooms and begin to answer."""
-        for stored, history in await self.core.database.read(self._load):
+    def start(self) -> None:
+        """Bring back the persistent rooms and begin to answer. Reads on the calling thread."""
+        for stored, history in self.core.database.read_now(self._load):
             belongings = {
                 jid: Belonging(_AFFILIATIONS[row.affiliation], row.nick, row.reason)
                 for jid, row in stored.affiliations.items()

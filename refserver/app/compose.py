@@ -1,0 +1,109 @@
+"""The one place where the server's objects are made and wired together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from twisted.application.service import IService
+from twisted.internet.defer import Deferred
+from twisted.internet.threads import deferToThreadPool
+
+from refserver.app.parts import Clients, Libraries, LibraryCertificates, Storage
+from refserver.app.server import Part, Server
+from refserver.app.settings import Settings
+from refserver.c2s.service import ClientPolicy, ClientService
+from refserver.core.core import Core
+from refserver.core.feature import Feature
+from refserver.features.disco import Disco
+from refserver.features.entity_time import EntityTime
+from refserver.features.forgeries import Forgeries
+from refserver.features.last_activity import LastActivity
+from refserver.features.messages import Messages
+from refserver.features.offline import Offline
+from refserver.features.ping import Ping
+from refserver.features.presence import Presence
+from refserver.features.private_data import PrivateData
+from refserver.features.registration import Registration
+from refserver.features.roster import RosterQueries, Rosters
+from refserver.features.vcard import VCard
+from refserver.features.version import Version
+from refserver.net.mux import Mux
+from refserver.sasl import FakeVerifiers
+from refserver.storage import secrets
+from refserver.stream.policy import StreamPolicy
+from refserver.xml.limits import Limits
+
+__all__ = ["FEATURES", "compose"]
+
+FEATURES: tuple[type[Feature], ...] = (
+    Rosters,
+    RosterQueries,
+    Presence,
+    Forgeries,
+    Messages,
+    Offline,
+    Disco,
+    Ping,
+    Version,
+    EntityTime,
+    LastActivity,
+    VCard,
+    PrivateData,
+    Registration,
+)
+
+BEFORE_AUTHENTICATION = Limits(stanza_bytes=10_000)
+"""RFC 6120 13.12 has a server take 10,000 bytes; a stranger gets no more."""
+
+
+def compose(settings: Settings, reactor: Any) -> IService:
+    """The whole server, made when the service starts: threads and sockets do not survive a fork."""
+    return Server(reactor, lambda: _parts(settings, reactor))
+
+
+def _parts(settings: Settings, reactor: Any) -> Iterator[Part]:
+    storage = Storage.open(settings.server.data, reactor.callFromThread)
+    yield storage
+    core = Core(storage.database, reactor, offload=_offload(reactor))
+    core.install(feature(core) for feature in FEATURES)
+    libraries = Libraries(core)
+    yield libraries
+    certificates = LibraryCertificates(settings.tls.certificates)
+    certificates.load()
+    yield certificates
+    mux = Mux(reactor)
+    service = ClientService(
+        core,
+        mux,
+        _client_policy(settings, offer_tls=bool(list(certificates.certificates or ()))),
+        certificates,
+        FakeVerifiers(storage.database.write_now(secrets.get_or_create, "fake-salts", 32)),
+        core.feature(Registration),
+    )
+    yield Clients(reactor, mux, service, settings.listen.c2s, settings.listen.c2s_tls)
+
+
+def _offload(reactor: Any) -> Callable[..., Deferred[Any]]:
+    def offload(function: Callable[..., Any], /, *args: Any) -> Deferred[Any]:
+        return deferToThreadPool(reactor, reactor.getThreadPool(), function, *args)
+
+    return offload
+
+
+def _client_policy(settings: Settings, *, offer_tls: bool) -> ClientPolicy:
+    stream = StreamPolicy(
+        limits_before=BEFORE_AUTHENTICATION,
+        limits_after=Limits(stanza_bytes=settings.limits.stanza_bytes),
+        require_tls=settings.c2s.require_tls,
+        plain_without_tls=settings.c2s.plain_without_tls,
+        registration=settings.c2s.registration == "open",
+        offer_tls=offer_tls,
+    )
+    return ClientPolicy(
+        stream,
+        unauthenticated_timeout=settings.c2s.unauthenticated_timeout,
+        bytes_per_second=settings.limits.c2s_bytes_per_second,
+        connections_per_ip=settings.limits.connections_per_ip,
+        registrations_per_ip_hour=settings.limits.registrations_per_ip_hour,
+    )

@@ -1,0 +1,174 @@
+"""The parts of the server that start and stop: storage, libraries, clients."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+from attrs import define, field
+from OpenSSL import SSL
+from twisted.internet.endpoints import serverFromString
+from twisted.internet.protocol import Factory
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from refserver.app.server import CannotStart, DataLock
+from refserver.c2s.service import ClientService
+from refserver.core.core import Core
+from refserver.core.hooks import HostAdded, HostRemoved
+from refserver.core.hosts import Host
+from refserver.errors import StreamCondition, StreamError
+from refserver.muc.service import RoomService
+from refserver.net.certificates import BrokenCertificates, Certificates
+from refserver.net.mux import Mux
+from refserver.storage import libraries
+from refserver.storage.engine import Database
+
+__all__ = ["Clients", "Libraries", "LibraryCertificates", "Storage", "open_ports"]
+
+log = Logger()
+
+
+@define(eq=False)
+class Storage:
+    """The data folder and the database in it."""
+
+    folder: Path
+    lock: DataLock
+    database: Database
+
+    @classmethod
+    def open(cls, folder: Path, call_from_thread: Callable[..., Any]) -> Storage:
+        """Make the folder if need be, lock it, open the database. Raises `DataInUse`, `StorageError`."""
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        lock = DataLock(folder)
+        lock.take()
+        return cls(folder, lock, Database.open(folder / "refserver.sqlite", call_from_thread))
+
+    def start(self) -> None:
+        """Nothing: it is open already, for others' sake."""
+
+    async def stop(self) -> None:
+        """Commit everything, close the database, let others have the folder."""
+        await self.database.close()
+        self.lock.release()
+
+    def reload(self) -> None:
+        """Nothing to read again."""
+
+
+@define(eq=False)
+class Libraries:
+    """The libraries served here, each with its rooms."""
+
+    core: Core
+    rooms: dict[str, RoomService] = field(factory=dict)
+
+    def start(self) -> None:
+        """Serve every library in the store."""
+        for library in self.core.database.read_now(libraries.list):
+            self.add(library.domain, library.name)
+
+    async def stop(self) -> None:
+        """Nothing that outlives the process."""
+
+    def reload(self) -> None:
+        """Nothing to read again: changes come through refserverctl."""
+
+    def add(self, domain: str, name: str) -> None:
+        """Serve a library from now on, or give it another name."""
+        host = self.core.hosts.get(domain)
+        if host is not None:
+            host.name = name
+            return
+        host = Host(domain, name)
+        self.core.hosts.add(host)
+        rooms = self.rooms[domain] = RoomService(self.core, host)
+        rooms.start()
+        self.core.hooks.tell(HostAdded(host))
+
+    def remove(self, domain: str) -> None:
+        """Serve a library no more: its sessions end."""
+        host = self.core.hosts.get(domain)
+        if host is None:
+            return
+        self.core.hosts.remove(domain)
+        self.rooms.pop(domain).stop()
+        self.core.hooks.tell(HostRemoved(host))
+        for session in list(self.core.sessions):
+            if session.host is host:
+                session.close(StreamError(StreamCondition.HOST_GONE))
+
+
+@define(eq=False)
+class LibraryCertificates:
+    """The certificates of the libraries, one folder; read again on SIGHUP."""
+
+    folder: Path
+    certificates: Certificates | None = None
+
+    def start(self) -> None:
+        """Nothing: loaded before, since others need to know whether there are any."""
+
+    def load(self) -> None:
+        """Read the folder. Raises `CannotStart` for files that cannot be used."""
+        try:
+            self.certificates = Certificates(self.folder)
+        except BrokenCertificates as error:
+            raise CannotStart(str(error)) from error
+
+    async def stop(self) -> None:
+        """Nothing to put away."""
+
+    def reload(self) -> None:
+        """Read the folder again. Raises `BrokenCertificates`; what is good in it holds all the same."""
+        if self.certificates is not None:
+            self.certificates.reload()
+
+    def context_for(self, domain: str) -> SSL.Context:
+        """See `c2s.service.Contexts`."""
+        assert self.certificates is not None
+        return self.certificates.context_for(domain)
+
+
+@define(eq=False)
+class Clients:
+    """The sockets on which clients come."""
+
+    reactor: Any
+    mux: Mux
+    service: ClientService
+    c2s: Iterable[str]
+    c2s_tls: Iterable[str]
+
+    def start(self) -> None:
+        """Listen. Raises `CannotStart` if a port is taken."""
+        self.mux.start()
+        for port in open_ports(self.reactor, "listen.c2s", self.c2s):
+            self.service.listen(port, tls=False)
+        for port in open_ports(self.reactor, "listen.c2s_tls", self.c2s_tls):
+            self.service.listen(port, tls=True)
+
+    async def stop(self) -> None:
+        """End all streams in order (system-shutdown), then the sockets."""
+        self.service.close_all()
+        await self.mux.stop()
+
+    def reload(self) -> None:
+        """Nothing to read again."""
+
+
+def open_ports(reactor: Any, key: str, descriptions: Iterable[str]) -> list[Any]:
+    """Listen on Twisted endpoint descriptions; `key` names the setting in the error. Raises `CannotStart`."""
+    ports: list[Any] = []
+    for description in descriptions:
+        listening = serverFromString(reactor, description).listen(Factory())
+        failures: list[Failure] = []
+        listening.addCallbacks(ports.append, failures.append)
+        if failures:
+            raise CannotStart(
+                f"cannot listen on {description}: {failures[0].getErrorMessage()}. "
+                f"Is another server running? Else choose another port: {key} in the configuration."
+            )
+    return ports
