@@ -68,7 +68,7 @@ class Lane:
     `submit` and `close` are called on the reactor's thread. `run` gets a connection and a
     batch of at most `batch_size` jobs; if it raises, the connection is thrown away and every
     job of the batch that has no failure of its own fails with that exception. `rest` is
-    called after a batch was settled.
+    called after a batch that was not full was settled: it may wait for more to come together.
     """
 
     def __init__(
@@ -131,7 +131,8 @@ class Lane:
             if batch:
                 connection = self._serve_batch(connection, batch)
                 self._call_from_thread(settle, batch)
-                self._rest()
+                if len(batch) < self._batch_size:
+                    self._rest()
         if connection is not None:
             connection.close()
         self._call_from_thread(self._ended)
