@@ -87,9 +87,11 @@ class Router:
         assert to is not None
         host = self.hosts.get(to.domainpart)
         if host is None:
-            destination = self.hosts.service(to.domainpart) or self.remote
+            service = self.hosts.service(to.domainpart)
+            destination = self.remote if service is None else service
         elif to.localpart and host.addresses:
-            destination = host.find(to.localpart) or self.accounts
+            owner = host.find(to.localpart)
+            destination = self.accounts if owner is None else owner
         else:
             destination = self.accounts
         destination.deliver(stanza)
