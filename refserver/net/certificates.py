@@ -13,7 +13,8 @@ with.
 
 Left off: TLS 1.0 and 1.1, compression, renegotiation; also session tickets and the session cache. A stream
 lives for hours, so a resumed handshake saves little, while a ticket key that is never changed would undo
-forward secrecy, and a session resumed after a reload would go on with a certificate that was replaced.
+forward secrecy, and a session resumed after a reload would go on with a certificate that was replaced. (In
+TLS 1.3 OpenSSL still sends two tickets, which open nothing; the binding has no way to stop that.)
 """
 
 from __future__ import annotations

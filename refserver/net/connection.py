@@ -20,7 +20,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import os
 import socket
 import struct
 from collections.abc import Callable
@@ -31,7 +30,7 @@ from attrs import define, field
 from OpenSSL import SSL
 
 from .receiver import SILENT, Receiver
-from .tls import Handshake, TLSState
+from .tls import Handshake, LastRecords, TLSState, explain
 
 if TYPE_CHECKING:
     from .mux import Mux
@@ -218,7 +217,7 @@ class Connection:
         except BlockingIOError:
             return
         except OSError as error:
-            self.finish(explain(error))
+            self._unreadable(error)
             return
         if not data:
             self._ended()
@@ -345,6 +344,17 @@ class Connection:
         self._flush_last()
         self.finish(self._reason)
 
+    def _unreadable(self, error: OSError) -> None:
+        """Reading failed, perhaps after some last data."""
+        if isinstance(error, LastRecords):
+            self.receiver.received(error.data)
+            if self._state != OPEN:
+                return
+            if not str(error):
+                self._ended()
+                return
+        self.finish(explain(error))
+
     def _ended(self) -> None:
         """The peer ended its direction. What waits for it gets one more chance, for it may still read."""
         self._flush_last()
@@ -368,8 +378,8 @@ class Connection:
             for _ in range(FINAL_READS):
                 try:
                     data = self._channel.recv(READ_SIZE)
-                except OSError:
-                    break
+                except OSError as error:
+                    data = error.data if isinstance(error, LastRecords) else b""
                 if not data or self._state != OPEN:
                     break
                 self.receiver.received(data)
@@ -457,7 +467,7 @@ class Connection:
             self.abort("slow reader")
 
     def _drop_unsent(self) -> None:
-        """Have the kernel give up what the peer does not read when the socket is closed, not minutes later."""
+        """Have the kernel give up at once, when the socket is closed, what the peer does not read."""
         with contextlib.suppress(OSError):
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
@@ -474,11 +484,6 @@ class Connection:
             self.finish(explain(error))
             return
         self._watch()
-
-
-def explain(error: OSError) -> str:
-    """The error as text, without anything that the peer said."""
-    return os.strerror(error.errno).lower() if error.errno else str(error)
 
 
 Accept = Callable[[Connection], Receiver | None]

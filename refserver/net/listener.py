@@ -25,6 +25,10 @@ if TYPE_CHECKING:
 ACCEPTS = 32  # connections accepted per turn
 PAUSE_SECONDS = 1.0
 
+# Twisted's endpoints ask for 50, which one busy turn of ours can fill; those behind it wait a second for
+# their TCP to try again. The system's somaxconn is the limit.
+BACKLOG = 1024
+
 # accept(2): descriptors or memory are used up, here or in the system. The connection stays in the backlog.
 EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
@@ -47,6 +51,7 @@ class Listener:
         port.stopReading()
         sock = socket.socket(fileno=os.dup(port.fileno()))
         sock.setblocking(False)
+        sock.listen(BACKLOG)
         if sock.family != socket.AF_UNIX:
             # Accepted sockets inherit it. We write once a turn, so there is nothing for Nagle's algorithm to
             # join.

@@ -12,7 +12,6 @@ was left is found again in the next turn, after the reactor's own timers, thread
 
 from __future__ import annotations
 
-import contextlib
 import select
 import socket
 from collections.abc import Callable
@@ -225,7 +224,6 @@ class Mux:
         self.connections -= 1
         self._deadlines.pop(connection, None)
         self._throttled.discard(connection)
-        self._leave_when_empty()
 
     def mark(self, connection: Connection) -> None:
         """Flush `connection` at the end of this turn."""
@@ -270,6 +268,7 @@ class Mux:
         for sock in self._closed:
             sock.close()
         self._closed.clear()
+        self._leave_when_empty()
 
     def _failed(self, source: Source) -> None:
         """Log the exception being handled and have `source` clean up."""
@@ -287,6 +286,7 @@ class Mux:
             self._guard(what.expired)
         for callback in tuple(self._subscribers):
             self._guard(callback)
+        self._leave_when_empty()
 
     def _guard(self, call: Callable[[], None]) -> None:
         try:
@@ -311,7 +311,6 @@ class Mux:
             else:
                 source.failed()
         self._flush()
-        self._leave_when_empty()
 
     def _leave_when_empty(self) -> None:
         if self._stopped is None or self.connections or self._epoll.closed:
@@ -321,5 +320,4 @@ class Mux:
         for call in self._calls.values():
             if call.active():
                 call.cancel()
-        with contextlib.suppress(ValueError):
-            self._stopped.callback(None)
+        self._stopped.callback(None)

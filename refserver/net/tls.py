@@ -41,6 +41,14 @@ class TLSError(OSError):
     """The peer broke TLS, or OpenSSL cannot go on."""
 
 
+class LastRecords(TLSError):
+    """The end of TLS, in order (no reason) or not, came together with the last `data`."""
+
+    def __init__(self, data: bytes, reason: str) -> None:
+        super().__init__(reason)
+        self.data = data
+
+
 @define(eq=False, weakref_slot=False)
 class TLSState:
     """An established TLS connection: its records, and what the protocol above may ask about it."""
@@ -126,18 +134,22 @@ class TLSState:
         """Look for more records; while there are some, so does the next read."""
         pieces = [first]
         total = len(first)
-        count = 0
-        while total < size:
-            count = _read(self._handle, _buffer, RECORD_SIZE)
-            if count <= 0:
-                break
-            pieces.append(_view[:count])
-            total += count
-        if len(pieces) == 1:
-            self._reads = PROBE
-        if count <= 0:
-            # Whatever it was besides "nothing yet", the next read says it again.
-            _lib.ERR_clear_error()
+        try:
+            while total < size:
+                count = _read(self._handle, _buffer, RECORD_SIZE)
+                if count <= 0:
+                    self._nothing(count)
+                    raise LastRecords(b"".join(pieces), "")
+                pieces.append(_view[:count])
+                total += count
+        except BlockingIOError:
+            if len(pieces) == 1:
+                self._reads = PROBE
+        except LastRecords:
+            raise
+        except OSError as error:
+            # What ended TLS is read from the socket now, so epoll would not report it again.
+            raise LastRecords(b"".join(pieces), explain(error)) from None
         return b"".join(pieces)
 
     def _write_on(self, data: memoryview, done: int) -> int:
@@ -223,6 +235,11 @@ class Handshake:
         except SSL.Error as error:
             raise TLSError("TLS handshake: " + describe(error)) from None
         return TLSState(self._ssl, self._ssl._ssl, self._client)
+
+
+def explain(error: OSError) -> str:
+    """The error as text, without anything that the peer said."""
+    return os.strerror(error.errno).lower() if error.errno else str(error)
 
 
 def describe(error: SSL.Error) -> str:
