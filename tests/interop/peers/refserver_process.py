@@ -94,7 +94,10 @@ class RefserverProcess:
             raise
 
     def stop(self) -> int | None:
-        """End it in order (SIGTERM) and return its status; None if it did not run."""
+        """End it in order (SIGTERM) and return its status; None if it did not run.
+
+        In order, twistd ends by that same signal: the status is -SIGTERM; -SIGKILL is one that was too late.
+        """
         process, self._process = self._process, None
         return process.end(_STOP_SECONDS) if process else None
 
