@@ -119,25 +119,21 @@ class Expected:
     doomed: bool = False  # expat waits for more, but of a thing that cannot be right
 
 
-@define
 class _Reference:
     """Expat's handlers for a whole stream."""
 
-    data: bytes
-    expected: Expected = field(factory=Expected)
-    depth: int = 0
-    begin: int = 0
-    fresh: bool = False  # nothing came since the opening tag
-
-    def __attrs_post_init__(self) -> None:
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+        self.expected = Expected()
+        self.depth = 0
+        self.begin = 0
+        self.fresh = False  # nothing came since the opening tag
         self.parser = parser = ParserCreate("utf-8", "}")
         parser.StartElementHandler = self.start
         parser.EndElementHandler = self.close
         parser.CharacterDataHandler = self.text
         parser.CommentHandler = parser.ProcessingInstructionHandler = self.refuse
         parser.StartCdataSectionHandler = self.cdata
-
-    parser: object = None
 
     def start(self, name, attributes):
         if self.depth == 1:

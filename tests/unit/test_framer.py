@@ -6,12 +6,13 @@ import time
 import tracemalloc
 from collections.abc import Iterable
 from contextlib import suppress
-from xml.etree.ElementTree import tostring
+from xml.etree.ElementTree import Element, tostring
 
 import pytest
 
 from refserver import ns
 from refserver.errors import StreamCondition, StreamError
+from refserver.xml.context import SharedParser
 from refserver.xml.framer import Frame, Framer, Limits, StreamEnd, StreamHeader
 
 HEADER = b"<stream:stream xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams'>"
@@ -27,13 +28,25 @@ def opened(header: bytes = HEADER, limits: Limits = LIMITS) -> Framer:
     return framer
 
 
+def elements(frames: Iterable[Frame]) -> list[Element]:
+    found = []
+    for frame in frames:
+        assert not isinstance(frame, StreamHeader | StreamEnd)
+        found.append(frame)
+    return found
+
+
+def only(frames: Iterable[Frame]) -> Element:
+    [element] = elements(frames)
+    return element
+
+
 def tag(frame: Frame) -> str:
-    assert not isinstance(frame, StreamHeader | StreamEnd)
-    return frame.tag
+    return only([frame]).tag
 
 
 def tags(frames: Iterable[Frame]) -> list[str]:
-    return [tag(frame).rpartition("}")[2] for frame in frames]
+    return [element.tag.rpartition("}")[2] for element in elements(frames)]
 
 
 def condition(framer: Framer, *chunks: bytes) -> StreamCondition:
@@ -60,13 +73,15 @@ class TestElements:
             for position in range(len(MESSAGE) - 1):
                 assert list(framer.feed(MESSAGE[position : position + 1])) == [], (count, position)
                 assert framer.pending == position + 1
-            [element] = framer.feed(MESSAGE[-1:])
-            assert tostring(element) == tostring(next(opened().feed(MESSAGE)))
+            element = only(framer.feed(MESSAGE[-1:]))
+            assert tostring(element) == tostring(only(opened().feed(MESSAGE)))
             assert framer.pending == 0
 
     def test_content_is_what_was_sent(self):
-        [message] = opened().feed(
-            b"<message xml:lang='en'>a<body k='&lt;\"'>&amp;&#x1F600;\xe2\x82\xac</body>b</message>"
+        [message] = elements(
+            opened().feed(
+                b"<message xml:lang='en'>a<body k='&lt;\"'>&amp;&#x1F600;\xe2\x82\xac</body>b</message>"
+            )
         )
         assert message.attrib == {f"{{{ns.XML}}}lang": "en"}
         assert (message.text, message[0].tail) == ("a", "b")
@@ -96,7 +111,7 @@ class TestElements:
     )
     def test_awkward_ones_end_where_expat_says(self, stanza: bytes):
         framer = opened()
-        frames = list(framer.feed(stanza + MESSAGE + stanza))
+        frames = elements(framer.feed(stanza + MESSAGE + stanza))
         assert len(frames) == 3
         assert tag(frames[1]) == f"{{{ns.CLIENT}}}message"
         assert tostring(frames[0]) == tostring(frames[2])
@@ -119,7 +134,7 @@ class TestElements:
         assert framer.pending == 0
 
     def test_stanzas_of_other_content_namespaces_come_out_as_clients(self):
-        [message] = opened(SERVER_HEADER).feed(MESSAGE)
+        message = only(opened(SERVER_HEADER).feed(MESSAGE))
         assert [each.tag for each in message.iter()] == [
             f"{{{ns.CLIENT}}}message",
             f"{{{ns.CLIENT}}}body",
@@ -128,14 +143,14 @@ class TestElements:
 
     def test_only_stanzas_change_namespace(self):
         header = HEADER.replace(b"jabber:client", b"jabber:component:accept")
-        [handshake] = opened(header).feed(b"<handshake>00</handshake>")
-        assert tag(handshake) == "{jabber:component:accept}handshake"
+        handshake = only(opened(header).feed(b"<handshake>00</handshake>"))
+        assert handshake.tag == "{jabber:component:accept}handshake"
 
     def test_prefixes_of_the_header_are_known_in_elements(self):
         header = HEADER[:-1] + b" xmlns:db='jabber:server:dialback' xmlns:q='a&amp;&apos;b'>"
         framer = opened(header)
-        assert tag(*framer.feed(b"<db:result>x</db:result>")) == "{jabber:server:dialback}result"
-        assert tag(*framer.feed(b"<q:x/>")) == "{a&'b}x"
+        assert only(framer.feed(b"<db:result>x</db:result>")).tag == "{jabber:server:dialback}result"
+        assert only(framer.feed(b"<q:x/>")).tag == "{a&'b}x"
         assert condition(opened(), b"<db:result/>") is StreamCondition.NOT_WELL_FORMED
 
 
@@ -419,6 +434,32 @@ class TestBetweenItems:
         framer = opened()
         framer.feed(MESSAGE[:30])
         assert tags(framer.feed(MESSAGE[30:])) == ["message"]
+
+
+class TestSharedParser:
+    @pytest.mark.parametrize("data", [b"<message></iq>", b"<presence a='/>", b"<presence"])
+    def test_reads_on_after_what_was_no_element(self, data: bytes):
+        parser = SharedParser(HEADER)
+        assert parser.read(data) is None
+        read = parser.read(MESSAGE)
+        assert read is not None
+        assert tostring(read) == tostring(only(opened().feed(MESSAGE)))
+
+    def test_keeps_no_half_element_after_an_unexpected_exception(self):
+        parser = SharedParser(HEADER)
+        feed = parser._feed
+
+        def interrupted(data: object) -> None:
+            assert isinstance(data, bytes)
+            feed(data[:20])
+            raise KeyboardInterrupt
+
+        parser._feed = interrupted
+        with pytest.raises(KeyboardInterrupt):
+            parser.read(MESSAGE)
+        read = parser.read(b"<presence/>")
+        assert read is not None
+        assert (read.tag, len(read)) == (f"{{{ns.CLIENT}}}presence", 0)
 
 
 @pytest.mark.parametrize(
