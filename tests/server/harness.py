@@ -22,7 +22,14 @@ from twisted.internet.task import Clock
 from refserver import ns
 from refserver.core.core import Core
 from refserver.core.feature import Feature
-from refserver.core.hooks import AccountAdded, HostAdded, SessionBinding, SessionBound, SessionEnded
+from refserver.core.hooks import (
+    AccountAdded,
+    AccountRemoved,
+    HostAdded,
+    SessionBinding,
+    SessionBound,
+    SessionEnded,
+)
 from refserver.core.hosts import Host
 from refserver.core.sessions import Session
 from refserver.errors import StreamError
@@ -69,6 +76,12 @@ class Harness:
             self.database.write_now(accounts.add, account, {}, self.core.now())
             self.core.hooks.tell(AccountAdded(account))
         return account
+
+    def remove_account(self, jid: str) -> None:
+        """Remove an account and all its data. Its sessions stay, as nobody closes them here."""
+        account = JID.parse(jid)
+        self.database.write_now(accounts.remove, account)
+        self.core.hooks.tell(AccountRemoved(account))
 
     def client(self, jid: str) -> Client:
         """Log a client in: its account is made if need be, its resource bound, no presence sent."""
@@ -222,6 +235,10 @@ class Elsewhere:
     def told(self) -> list[str]:
         """What came since the last call, a short line each, with the addressee."""
         return [f"{describe(stanza)} to {stanza.to}" for stanza in self.received()]
+
+    def told_so_far(self) -> list[str]:
+        """The same, to be told again."""
+        return [f"{describe(stanza)} to {stanza.to}" for stanza in self._stanzas]
 
 
 def describe(stanza: Stanza) -> str:
