@@ -11,9 +11,10 @@ from .certificates import (
     Certificates,
     UnknownDomain,
 )
-from .connection import Accept, Connection, Peer
+from .connection import Accept, Connection
 from .listener import Listener
 from .mux import Mux
+from .peer import Peer
 from .receiver import Receiver
 from .tls import TLSState
 

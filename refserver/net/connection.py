@@ -24,11 +24,13 @@ import socket
 import struct
 from collections.abc import Callable
 from select import EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING
 
 from attrs import define, field
 from OpenSSL import SSL
 
+from .output import Output
+from .peer import Peer
 from .receiver import SILENT, Receiver
 from .tls import Handshake, LastRecords, TLSState, explain
 
@@ -38,10 +40,9 @@ if TYPE_CHECKING:
 HANDSHAKING, OPEN, CLOSING, LINGERING, DOOMED, GONE = range(6)
 
 # Why a connection is not read from at present; any one is enough.
-BY_RECEIVER, BY_RATE = 1, 2
+BY_RECEIVER, BY_RATE, AT_END = 1, 2, 4
 
 READ_SIZE = 65536
-WRITE_SIZE = 65536
 MAX_QUEUED = 4 * 1024 * 1024
 CLOSE_SECONDS = 10.0
 BURST_SECONDS = 4
@@ -49,34 +50,8 @@ UNLIMITED = float(1 << 62)
 FINAL_READS = 16
 
 
-class Peer(NamedTuple):
-    """The other end: its address as text (IPv4 as such on IPv6 sockets too), "unix" where there is none."""
-
-    host: str
-    port: int
-
-    def __str__(self) -> str:
-        if ":" in self.host:
-            return f"[{self.host}]:{self.port}"
-        return f"{self.host}:{self.port}" if self.port else self.host
-
-
-class Channel(Protocol):
-    """Bytes in and out without waiting: a non-blocking socket, or TLS on one.
-
-    Both methods raise BlockingIOError when nothing can be done now, and OSError when nothing will be any
-    more.
-    """
-
-    def recv(self, size: int, /) -> bytes:
-        """Up to `size` bytes; empty: the peer has ended its direction."""
-
-    def send(self, data: bytes | memoryview, /) -> int:
-        """How many bytes were taken."""
-
-
 @define(eq=False, weakref_slot=False)
-class Connection:
+class Connection(Output):
     """A connected socket; made by `Mux.listen`, `Mux.adopt` and `Mux.connect`."""
 
     _mux: Mux
@@ -84,14 +59,10 @@ class Connection:
     _address: tuple[str, int] | str
     receiver: Receiver = SILENT
     max_queued: int = MAX_QUEUED  # bytes that may wait for the peer before it counts as a slow reader
-    queued: int = field(default=0, init=False)  # bytes accepted by `send` and not yet by the kernel
     tls: TLSState | None = field(default=None, init=False)  # once the handshake is finished
-    _channel: Channel = field(init=False)
     _handshake: Handshake | None = field(default=None, init=False)
-    _queue: list[bytes | memoryview] | None = field(default=None, init=False)
     _state: int = field(default=OPEN, init=False)
     _paused: int = field(default=0, init=False)
-    _stuck: bool = field(default=False, init=False)  # the kernel takes no more for now
     _mask: int = field(default=EPOLLIN, init=False)  # what epoll watches; -1: registered nowhere
     _rate: float = field(default=0.0, init=False)
     _tokens: float = field(default=UNLIMITED, init=False)
@@ -106,11 +77,7 @@ class Connection:
     @property
     def peer(self) -> Peer:
         """Where the connection comes from or goes to."""
-        address = self._address
-        if not isinstance(address, tuple) or not address:
-            return Peer("unix", 0)
-        host = address[0].partition("%")[0]
-        return Peer(host.removeprefix("::ffff:") if "." in host else host, address[1])
+        return Peer.of(self._address)
 
     @property
     def closed(self) -> bool:
@@ -141,9 +108,7 @@ class Connection:
         if self._state == HANDSHAKING:
             self.abort("closed")
         elif self._state == OPEN:
-            self._state = CLOSING
-            self._reason = "closed"
-            self._mux.expire(self, CLOSE_SECONDS)
+            self._leave("closed")
             self._mux.mark(self)
 
     def abort(self, reason: str = "aborted") -> None:
@@ -186,7 +151,7 @@ class Connection:
         """
         if self._state != OPEN or self.tls is not None:
             return
-        error = "" if self._stuck else self._write()
+        error = self._write()
         if error:
             self.abort(error)
             return
@@ -234,12 +199,14 @@ class Connection:
             if state == DOOMED:
                 self.finish(self._reason)
             return
-        if state == HANDSHAKING or self._stuck:
+        if state == HANDSHAKING:
             return
         error = self._write()
         if error:
             self._broken(error)
-        elif self._queue is None and state == CLOSING:
+        elif self._stuck:
+            self._watch()
+        elif state == CLOSING:
             self._shut()
 
     def refill(self, now: float) -> bool:
@@ -259,6 +226,10 @@ class Connection:
         """The peer took too long over closing."""
         self._drop_unsent()
         self.finish(self._reason)
+
+    def end(self) -> None:
+        """The multiplexer stops."""
+        self.close()
 
     def failed(self) -> None:
         """The receiver raised: the connection cannot go on."""
@@ -338,11 +309,10 @@ class Connection:
                 return
         except BlockingIOError:
             return
-        except OSError as error:
-            self.finish(explain(error))
+        except OSError:
+            self.finish(self._reason)
             return
-        self._flush_last()
-        self.finish(self._reason)
+        self._ended()
 
     def _unreadable(self, error: OSError) -> None:
         """Reading failed, perhaps after some last data."""
@@ -356,20 +326,15 @@ class Connection:
         self.finish(explain(error))
 
     def _ended(self) -> None:
-        """The peer ended its direction. What waits for it gets one more chance, for it may still read."""
-        self._flush_last()
-        self.finish("closed by the peer")
-
-    def _flush_last(self) -> None:
-        queue, self._queue = self._queue, None
-        if queue is not None and self._state != HANDSHAKING:
-            try:
-                self._channel.send(b"".join(queue))
-            except OSError:
-                return
-        if self.tls is not None:
-            with contextlib.suppress(OSError):
-                self.tls.shutdown()
+        """The peer ended its direction. It may still read: what waits for it goes out before we close."""
+        if self._state == LINGERING or self._paused & AT_END:
+            self.finish(self._reason)
+            return
+        self._paused |= AT_END
+        if self._state == OPEN:
+            self._leave("closed by the peer")
+        self.flush()
+        self._watch()
 
     def _broken(self, reason: str) -> None:
         """Writing failed: hand over what the peer sent before it went away, then end."""
@@ -402,7 +367,10 @@ class Connection:
         """Have epoll watch for what can be used now."""
         if self._state == GONE:
             return
-        mask = EPOLLIN if not self._paused or self._state != OPEN else 0
+        if self._state == OPEN:
+            mask = 0 if self._paused else EPOLLIN
+        else:
+            mask = 0 if self._paused & AT_END else EPOLLIN
         if self._stuck:
             mask |= EPOLLOUT
         if mask != self._mask:
@@ -416,72 +384,42 @@ class Connection:
 
     # -- output
 
-    def _gather(self) -> bytes | memoryview:
-        """Take the next piece to write off the queue: all of it, or about WRITE_SIZE if there is much."""
-        queue = self._queue
-        assert queue is not None
-        if len(queue) == 1 or self.queued <= WRITE_SIZE:
-            self._queue = None
-            return queue[0] if len(queue) == 1 else b"".join(queue)
-        size = count = 0
-        while count < len(queue) and size < WRITE_SIZE:
-            size += len(queue[count])
-            count += 1
-        piece = queue[0] if count == 1 else b"".join(queue[:count])
-        del queue[:count]
-        if not queue:
-            self._queue = None
-        return piece
-
-    def _write(self) -> str:
-        """One write; more only while the kernel takes all and the queue is longer. Returns what failed."""
-        while self._queue is not None:
-            piece = self._gather()
-            try:
-                sent = self._channel.send(piece)
-            except BlockingIOError:
-                sent = 0
-            except OSError as error:
-                return explain(error)
-            self.queued -= sent
-            if sent < len(piece):
-                self._put_back(memoryview(piece)[sent:])
-                break
-        return ""
-
-    def _put_back(self, rest: memoryview) -> None:
-        if self._queue is None:
-            self._queue = [rest]
-        else:
-            self._queue.insert(0, rest)
-        self._stuck = True
-        self._watch()
-
     def _relieve(self) -> None:
         """More waits than may: write now what can be written; a peer that does not read is cut off."""
-        error = self._write() if self._state == OPEN and not self._stuck else ""
+        error = self._write() if self._state == OPEN else ""
         if error:
             self.abort(error)
         elif self.queued > self.max_queued:
             self._drop_unsent()
             self.abort("slow reader")
+        else:
+            self._watch()
 
     def _drop_unsent(self) -> None:
         """Have the kernel give up at once, when the socket is closed, what the peer does not read."""
         with contextlib.suppress(OSError):
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
+    def _leave(self, reason: str) -> None:
+        """Send what is queued and no more; the peer has CLOSE_SECONDS for its part."""
+        self._state = CLOSING
+        self._reason = reason
+        self._mux.expire(self, CLOSE_SECONDS)
+
     def _shut(self) -> None:
-        """All is written: end our direction and wait for the peer to end its own."""
+        """All is written: end our direction and, unless it has, wait for the peer to end its own."""
         try:
             if self.tls is not None:
                 self.tls.shutdown()
-            self._state = LINGERING
+            if self._paused & AT_END:
+                self.finish(self._reason)
+                return
             self._socket.shutdown(socket.SHUT_WR)
+            self._state = LINGERING
         except BlockingIOError:
             self._stuck = True
-        except OSError as error:
-            self.finish(explain(error))
+        except OSError:
+            self.finish(self._reason)
             return
         self._watch()
 

@@ -69,6 +69,9 @@ class Attempt:
         self._fail(TimeoutError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT)))
 
     def failed(self) -> None:
+        """What takes the result raised: that is logged, and the connection has its own end."""
+
+    def end(self) -> None:
         """The multiplexer stops."""
         self._fail(OSError(errno.ECANCELED, os.strerror(errno.ECANCELED)))
 

@@ -81,21 +81,25 @@ class Listener:
             except OSError as error:
                 if error.errno not in EXHAUSTED:
                     continue  # that connection is gone already (accept(2): ECONNABORTED and network errors)
-                self._pause(error)
+                _log.error("cannot accept connections: {error}; waiting", error=os.strerror(error.errno or 0))
+                self._pause()
                 return
             sock.setblocking(False)
             self._mux.introduce(self._mux.attach(sock, address), self._accept)
 
     def failed(self) -> None:
-        """Accept no more."""
+        """Try again later."""
+        self._pause()
+
+    def end(self) -> None:
+        """The multiplexer stops."""
         self.close()
 
     def expired(self) -> None:
         """The pause is over: accept again."""
         self._mux.watch(self, EPOLLIN)
 
-    def _pause(self, error: OSError) -> None:
+    def _pause(self) -> None:
         """Leave connections in the backlog for a while: without descriptors accepting would only spin."""
-        _log.error("cannot accept connections: {error}; waiting", error=os.strerror(error.errno or 0))
         self._mux.watch(self, 0)
         self._mux.expire(self, PAUSE_SECONDS)

@@ -59,6 +59,9 @@ class Source(Protocol):
     def failed(self) -> None:
         """`ready` or `flush` raised: clean up; the exception is logged already."""
 
+    def end(self) -> None:
+        """The multiplexer stops: end in order."""
+
 
 class Expiring(Protocol):
     """Something with a deadline."""
@@ -132,10 +135,7 @@ class Mux:
             self._stopped = Deferred()
             self._calls["stop"] = self._reactor.callLater(seconds, self._cut_off)
             for source in list(self._sources.values()):
-                if isinstance(source, Connection):
-                    source.close()
-                else:
-                    source.failed()
+                source.end()
             self._leave_when_empty()
         return self._stopped
 
@@ -309,7 +309,7 @@ class Mux:
             if isinstance(source, Connection):
                 source.abort("stopped")
             else:
-                source.failed()
+                source.end()
         self._flush()
 
     def _leave_when_empty(self) -> None:

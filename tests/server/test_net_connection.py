@@ -323,6 +323,30 @@ async def test_a_peer_that_ended_its_side_still_gets_the_answer(mux):
 
 
 @pytest_twisted.ensureDeferred
+async def test_a_slow_peer_that_ended_its_side_still_gets_all_that_waits_for_it(mux):
+    connection, recorder, client = meet(mux, send_buffer=8192, receive_buffer=8192)
+    payload = bytes(range(256)) * 4000
+    recorder.on_data = lambda data: connection.send(payload)
+    client.send(b"question")
+    client.shutdown(socket.SHUT_WR)
+    assert (await in_thread(lambda: read_to_end(client))) == payload
+    await recorder.until_lost()
+    assert recorder.reason == "closed by the peer"
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_peer_that_ends_its_side_while_we_close_still_gets_all(mux):
+    connection, recorder, client = meet(mux, send_buffer=8192, receive_buffer=8192)
+    payload = bytes(range(256)) * 4000
+    connection.send(payload)
+    connection.close()
+    client.shutdown(socket.SHUT_WR)
+    assert (await in_thread(lambda: read_to_end(client))) == payload
+    await recorder.until_lost()
+    assert recorder.reason == "closed"
+
+
+@pytest_twisted.ensureDeferred
 async def test_a_reset_is_reported_as_such(mux):
     connection, recorder, client = meet(mux)
     connection.send(b"unread")
