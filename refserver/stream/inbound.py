@@ -157,7 +157,7 @@ class InboundStream:
         """End the stream without an error; `StreamClosed` comes when the peer has answered."""
         if self._state in (State.CLOSING, State.CLOSED):
             return
-        if self._answered:
+        if self._answered and self._state is not State.SECURING:
             self._send(CLOSING_TAG)
             self._move(Move.CLOSE)
         else:

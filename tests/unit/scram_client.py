@@ -24,14 +24,15 @@ class ScramClient:
     def first(self) -> bytes:
         return (self.gs2 + self.bare).encode()
 
-    def final(self, server_first: bytes) -> bytes:
+    def final(self, server_first: bytes, nonce="") -> bytes:
+        """Client-final; with another `nonce` than the server's it is wrong, though well signed."""
         fields = dict(part.split("=", 1) for part in server_first.decode().split(","))
         assert fields["r"].startswith(self.nonce)
         assert len(fields["r"]) > len(self.nonce)
         self.salt = base64.b64decode(fields["s"])
         salted = hashlib.pbkdf2_hmac(self.algorithm, self.password, self.salt, int(fields["i"]))
         channel = base64.b64encode(self.gs2.encode() + self.binding_data).decode()
-        without_proof = f"c={channel},r={fields['r']}"
+        without_proof = f"c={channel},r={nonce or fields['r']}"
         message = f"{self.bare},{server_first.decode()},{without_proof}".encode()
         client_key = self._hmac(salted, b"Client Key")
         stored_key = hashlib.new(self.algorithm, client_key).digest()

@@ -4,7 +4,17 @@ from __future__ import annotations
 
 import pytest
 
-from refserver.sasl import FakeVerifiers, SaslCondition, SaslFailure, Surroundings, begin, offered
+from refserver.jid import JID
+from refserver.sasl import (
+    FakeVerifiers,
+    Mechanism,
+    SaslCondition,
+    SaslFailure,
+    Success,
+    Surroundings,
+    begin,
+    offered,
+)
 
 PLUS = ("SCRAM-SHA-256-PLUS", "SCRAM-SHA-1-PLUS")
 SCRAM = ("SCRAM-SHA-256", "SCRAM-SHA-1")
@@ -38,3 +48,16 @@ def test_a_mechanism_that_was_not_offered_cannot_begin(name, condition):
     with pytest.raises(SaslFailure) as caught:
         begin(name, surroundings)
     assert caught.value.condition is condition
+
+
+def test_a_mechanism_without_questions_only_responds():
+    class Trusting(Mechanism):
+        def respond(self, data):
+            return Success(JID.parse("guest@library.example"))
+
+    mechanism = Trusting()
+    assert mechanism.respond(b"").account.localpart == "guest"
+    with pytest.raises(RuntimeError):
+        mechanism.credentials(None)
+    with pytest.raises(RuntimeError):
+        mechanism.password_checked(True)

@@ -334,12 +334,18 @@ class TestClientFinal:
     def test_a_wrong_one_is_not_authorized(self, change):
         assert self.final(change) is SaslCondition.NOT_AUTHORIZED
 
-    def test_a_nonce_that_only_the_client_signed_differently_is_refused(self):
-        """The proof fits the message, the nonce is not ours: a replayed exchange."""
+    @pytest.mark.parametrize("nonce", ["c1", "c1replay", "c1server2"])
+    def test_another_nonce_is_refused_though_it_is_signed(self, nonce):
         server, client = scram(), ScramClient("pat", "secret")
         server.respond(client.first())
-        replayed = server.credentials(STORED).data.replace(b"r=c1server", b"r=c1replay")
-        assert refusal(server.respond, client.final(replayed)) is SaslCondition.NOT_AUTHORIZED
+        challenge = server.credentials(STORED).data
+        assert refusal(server.respond, client.final(challenge, nonce)) is SaslCondition.NOT_AUTHORIZED
+
+    def test_no_message_is_a_malformed_one(self):
+        server, client = scram(), ScramClient("pat", "secret")
+        server.respond(client.first())
+        server.credentials(STORED)
+        assert refusal(server.respond, None) is SaslCondition.MALFORMED_REQUEST
 
     def test_the_exchange_is_over_after_it(self):
         server = scram()

@@ -14,7 +14,9 @@ from refserver.stream import (
     StreamFailed,
 )
 from tests.unit.stream_shell import (
+    FAKE,
     HEADER,
+    HOSTS,
     SASL,
     STORED,
     TLS,
@@ -48,7 +50,7 @@ class TestSuccess:
     def test_scram(self, hash_name):
         shell = opened()
         answer = log_in_with_scram(shell, hash_name)
-        assert answer.startswith(f"<success xmlns='{SASL}'>dj1".encode())
+        assert answer.startswith(f"<success xmlns='{SASL}'>dj".encode())  # v=
         assert shell.last == Authenticated(PAT, f"SCRAM-{hash_name}")
 
     @pytest.mark.parametrize("kind", ["tls-exporter", "tls-server-end-point"])
@@ -296,6 +298,19 @@ class TestWaiting:
         shell.send(b" ")
         assert shell.condition == "policy-violation"
         assert [] == list(shell.stream.credentials(STORED))
+
+    def test_what_is_kept_is_limited_even_where_stanzas_are_not(self):
+        from refserver.stream import ReceivingStream, StreamPolicy
+        from refserver.xml.limits import Limits
+
+        shell = Shell(asks=False)
+        unlimited = StreamPolicy(Limits(0), Limits(0))
+        shell.stream = ReceivingStream(HOSTS.__contains__, unlimited, FAKE, TLS)
+        shell.send(HEADER + plain())
+        shell.send(b" " * (1 << 20))
+        assert not shell.stream.closed
+        shell.send(b" ")
+        assert shell.condition == "policy-violation"
 
     def test_an_answer_comes_too_late_on_a_closed_stream(self):
         shell = opened(asks=False)

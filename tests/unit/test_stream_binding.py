@@ -9,6 +9,7 @@ from refserver.stream import BindRequested, Malformed
 from tests.unit.stream_shell import BIND, authenticated, bound
 
 NS = "urn:ietf:params:xml:ns:xmpp-bind"
+SESSION = b"<session xmlns='urn:ietf:params:xml:ns:xmpp-session'/>"
 PAT = JID.parse("pat@library.example")
 
 
@@ -164,8 +165,7 @@ def test_an_answer_that_nobody_asked_for_is_a_fault_of_ours():
 
 def test_a_legacy_session_is_there_already():
     shell = bound()
-    session = "<session xmlns='urn:ietf:params:xml:ns:xmpp-session'/>"
-    answer = shell.send(f"<iq type='set' id='s1' to='library.example'>{session}</iq>".encode())
+    answer = shell.send(b"<iq type='set' id='s1' to='library.example'>" + SESSION + b"</iq>")
     assert b"<iq to='pat@library.example/desk' from='library.example' type='result' id='s1'/>" == answer
     assert not shell.events
 
@@ -175,6 +175,29 @@ def test_a_second_resource_is_not_to_be_had():
     answer = shell.send(bind("second", "b2"))
     assert b"<error type='cancel'><not-allowed " in answer
     assert shell.stream.jid == PAT.with_resource("desk")
+
+
+def test_what_is_asked_of_the_own_account_is_asked_of_the_server():
+    shell = authenticated()
+    own = b"<iq type='get' id='1' to='pat@library.example'><x xmlns='urn:x'/></iq>"
+    assert b"<unexpected-request " in shell.send(own)
+    shell.send(bind("desk"))
+    answer = shell.send(own.replace(b"get", b"set").replace(b"<x xmlns='urn:x'/>", SESSION))
+    assert b"type='result'" in answer
+    assert not shell.stanzas
+
+
+def test_only_an_iq_asks_for_a_session_or_a_resource():
+    shell = bound()
+    assert b"" == shell.send(b"<message type='chat'>" + SESSION + b"</message>")
+    assert ["message"] == [stanza.kind for stanza in shell.stanzas]
+
+
+@pytest.mark.parametrize("type_", ["result", "error"])
+def test_an_answer_about_a_session_is_not_answered(type_):
+    shell = bound()
+    assert b"" == shell.send(f"<iq type='{type_}' id='1'>".encode() + SESSION + b"</iq>")
+    assert not shell.events
 
 
 def test_a_bind_request_to_somebody_else_is_theirs():

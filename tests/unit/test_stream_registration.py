@@ -57,6 +57,12 @@ def test_a_malformed_request_is_answered():
     assert b"type='result'" in shell.send(FORM)
 
 
+def test_a_malformed_request_from_somebody_closes_the_stream():
+    shell = opened(registration=True)
+    shell.send(FORM.replace(b" id='r1'", b" from='pat@library.example'"))
+    assert shell.condition == "invalid-from"
+
+
 @pytest.mark.parametrize(
     "stanza",
     [
@@ -65,6 +71,7 @@ def test_a_malformed_request_is_answered():
         FORM.replace(b"get", b"result"),
         FORM.replace(b"jabber:iq:register", b"jabber:iq:auth"),
         b"<message><query xmlns='jabber:iq:register'/></message>",
+        b"<presence type='set'><query xmlns='jabber:iq:register'/></presence>",
         b"<iq type='get' id='1'/>",
     ],
 )

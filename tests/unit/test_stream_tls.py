@@ -88,9 +88,16 @@ def test_the_handshake_cannot_finish_where_none_began():
         opened().stream.tls_started(TLS)
 
 
-def test_an_error_during_the_handshake_is_not_sent_in_plain():
+@pytest.mark.parametrize(
+    "end",
+    [
+        lambda stream: stream.fail(StreamError(StreamCondition.CONNECTION_TIMEOUT)),
+        lambda stream: stream.close(),
+    ],
+)
+def test_an_end_during_the_handshake_is_not_sent_in_plain(end):
     shell = opened(tls=None, asks=False)
     shell.send(STARTTLS)
-    shell.stream.fail(StreamError(StreamCondition.CONNECTION_TIMEOUT))
+    end(shell.stream)
     assert b"" == shell.take()
     assert shell.stream.closed
