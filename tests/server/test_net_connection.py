@@ -358,6 +358,27 @@ async def test_a_reset_is_reported_as_such(mux):
 
 
 @pytest_twisted.ensureDeferred
+async def test_what_a_peer_sent_before_a_reset_is_read_although_writing_fails_first(mux):
+    connection, recorder, client = meet(mux)
+    client.send(b"last words")
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+    client.close()
+    connection.send(b"written before anything is read")
+    await recorder.until_lost()
+    assert bytes(recorder.data) == b"last words"
+    assert recorder.reason == "connection reset by peer"
+
+
+@pytest_twisted.ensureDeferred
+async def test_one_large_piece_is_written_bit_by_bit(mux):
+    connection, _, client = meet(mux, send_buffer=8192, receive_buffer=8192)
+    payload = bytes(range(256)) * 4000
+    connection.send(payload)
+    assert (await in_thread(lambda: read_exactly(client, len(payload)))) == payload
+    client.close()
+
+
+@pytest_twisted.ensureDeferred
 async def test_a_reset_is_noticed_while_paused(mux):
     connection, recorder, client = meet(mux)
     connection.pause()

@@ -135,6 +135,29 @@ async def test_connect_reports_a_refusal(mux):
 
 
 @pytest_twisted.ensureDeferred
+async def test_connect_reaches_a_unix_socket_or_reports_that_there_is_none(mux, tmp_path):
+    path = str(tmp_path / "peer.sock")
+    with pytest.raises(FileNotFoundError):
+        await mux.connect(path, lambda connection: Recorder())
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(path)
+        listening.listen()
+        connection = await mux.connect(path, lambda connection: Recorder())
+        assert str(connection.peer) == "unix"
+
+
+@pytest_twisted.ensureDeferred
+async def test_stopping_fails_attempts_to_connect():
+    mux = Mux(reactor)
+    mux.start()
+    with full_backlog() as (address, _):
+        attempt = mux.connect(address, lambda connection: Recorder())
+        await mux.stop()
+        with pytest.raises(OSError, match=r"(?i)cancel"):
+            await attempt
+
+
+@pytest_twisted.ensureDeferred
 async def test_connect_gives_up_after_its_time(mux):
     with full_backlog() as (address, _), pytest.raises(TimeoutError):
         await mux.connect(address, lambda connection: Recorder(), seconds=0.1)
