@@ -58,9 +58,9 @@ class Harness:
         domains: Iterable[str] = ("library.example", "other.example"),
         database: Database | None = None,
     ) -> None:
-        self._held: list[tuple[Callable[..., object], tuple[Any, ...]]] | None = None
         self.clock = Clock()
-        self.database = database or Database.memory(self._call)
+        self._answers = _Answers()
+        self.database = database or Database.memory(self._answers)
         self.core = Core(self.database, self.clock, now=lambda: EPOCH + self.clock.seconds())
         self.elsewhere = Elsewhere()
         self.core.router.remote = self.elsewhere
@@ -106,6 +106,7 @@ class Harness:
     def restarted(self, *features: type[Feature]) -> Harness:
         """Another server with the same database."""
         again = Harness(features, domains=(), database=self.database)
+        again._answers = self._answers
         for host in self.core.hosts:
             again.core.hosts.add(Host(host.domain, host.name))
         return again
@@ -128,19 +129,11 @@ class Harness:
     @contextmanager
     def holding(self) -> Iterator[None]:
         """Keep the database's answers back until the end of the block."""
-        self._held = []
+        self._answers.held = []
         try:
             yield
         finally:
-            held, self._held = self._held, None
-            for function, args in held:
-                function(*args)
-
-    def _call(self, function: Callable[..., object], /, *args: Any) -> None:
-        if self._held is None:
-            function(*args)
-        else:
-            self._held.append((function, args))
+            self._answers.release()
 
     def _add_library(self, domain: str) -> None:
         if self.database.read_now(libraries.get, domain) is None:
@@ -148,6 +141,25 @@ class Harness:
         host = Host(domain, domain)
         self.core.hosts.add(host)
         self.core.hooks.tell(HostAdded(host))
+
+
+class _Answers:
+    """Stands in for `reactor.callFromThread`: the database's answers, at once or held back."""
+
+    def __init__(self) -> None:
+        self.held: list[tuple[Callable[..., object], tuple[Any, ...]]] | None = None
+
+    def __call__(self, function: Callable[..., object], /, *args: Any) -> None:
+        if self.held is None:
+            function(*args)
+        else:
+            self.held.append((function, args))
+
+    def release(self) -> None:
+        """Give the answers held back, in their order."""
+        held, self.held = self.held or [], None
+        for function, args in held:
+            function(*args)
 
 
 class Client:

@@ -14,6 +14,7 @@ from refserver.features.presence import presence as presence_module
 from refserver.features.roster import RosterItem, Rosters
 from refserver.jid import JID
 from refserver.stanza import Stanza
+from refserver.storage import rosters
 from tests.server.harness import Client, Elsewhere, Harness
 
 MIA = JID.parse("mia@library.example")
@@ -128,6 +129,26 @@ def test_contact_here_that_knows_nothing_of_the_subscription_ends_it(server: Har
         "available from mia@library.example/desk",
         "unsubscribed from pat@library.example",
         "push pat@library.example none",
+    ]
+
+
+def test_contact_here_whose_roster_must_be_read_again_is_known_too(
+    server: Harness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    subscribe(server, "mia@library.example", "pat@library.example", "both")
+    pat = server.online("pat@library.example/home")
+
+    def fail(*_: object) -> int:
+        raise OSError("disk full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(rosters, "save", fail)
+        pat.send(f"<presence type='subscribe' to='{PAT}'/>")
+    mia = server.client("mia@library.example/desk")
+    mia.send("<presence/>")
+    assert mia.told() == [
+        "available from mia@library.example/desk",
+        "available from pat@library.example/home",
     ]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from refserver.features.presence import subscriptions
 from refserver.features.roster import Roster, RosterItem, Rosters, State
 from refserver.features.roster.states import INBOUND, OUTBOUND, SUBSCRIPTION_TYPES
 from refserver.jid import JID
@@ -391,6 +392,19 @@ def test_subscription_needs_an_address(server: Harness) -> None:
     assert [line.partition(" from")[0] for line in mia.told()] == ["error bad-request"]
 
 
+def test_mass_subscription_is_stopped(server: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(subscriptions, "REQUESTS_PER_HOUR", 2)
+    mia = server.online("mia@library.example/desk")
+    for number in range(3):
+        mia.send(f"<presence type='subscribe' to='p{number}@elsewhere.example'/>")
+    assert mia.told()[2:] == ["error policy-violation from p2@elsewhere.example"]
+    assert len(server.elsewhere.received()) == 2
+    mia.send("<presence type='unsubscribe' to='p1@elsewhere.example'/>")
+    server.clock.advance(1800)
+    mia.send("<presence type='subscribe' to='p2@elsewhere.example'/>")
+    assert len(server.elsewhere.received()) == 2
+
+
 def test_accounts_of_the_same_name_in_two_libraries_are_strangers(server: Harness) -> None:
     put(server, MIA, PAT_HERE, State.BOTH)
     put(server, PAT_HERE, MIA, State.BOTH)
@@ -459,3 +473,25 @@ def test_failed_commit_undoes_the_change_and_tells_the_sender(
     assert mia.told() == [f"error internal-server-error from {PAT}"]
     assert server.elsewhere.told() == []
     assert roster(server).state(PAT) is State.NONE
+
+
+def test_what_waits_behind_a_failed_commit_starts_from_what_is_stored(
+    server: Harness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.account("mia@library.example")
+    again = server.restarted()
+    save = rosters.save
+    failures = iter([True, False])
+
+    def fail_once(*args: object) -> int:
+        if next(failures):
+            raise OSError("disk full")
+        return save(*args)  # type: ignore[arg-type]  # handed on as they are
+
+    monkeypatch.setattr(rosters, "save", fail_once)
+    with again.holding():
+        for name in ("first", "second"):
+            again.arrive(f"<presence type='subscribe' from='{name}@elsewhere.example' to='{MIA}'/>")
+    assert again.elsewhere.told() == [f"error internal-server-error from {MIA} to first@elsewhere.example"]
+    assert [jid.localpart for jid in roster(again).items] == ["second"]
+    assert [jid.localpart for jid in server.database.read_now(rosters.load, MIA).items] == ["second"]

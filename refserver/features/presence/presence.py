@@ -40,7 +40,7 @@ class Presence(Feature):
     """Tells who is here to those who may know. Needs `Rosters`."""
 
     name = "presence"
-    after = ("roster", "blocking")
+    after = ("blocking",)
 
     # -- for other features ----------------------------------------------------------
 

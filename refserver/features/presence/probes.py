@@ -32,16 +32,19 @@ class Probes:
     def ask(self, session: Session, contacts: Iterable[JID]) -> None:
         """Get the presence of contacts for a session that has become available (4.3.1)."""
         for contact in contacts:
-            if not self._delivery.is_account(contact):
-                probe = Stanza.presence(contact, session.account, "probe", new_id())
-                self._core.router.route(probe)
-            elif self._core.sessions.of(contact):
+            if self._core.sessions.of(contact):
                 self._ask_here(session, contact)
+            elif not self._delivery.is_account(contact):
+                self._core.router.route(Stanza.presence(contact, session.account, "probe", new_id()))
 
     def _ask_here(self, session: Session, contact: JID) -> None:
         """A contact with an account here: its presence, or that there is no subscription (any more)."""
-        probe = Stanza.presence(contact, session.account, "probe")
-        self._rosters.when_loaded(probe, contact, self._tell, session, contact)
+        roster = self._rosters.in_memory(contact)
+        if roster is not None:
+            self._tell(roster, session, contact)
+        else:
+            probe = Stanza.presence(contact, session.account, "probe")
+            self._rosters.when_loaded(probe, contact, self._tell, session, contact)
 
     def _tell(self, roster: Roster | None, session: Session, contact: JID) -> None:
         account = session.account

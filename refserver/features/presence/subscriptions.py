@@ -12,8 +12,10 @@ from functools import partial
 from typing import Final
 
 from attrs import evolve
+from twisted.logger import Logger
 
 from refserver.core.core import Core
+from refserver.core.limits import Quota
 from refserver.core.sessions import Session
 from refserver.errors import Condition, StanzaError
 from refserver.features.presence.delivery import Delivery
@@ -32,6 +34,12 @@ REQUEST_BYTES: Final = 4096
 """The most that is kept of a request; of a longer one only who asks."""
 
 
+REQUESTS_PER_HOUR: Final = 300
+"""How many requests an account may send: enough for a move with all contacts."""
+
+log = Logger()
+
+
 class Subscriptions:
     """Processes the stanzas of the four subscription types."""
 
@@ -39,6 +47,7 @@ class Subscriptions:
         self._core = core
         self._rosters = rosters
         self._delivery = delivery
+        self._requests = Quota(REQUESTS_PER_HOUR, 3600, core.clock.seconds)
 
     # -- outbound ------------------------------------------------------------------
 
@@ -49,6 +58,9 @@ class Subscriptions:
             raise StanzaError(Condition.BAD_REQUEST, "whose presence?")
         if to.bare == account:
             raise StanzaError(Condition.NOT_ALLOWED, "everybody sees their own presence")
+        if stanza.type == "subscribe" and not self._requests.spend(account):
+            log.warn("an account of {domain} sends too many subscription requests", domain=account.domainpart)
+            raise StanzaError(Condition.POLICY_VIOLATION, "too many subscription requests", type="wait")
         self._rosters.when_loaded(stanza, account, self._send, stanza, to.bare)
 
     def _send(self, roster: Roster | None, stanza: Stanza, contact: JID) -> None:

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections import OrderedDict, deque
 from collections.abc import Callable, Container
 from functools import partial
+from sys import intern
 from typing import Any, Final
 
 from attrs import define
@@ -24,6 +25,7 @@ from refserver.core.sessions import Sessions
 from refserver.features.roster.roster import Roster
 from refserver.jid import JID
 from refserver.storage import Database, accounts, rosters
+from refserver.storage.rosters import RosterItem
 
 __all__ = ["Cache"]
 
@@ -95,8 +97,7 @@ class Cache:
         reading = self._database.read(_load, account)
         reading.addCallbacks(self._loaded, self._unreadable, callbackArgs=(account,), errbackArgs=(account,))
 
-    def _loaded(self, stored: rosters.Roster | None, account: JID) -> None:
-        roster = None if stored is None else Roster(account, stored.version, dict(stored.items))
+    def _loaded(self, roster: Roster | None, account: JID) -> None:
         if roster is not None:
             kept = self._pinned if self._sessions.of(account) else self._idle
             kept[account] = roster
@@ -132,6 +133,12 @@ class Cache:
     def drop(self, account: JID) -> Roster | None:
         """Throw the roster in memory away."""
         return self._pinned.pop(account, None) or self._idle.pop(account, None)
+
+    def drop_all(self, domain: str) -> None:
+        """Throw the rosters of a domain's accounts away."""
+        for account in [*self._pinned, *self._idle]:
+            if account.domainpart == domain:
+                self.drop(account)
 
     def _trim(self, account: JID) -> None:
         """Keep few and light rosters without sessions. One that runs ahead of the store must stay."""
@@ -200,11 +207,19 @@ class Cache:
             self._trim(account)
 
 
-def _load(connection: Connection, account: JID) -> rosters.Roster | None:
-    roster = rosters.load(connection, account)
-    if not roster.version and not accounts.exists(connection, account):
+def _load(connection: Connection, account: JID) -> Roster | None:
+    """The stored roster, with the words that many items have in common kept once."""
+    stored = rosters.load(connection, account)
+    if not stored.version and not accounts.exists(connection, account):
         return None
-    return roster
+    return Roster(account, stored.version, {item.jid: _compact(item) for item in stored.items.values()})
+
+
+def _compact(item: RosterItem) -> RosterItem:
+    subscription, groups = intern(item.subscription), tuple(map(intern, item.groups))
+    return RosterItem(
+        item.jid, item.name, subscription, item.ask, item.approved, groups, item.pending_in, item.listed
+    )
 
 
 def _guarded(action: Callable[[], object]) -> None:

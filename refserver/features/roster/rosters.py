@@ -17,7 +17,7 @@ from twisted.logger import Logger
 
 from refserver.core.core import Core
 from refserver.core.feature import Feature, on
-from refserver.core.hooks import AccountRemoved, SessionBinding, SessionBound, SessionEnded
+from refserver.core.hooks import AccountRemoved, HostRemoved, SessionBinding, SessionBound, SessionEnded
 from refserver.errors import Condition, StanzaError
 from refserver.features.roster.cache import Cache
 from refserver.features.roster.items import format_item, format_push, format_removal
@@ -45,6 +45,7 @@ class Rosters(Feature):
     """Keeps the rosters of accounts here, and tells clients what changes."""
 
     name = "roster"
+    after = ("presence",)  # which still needs the roster of a session that has ended
 
     def __init__(self, core: Core) -> None:
         super().__init__(core)
@@ -174,6 +175,11 @@ class Rosters(Feature):
         """The roster may go when the last session has gone."""
         if not self.core.sessions.of(event.session.account):
             self._cache.unpin(event.session.account)
+
+    @on(HostRemoved)
+    def host_removed(self, event: HostRemoved) -> None:
+        """Forget the rosters of a library that is served no more."""
+        self._cache.drop_all(event.host.domain)
 
     @on(AccountRemoved)
     def account_removed(self, event: AccountRemoved) -> None:
