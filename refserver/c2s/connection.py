@@ -205,8 +205,10 @@ class ClientConnection:
         self.session = session = Session(jid, host, self, self._ip, core.now(), secure)
         core.sessions.add(session)
         self._service.mux.unexpire(self)
+        happened = self._stream.bound(jid)
+        self._flush()  # the client has its address before anything else reaches it
         core.hooks.tell(SessionBound(session))
-        self._answer(lambda: self._stream.bound(jid))
+        self._go_on(happened)
 
     def _end_session(self) -> None:
         session = self.session

@@ -14,7 +14,7 @@ from refserver.core.hooks import AccountAdded, AccountRemoved
 from refserver.core.hosts import Host
 from refserver.errors import Condition, StanzaError, StreamCondition, StreamError
 from refserver.jid import JID, InvalidJID
-from refserver.sasl.verifier import make_verifiers
+from refserver.sasl import InvalidPassword, Verifier, make_verifiers
 from refserver.storage import accounts
 from refserver.storage.errors import AccountExists
 from refserver.xml.element import Element, child, child_text, element
@@ -52,7 +52,7 @@ class Registration(Feature):
             raise StanzaError(Condition.JID_MALFORMED) from error
         if host.find(account.localpart) is not None:
             raise StanzaError(Condition.CONFLICT)
-        verifiers = await self.core.offload(make_verifiers, password)
+        verifiers = await self._verifiers(password)
         try:
             await self.core.database.write(accounts.add, account, verifiers, self.core.now())
         except AccountExists as error:
@@ -83,8 +83,14 @@ class Registration(Feature):
             raise StanzaError(Condition.NOT_ALLOWED, "only one's own password can be changed")
         if request.session is None or not request.session.secure:
             raise StanzaError(Condition.NOT_AUTHORIZED, "a password is changed over TLS only")
-        verifiers = await self.core.offload(make_verifiers, password)
+        verifiers = await self._verifiers(password)
         await self.core.database.write(accounts.set_verifiers, account, verifiers)
+
+    async def _verifiers(self, password: str) -> dict[str, Verifier]:
+        try:
+            return await self.core.offload(make_verifiers, password)  # type: ignore[no-any-return]
+        except InvalidPassword as error:
+            raise StanzaError(Condition.NOT_ACCEPTABLE, "the password cannot be used") from error
 
     async def _remove(self, account: JID) -> None:
         await self.core.database.write(accounts.remove, account)

@@ -155,8 +155,10 @@ def _set_affiliation(room: Room, done: _AffiliationChange, actor: str) -> Deferr
     written = room.belong(done.jid, Belonging(done.affiliation, done.nick, done.reason))
     for occupant in room.occupants.of_account(done.jid):
         if done.affiliation is Affiliation.OUTCAST:
+            occupant.affiliation = done.affiliation
             expel(room, occupant, Departure((BANNED,), actor, done.reason))
         elif done.affiliation is Affiliation.NONE and room.config.members_only:
+            occupant.affiliation = done.affiliation
             expel(room, occupant, Departure((AFFILIATION_CHANGED,), actor, done.reason))
         else:
             renew(room, occupant, done.affiliation, initial_role(done.affiliation, room.config.moderated))

@@ -11,9 +11,9 @@ from refserver.errors import Condition, StanzaError
 from refserver.jid import JID
 from refserver.muc.config import RoomConfig
 from refserver.muc.entering import expel
-from refserver.muc.ranks import Affiliation
+from refserver.muc.ranks import Affiliation, Role
 from refserver.muc.room import Room
-from refserver.muc.telling import MEMBERS_ONLY_NOW, Departure
+from refserver.muc.telling import MEMBERS_ONLY_NOW, SELF, Departure, departure_presence
 from refserver.payloads.forms import FormError, submitted
 from refserver.stanza import Stanza
 from refserver.xml.element import Element, child, element
@@ -83,6 +83,10 @@ def destroy(room: Room, ending: Element) -> Deferred[None]:
     reason = child(ending, ns.MUC_OWNER, "reason")
     if reason is not None:
         told.append(element(ns.MUC_USER, "reason", text=reason.text))
-    for occupant in room.occupants:
-        expel(room, occupant, Departure(destroyed=told))
+    for session, occupant in room.occupants.sessions():
+        farewell = departure_presence(occupant, Departure(destroyed=told), True, (SELF,), Role.NONE)
+        room.send(farewell, session)  # everybody of herself only: that all others go too is clear
+        room.occupants.leave(session)
+        if room.watcher is not None:
+            room.watcher.gone(room, occupant, session)
     return room.service.remove(room)
