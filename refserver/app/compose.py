@@ -9,7 +9,9 @@ from twisted.application.service import IService
 from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThreadPool
 
-from refserver.app.parts import Clients, Libraries, LibraryCertificates, Storage
+from refserver.app.control import SOCKET, Control
+from refserver.app.live import Live
+from refserver.app.parts import Clients, Desks, Libraries, LibraryCertificates, Storage
 from refserver.app.server import Part, Server
 from refserver.app.settings import Settings
 from refserver.c2s.service import ClientPolicy, ClientService
@@ -26,9 +28,11 @@ from refserver.features.presence import Presence
 from refserver.features.private_data import PrivateData
 from refserver.features.registration import Registration
 from refserver.features.roster import RosterQueries, Rosters
+from refserver.features.strangers import Strangers
 from refserver.features.vcard import VCard
 from refserver.features.version import Version
 from refserver.net.mux import Mux
+from refserver.reference.service import Reference
 from refserver.sasl import FakeVerifiers
 from refserver.storage import secrets
 from refserver.stream.policy import StreamPolicy
@@ -41,6 +45,7 @@ FEATURES: tuple[type[Feature], ...] = (
     RosterQueries,
     Presence,
     Forgeries,
+    Strangers,
     Messages,
     Offline,
     Disco,
@@ -66,7 +71,8 @@ def _parts(settings: Settings, reactor: Any) -> Iterator[Part]:
     storage = Storage.open(settings.server.data, reactor.callFromThread)
     yield storage
     core = Core(storage.database, reactor, offload=_offload(reactor))
-    core.install(feature(core) for feature in FEATURES)
+    reference = Reference(core, settings.limits.questions_per_patron_hour)
+    core.install([*(feature(core) for feature in FEATURES), reference])
     libraries = Libraries(core)
     yield libraries
     certificates = LibraryCertificates(settings.tls.certificates)
@@ -82,6 +88,10 @@ def _parts(settings: Settings, reactor: Any) -> Iterator[Part]:
         core.feature(Registration),
     )
     yield Clients(reactor, mux, service, settings.listen.c2s, settings.listen.c2s_tls)
+    desks = Desks(reference)
+    yield desks
+    live = Live(core, libraries, desks.take_over)
+    yield Control(settings.server.data / SOCKET, core, storage.database, live.apply, reactor=reactor)
 
 
 def _offload(reactor: Any) -> Callable[..., Deferred[Any]]:

@@ -14,18 +14,21 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from refserver.app.server import CannotStart, DataLock
+from refserver.app.verbs import Change
 from refserver.c2s.service import ClientService
 from refserver.core.core import Core
 from refserver.core.hooks import HostAdded, HostRemoved
 from refserver.core.hosts import Host
 from refserver.errors import StreamCondition, StreamError
+from refserver.jid import JID
 from refserver.muc.service import RoomService
 from refserver.net.certificates import BrokenCertificates, Certificates
 from refserver.net.mux import Mux
+from refserver.reference.service import Reference
 from refserver.storage import libraries
 from refserver.storage.engine import Database
 
-__all__ = ["Clients", "Libraries", "LibraryCertificates", "Storage", "open_ports"]
+__all__ = ["Clients", "Desks", "Libraries", "LibraryCertificates", "Storage", "open_ports"]
 
 log = Logger()
 
@@ -157,6 +160,29 @@ class Clients:
 
     def reload(self) -> None:
         """Nothing to read again."""
+
+
+@define(eq=False)
+class Desks:
+    """The queues of all libraries. They open with their libraries, and end before the clients' streams do."""
+
+    reference: Reference
+
+    def start(self) -> None:
+        """Nothing: each library's queues have started with it."""
+
+    async def stop(self) -> None:
+        """Take nothing more; what was acknowledged is in the store."""
+        self.reference.stop()
+
+    def reload(self) -> None:
+        """Nothing to read again."""
+
+    async def take_over(self, change: Change) -> None:
+        """Let a change of a queue or its librarians, made in the store, hold at once."""
+        queue: JID | None = getattr(change, "queue", None) or getattr(change, "jid", None)
+        if queue is not None:
+            await self.reference.refresh(queue.domainpart)
 
 
 def open_ports(reactor: Any, key: str, descriptions: Iterable[str]) -> list[Any]:
