@@ -54,6 +54,7 @@ HINTS: Final = "urn:xmpp:hints"  # XEP-0334
 SID: Final = "urn:xmpp:sid:0"  # XEP-0359
 CORRECT: Final = "urn:xmpp:message-correct:0"  # XEP-0308
 REPLY: Final = "urn:xmpp:reply:0"  # XEP-0461
+FALLBACK: Final = "urn:xmpp:fallback:0"  # XEP-0428
 OOB: Final = "jabber:x:oob"  # XEP-0066
 ENCRYPTION: Final = "urn:xmpp:eme:0"  # XEP-0380
 OMEMO: Final = "eu.siacs.conversations.axolotl"  # XEP-0384

@@ -28,9 +28,11 @@ __all__ = [
     "known",
     "known_from",
     "last_spoken",
-    "not_relayed",
     "of",
+    "openings",
+    "recover",
     "set_relay",
+    "to_do",
 ]
 
 
@@ -156,11 +158,31 @@ def last_spoken(connection: Connection, question_id: int) -> float | None:
     return connection.execute(query).scalar()
 
 
-def not_relayed(connection: Connection) -> list[Message]:
-    """Messages of all questions that were not, or not surely, handed over; question by question, in order."""
+def to_do(connection: Connection, queue_id: int) -> list[Message]:
+    """What is to be handed over in a queue, question by question, in order."""
     columns = question_messages.c
-    query = select(question_messages).where(columns.relay != Relay.DONE)
+    query = select(question_messages).join(questions, questions.c.id == columns.question)
+    query = query.where(questions.c.queue == queue_id, columns.relay == Relay.TO_DO)
     return _messages(connection.execute(query.order_by(columns.question, columns.sequence)))
+
+
+def recover(connection: Connection) -> None:
+    """After a crash: what was under way is to be handed over again, unless its sender will send it again.
+
+    Who asked for a receipt and has none sends again, and is recognised; who has one needs
+    nothing more. For all others handing over twice is better than never.
+    """
+    columns = question_messages.c
+    lost = (columns.relay == Relay.UNDER_WAY) & columns.receipt.is_(False)
+    connection.execute(update(question_messages).where(lost).values(relay=Relay.TO_DO))
+
+
+def openings(connection: Connection, queue_id: int, states: Collection[str]) -> dict[int, str]:
+    """The first words of a queue's questions in `states`, by the questions' ids."""
+    columns = question_messages.c
+    query = select(columns.question, columns.body).join(questions, questions.c.id == columns.question)
+    query = query.where(questions.c.queue == queue_id, questions.c.state.in_(states), columns.sequence == 1)
+    return {row[0]: row[1] for row in connection.execute(query)}
 
 
 def set_relay(connection: Connection, message_ids: Collection[int], relay: Relay) -> None:

@@ -556,14 +556,20 @@ def test_removing_a_library_removes_its_questions(desk: Desk) -> None:
 # -- what is still to be handed over -------------------------------------------------------
 
 
-def test_what_was_not_handed_over_is_found_after_a_restart(desk: Desk) -> None:
+def test_after_a_crash_what_may_be_lost_is_handed_over_again_but_not_what_its_sender_repeats(
+    desk: Desk,
+) -> None:
     first = desk.say("one").message
     under_way = desk.say("two").message
-    done = desk.say("three").message
-    desk.do(conversations.set_relay, [under_way.id], Relay.UNDER_WAY)
+    repeated = desk.do(
+        asking.say, desk.queue, Asker(PAT), Utterance("three", "m3", receipt=True), now=desk.now
+    ).message
+    done = desk.say("four").message
+    desk.do(conversations.set_relay, [under_way.id, repeated.id], Relay.UNDER_WAY)
     desk.do(conversations.set_relay, [done.id], Relay.DONE)
-    found = desk.database.read_now(conversations.not_relayed)
-    assert [(m.id, m.relay) for m in found] == [(first.id, Relay.TO_DO), (under_way.id, Relay.UNDER_WAY)]
+    desk.do(conversations.recover)
+    found = desk.database.read_now(conversations.to_do, desk.queue)
+    assert [message.id for message in found] == [first.id, under_way.id]
 
 
 def test_notes_and_system_lines_are_never_to_be_handed_over(desk: Desk) -> None:

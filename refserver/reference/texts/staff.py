@@ -63,12 +63,6 @@ class StaffTexts:
         """Somebody was faster, before anything was typed."""
         return self._("{nick} was first: #{number} is taken.").format(number=number, nick=nick)
 
-    def lost_words(self, number: int, nick: str) -> str:
-        """Somebody was faster, and something was typed."""
-        return self._("{nick} was first: #{number} is taken. What you wrote was not delivered.").format(
-            number=number, nick=nick
-        )
-
     def released(self, number: int, nick: str, reason: str) -> str:
         """The desk's line: a question waits again."""
         line = self._("{nick} has released #{number}.").format(number=number, nick=nick)
@@ -133,12 +127,32 @@ class StaffTexts:
         """A line went to the desk room."""
         return self._("(Said at the desk. The patron does not see it.)")
 
+    def note_line(self, nick: str, text: str) -> str:
+        """A note, told to a new owner."""
+        return self._("(Note by {nick}: {text})").format(nick=nick, text=text)
+
     def desk_line(self, nick: str, number: int, text: str) -> str:
         """What `!desk` says in the desk room."""
         return f"{nick}, #{number}: {text}"
 
     def _because(self, line: str, reason: str) -> str:
         return self._("{line} Why: {reason}").format(line=line, reason=reason) if reason else line
+
+    def sent(self, text: str) -> str:
+        """What a canned reply said."""
+        return self._("Sent: {text}").format(text=text)
+
+    def only_in_chat(self) -> str:
+        """A command came where no question is."""
+        return self._("That works in the chat of a question only. !help lists the commands.")
+
+    def undelivered(self) -> str:
+        """To the owner: the patron's server sent something back."""
+        return self._("(The patron could not be reached; what you wrote may not have arrived.)")
+
+    def not_sent(self, reason: str) -> str:
+        """A text for the patron was refused."""
+        return self._("{reason} What you wrote was not delivered.").format(reason=reason)
 
     # -- what a command answers ---------------------------------------------------
 

@@ -1,0 +1,187 @@
+"""Carries words between the two chats of a question: the patron's with the queue, the librarian's `ask+417`.
+
+Owns the stanzas: what travels with a text (threads, corrections, replies, links), ids and
+delays, receipts; and how far each stored message has come (`conversations.Relay`). Who may
+say what is decided elsewhere, before anything is carried.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Final
+
+from refserver import ns
+from refserver.jid import JID
+from refserver.reference.asking import Utterance
+from refserver.stanza import Stanza
+from refserver.storage import conversations
+from refserver.storage.conversations import Direction, Message, Relay
+from refserver.storage.questions import Question
+from refserver.xml.element import Element, child, clark, element
+from refserver.xml.read import parse
+from refserver.xml.write import serialise
+
+if TYPE_CHECKING:
+    from refserver.reference.queue import Queue
+
+__all__ = ["Courier", "receipt_of", "signals", "utterance"]
+
+LATE_SECONDS: Final = 5.0
+"""A message handed over later than this after it was said carries its time (XEP-0203)."""
+
+HANDED_KEPT: Final = 10_000
+
+_THREAD: Final = clark(ns.CLIENT, "thread")
+_TRAVELS: Final = frozenset(
+    {
+        _THREAD,
+        clark(ns.OOB, "x"),
+        clark(ns.CORRECT, "replace"),
+        clark(ns.REPLY, "reply"),
+        clark(ns.FALLBACK, "fallback"),
+        clark(ns.SID, "origin-id"),
+        clark(ns.MARKERS, "markable"),
+        clark(ns.CHATSTATES, "active"),
+    }
+)
+_SIGNALS: Final = (f"{{{ns.CHATSTATES}}}", f"{{{ns.MARKERS}}}")
+_RECEIVED: Final = clark(ns.RECEIPTS, "received")
+_REQUEST: Final = clark(ns.RECEIPTS, "request")
+
+
+def utterance(stanza: Stanza) -> Utterance:
+    """What a message says, with all that travels with it."""
+    extras = element(ns.CLIENT, "extras")
+    extras.extend(found for found in stanza.element if found.tag in _TRAVELS)
+    stored = serialise(extras).decode() if len(extras) else ""
+    return Utterance(stanza.body, stanza.id or None, stored, stanza.element.find(_REQUEST) is not None)
+
+
+def signals(stanza: Stanza) -> list[Element]:
+    """Typing and displayed markers (XEP-0085, XEP-0333) of a message without words."""
+    return [found for found in stanza.element if found.tag.startswith(_SIGNALS)]
+
+
+def receipt_of(stanza: Stanza) -> str:
+    """The id that a message acknowledges (XEP-0184), "" if it is no receipt."""
+    received = stanza.element.find(_RECEIVED)
+    return "" if received is None else received.get("id", "")
+
+
+class Courier:
+    """Sends for one queue."""
+
+    def __init__(self, queue: Queue) -> None:
+        self._queue = queue
+        self._handed: OrderedDict[int, None] = OrderedDict()
+        """The newest messages handed over by this process: the store may not say so yet."""
+
+    # -- what the queue itself says ------------------------------------------------
+
+    def tell_patron(self, patron: JID, text: str) -> None:
+        """A line of the queue for a patron."""
+        self._send(patron, self._queue.jid, text, (element(ns.CHATSTATES, "active"),))
+
+    def tell_staff(self, number: int, librarian: JID, text: str) -> None:
+        """A line of the queue in the chat of a question; the mark sets it off from the patron's words."""
+        self._send(librarian, self._queue.chat(number), f"* {text}")
+
+    def acknowledge(self, stanza: Stanza) -> None:
+        """Tell who wants to know that a message is durably stored (XEP-0184 5.4)."""
+        if stanza.element.find(_REQUEST) is None or not stanza.id or stanza.from_ is None:
+            return
+        received = element(ns.RECEIPTS, "received", {"id": stanza.id})
+        assert stanza.to is not None
+        self._route(Stanza.message(stanza.from_, stanza.to, stanza.type or "normal", children=(received,)))
+
+    # -- what the two say to each other ----------------------------------------------
+
+    def carry(self, question: Question, messages: Iterable[Message]) -> None:
+        """Hand stored messages to their recipients, once, and have the store know it."""
+        handed = [message.id for message in messages if self._carry(question, message)]
+        if handed:
+            while len(self._handed) > HANDED_KEPT:
+                self._handed.popitem(last=False)
+            self._note(handed, Relay.DONE)
+
+    def carry_again(self, question: Question, message: Message) -> None:
+        """Hand over what its sender sends again, if a crash has left it open whether it ever arrived."""
+        if message.relay is Relay.UNDER_WAY:
+            self.carry(question, [message])
+
+    def put_back(self, message: Message) -> None:
+        """A message was to be handed over at once, but its recipient has just gone."""
+        if message.relay is Relay.UNDER_WAY:
+            self._note([message.id], Relay.TO_DO)
+
+    def recount(self, question: Question, messages: Iterable[Message]) -> None:
+        """Give a new owner everything that was said before she came."""
+        for message in messages:
+            known = message.relay is Relay.DONE or message.id in self._handed
+            if message.direction is Direction.PATRON and not known:
+                self.carry(question, [message])
+            elif question.owner is not None and message.direction is not Direction.SYSTEM:
+                chat, text = self._queue.chat(question.number), self._retold(message)
+                self._send(question.owner, chat, text, (self._delay(message),))
+
+    def _retold(self, message: Message) -> str:
+        if message.direction is Direction.NOTE:
+            return self._queue.staff_texts.note_line(message.author, message.body)
+        return f"{message.author}: {message.body}" if message.author else message.body
+
+    def _note(self, message_ids: list[int], relay: Relay) -> None:
+        self._queue.watch(self._queue.core.database.write(conversations.set_relay, message_ids, relay))
+
+    def pass_signals(self, question: Question, stanza: Stanza, children: Iterable[Element]) -> None:
+        """Relay what has no words and is not stored: typing, markers, the recipient's receipts."""
+        to_staff = stanza.from_ is not None and stanza.from_.bare == question.patron
+        to, sender = (
+            (question.owner, self._queue.chat(question.number))
+            if to_staff
+            else (question.patron, self._queue.jid)
+        )
+        thread = child(stanza.element, ns.CLIENT, "thread")
+        carried = [*children] if thread is None else [*children, thread]
+        if to is not None:
+            self._route(Stanza.message(to, sender, "chat", stanza.id or None, carried))
+
+    def _carry(self, question: Question, message: Message) -> bool:
+        if message.id in self._handed:
+            return False
+        if message.direction is Direction.PATRON:
+            to, sender = question.owner, self._queue.chat(question.number)
+        else:
+            to, sender = question.patron, self._queue.jid
+        if to is None:
+            return False
+        children = self._travelling(question, message)
+        if message.receipt and message.direction is Direction.STAFF:
+            children.append(element(ns.RECEIPTS, "request"))
+        if self._queue.core.now() - message.sent_at > LATE_SECONDS:
+            children.append(self._delay(message))
+        id = message.origin_id or f"{self._queue.jid.localpart}-{question.number}-{message.sequence}"
+        self._handed[message.id] = None
+        self._route(Stanza.message(to, sender, "chat", id, children, message.body))
+        return True
+
+    def _travelling(self, question: Question, message: Message) -> list[Element]:
+        children = list(parse(message.extras.encode())) if message.extras else []
+        if message.direction is Direction.STAFF and question.thread:
+            children = [found for found in children if found.tag != _THREAD]
+            children.append(element(ns.CLIENT, "thread", text=question.thread))
+        return children
+
+    def _delay(self, message: Message) -> Element:
+        moment = datetime.fromtimestamp(message.sent_at, UTC).isoformat(timespec="milliseconds")
+        stamp = moment.replace("+00:00", "Z")
+        return element(ns.DELAY, "delay", {"from": self._queue.jid.text, "stamp": stamp})
+
+    # -- sending ----------------------------------------------------------------------
+
+    def _send(self, to: JID, sender: JID, text: str, children: Iterable[Element] = ()) -> None:
+        self._route(Stanza.message(to, sender, "chat", body=text, children=children))
+
+    def _route(self, stanza: Stanza) -> None:
+        self._queue.core.router.route(stanza)

@@ -1,0 +1,196 @@
+"""The patron's side: an ordinary chat with the queue's address.
+
+Every message with words is the question, or more of it, unless the whole message is a plain
+word. A receipt says that it is durably stored, so it is sent after the commit. Typing,
+markers and receipts are passed on once somebody has claimed the question.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from refserver import ns
+from refserver.errors import Condition, StanzaError
+from refserver.jid import JID
+from refserver.reference import asking
+from refserver.reference.asking import Asker, Said
+from refserver.reference.commands import Word, plain_word
+from refserver.reference.courier import receipt_of, signals, utterance
+from refserver.reference.refusals import TooManyQuestions, WrongState
+from refserver.reference.states import UNCLAIMED, State
+from refserver.reference.texts import PatronTexts, patron_texts
+from refserver.stanza import Stanza
+from refserver.storage.questions import Question
+from refserver.xml.element import child_text, clark, element
+
+if TYPE_CHECKING:
+    from refserver.reference.queue import Queue
+
+__all__ = ["Patrons", "is_encrypted"]
+
+_LANGUAGE: Final = clark(ns.XML, "lang")
+_ENCRYPTED: Final = frozenset(
+    {
+        clark(ns.OMEMO, "encrypted"),
+        clark(ns.OMEMO_2, "encrypted"),
+        clark(ns.OPENPGP, "openpgp"),
+        clark(ns.OPENPGP_LEGACY, "x"),
+    }
+)
+
+
+def is_encrypted(stanza: Stanza) -> bool:
+    """Whether a message can only be read by its recipient's client, whatever its body says."""
+    return any(found.tag in _ENCRYPTED for found in stanza.element)
+
+
+class Patrons:
+    """Takes what patrons send to one queue."""
+
+    def __init__(self, queue: Queue) -> None:
+        self._queue = queue
+
+    def message(self, stanza: Stanza) -> None:
+        """A message for the queue's own address. Raises `StanzaError`."""
+        assert stanza.from_ is not None
+        patron = stanza.from_.bare
+        if stanza.type == "groupchat":
+            raise StanzaError(Condition.SERVICE_UNAVAILABLE)
+        if stanza.type == "error":
+            self._undelivered(patron)
+        elif stanza.type == "headline":
+            return
+        elif is_encrypted(stanza):
+            self._queue.courier.tell_patron(patron, self._texts(stanza).encrypted())
+        elif stanza.body.strip():
+            self._words(stanza, patron)
+        else:
+            self._signals(stanza, patron)
+
+    def _texts(self, stanza: Stanza) -> PatronTexts:
+        """In the language of the message, else of the queue."""
+        language = stanza.element.get(_LANGUAGE)
+        return patron_texts(language) if language else self._queue.patron_texts
+
+    # -- what has no words ---------------------------------------------------------
+
+    def _signals(self, stanza: Stanza, patron: JID) -> None:
+        question = self._queue.board.of_patron(patron)
+        if question is None or question.state != State.CLAIMED:
+            return
+        received = receipt_of(stanza)
+        children = signals(stanza)
+        if received:
+            children.append(element(ns.RECEIPTS, "received", {"id": received}))
+        if children:
+            self._queue.courier.pass_signals(question, stanza, children)
+
+    def _undelivered(self, patron: JID) -> None:
+        question = self._queue.board.of_patron(patron)
+        if question is not None and question.owner is not None:
+            text = self._queue.staff_texts.undelivered()
+            self._queue.courier.tell_staff(question.number, question.owner, text)
+
+    # -- words -----------------------------------------------------------------------
+
+    def _words(self, stanza: Stanza, patron: JID) -> None:
+        texts = self._texts(stanza)
+        word = plain_word(stanza.body, texts.words() | self._queue.patron_texts.words())
+        question = self._queue.board.of_patron(patron)
+        if word is None or (word is Word.BYE and question is not None and question.owner is not None):
+            self._queue.run(self._say(stanza, patron, texts, word))
+            return
+        self._queue.courier.acknowledge(stanza)
+        if word is Word.BYE:
+            self._queue.run(self._bye(patron, question, texts))
+        else:
+            text = texts.help() if word is Word.HELP else self._place(question, texts)
+            self._queue.courier.tell_patron(patron, text)
+
+    def _place(self, question: Question | None, texts: PatronTexts) -> str:
+        if question is None:
+            return texts.nothing_waits()
+        if question.owner is not None:
+            return texts.with_you(self._queue.nick_of(question.owner))
+        position = self._queue.board.position(question)
+        wait = self._queue.offers.wait(position)
+        if not position or wait is None:
+            return texts.kept()
+        self._queue.line.told(question, position)
+        return texts.place(position, wait)
+
+    async def _bye(self, patron: JID, question: Question | None, texts: PatronTexts) -> None:
+        if question is None or question.state not in UNCLAIMED:
+            self._queue.courier.tell_patron(patron, texts.goodbye())
+            return
+        try:
+            abandoned = await self._queue.core.database.write(
+                asking.abandon, question.id, now=self._queue.core.now()
+            )
+        except WrongState:  # a librarian has taken it in the same moment: she will see to it
+            self._queue.courier.tell_patron(patron, texts.goodbye())
+            return
+        self._queue.turns.abandoned(abandoned)
+        self._queue.courier.tell_patron(patron, texts.withdrawn())
+
+    async def _say(self, stanza: Stanza, patron: JID, texts: PatronTexts, word: Word | None) -> None:
+        queue = self._queue
+        thread = child_text(stanza.element, ns.CLIENT, "thread")
+        asker = Asker(patron, "xmpp", stanza.element.get(_LANGUAGE, ""), thread)
+        open_one = queue.board.of_patron(patron)
+        owner = None if open_one is None else open_one.owner
+        try:
+            said = await queue.core.database.write(
+                asking.say,
+                queue.record.id,
+                asker,
+                utterance(stanza),
+                now=queue.core.now(),
+                staffed=bool(queue.desk.duties()),
+                hourly_limit=queue.hourly_limit,
+                live=owner if owner is not None and queue.is_live(owner) else None,
+            )
+        except TooManyQuestions:
+            queue.courier.tell_patron(patron, texts.too_many())
+            return
+        except Exception:
+            queue.courier.tell_patron(patron, texts.failed())
+            raise
+        self._said(said, stanza, texts)
+        if word is Word.BYE and said.question.owner is not None:
+            queue.courier.tell_patron(patron, texts.goodbye())
+            text = queue.staff_texts.said_goodbye()
+            queue.courier.tell_staff(said.question.number, said.question.owner, text)
+
+    def _said(self, said: Said, stanza: Stanza, texts: PatronTexts) -> None:
+        """After the commit: hand it on, then say that it is stored, then look at the line."""
+        queue, question = self._queue, said.question
+        if said.again:
+            if question.state == State.CLAIMED:
+                queue.courier.carry_again(question, said.message)
+            queue.courier.acknowledge(stanza)
+            return
+        queue.board.put(question, said.message.body if said.new else None)
+        if question.owner is not None and queue.is_reachable(question.owner):
+            queue.courier.carry(question, [said.message])
+        else:
+            queue.courier.put_back(said.message)
+        queue.courier.acknowledge(stanza)
+        if said.new:
+            self._confirm(question, said.position, texts)
+        if question.owner is None:
+            queue.changed()
+
+    def _confirm(self, question: Question, position: int, texts: PatronTexts) -> None:
+        """The one line that answers a question."""
+        assert question.patron is not None
+        queue = self._queue
+        now, url = queue.core.now(), queue.settings.privacy_url
+        wait = queue.offers.wait(position)
+        opening = None if wait is not None or queue.hours.is_open(now) else queue.hours.next_opening(now)
+        if opening is not None:
+            text = texts.acknowledged_closed(opening, url)
+        else:
+            text = texts.acknowledged(position, wait, url)
+        queue.line.told(question, position)
+        queue.courier.tell_patron(question.patron, text)

@@ -1,0 +1,289 @@
+"""A queue on the wire: the destination of `ask` and every `ask+…` of a library.
+
+Owns its parts and what they share (who works here, the board, who is live), and says which
+part an address belongs to. The parts: patron.py and staff.py take messages, desk.py the
+room, offers.py what waits, contact.py the presence, entries.py librarians' rosters;
+courier.py sends, turns.py tells everybody what follows a verb.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Coroutine
+from functools import partial
+from typing import Any, Final
+
+from attrs import frozen
+from sqlalchemy import Connection
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall
+from twisted.logger import Logger
+
+from refserver import ns
+from refserver.core.core import Core
+from refserver.core.hosts import Host
+from refserver.errors import Condition, StanzaError
+from refserver.jid import JID
+from refserver.muc.service import RoomService
+from refserver.payloads.disco import info
+from refserver.reference.board import Board
+from refserver.reference.commands import parse
+from refserver.reference.contact import FEATURES, Contact
+from refserver.reference.courier import Courier
+from refserver.reference.desk import Desk
+from refserver.reference.entries import Entries
+from refserver.reference.hours import Hours
+from refserver.reference.line import Line
+from refserver.reference.offers import Offers
+from refserver.reference.patron import Patrons
+from refserver.reference.settings import Settings
+from refserver.reference.staff import Staff
+from refserver.reference.states import OPEN, State
+from refserver.reference.texts import PatronTexts, StaffTexts, patron_texts, staff_texts
+from refserver.reference.turns import Turns
+from refserver.stanza import IQ_REQUESTS, Stanza
+from refserver.storage import conversations, questions, queues, statistics
+from refserver.storage.conversations import Direction, Message
+from refserver.storage.questions import Question
+from refserver.storage.queues import Librarian
+from refserver.xml.element import clark
+
+__all__ = ["Queue", "Stored", "load"]
+
+log = Logger()
+
+DURATIONS_KEPT: Final = 20
+RESOURCE: Final = "queue"
+_INFO: Final = clark(ns.DISCO_INFO, "query")
+
+
+@frozen
+class Stored:
+    """What the store knows of a queue."""
+
+    record: queues.Queue
+    librarians: tuple[Librarian, ...]
+    questions: tuple[tuple[Question, str], ...]
+    subscribers: frozenset[JID]
+    durations: tuple[float, ...]
+
+
+def load(connection: Connection, record: queues.Queue) -> Stored:
+    """Read everything that a running queue needs to know."""
+    words = conversations.openings(connection, record.id, OPEN)
+    open_ones = questions.in_states(connection, OPEN, record.id)
+    durations = statistics.recent_durations(
+        connection, record.jid.domainpart, record.jid.localpart, DURATIONS_KEPT
+    )
+    return Stored(
+        record,
+        tuple(queues.librarians_of(connection, record.id)),
+        tuple((question, words.get(question.id, "")) for question in open_ones),
+        frozenset(queues.subscribers(connection, record.id)),
+        tuple(reversed(durations)),
+    )
+
+
+class Queue:
+    """Implements `Destination`."""
+
+    def __init__(
+        self, core: Core, host: Host, rooms: RoomService, stored: Stored, hourly_limit: int = 0
+    ) -> None:
+        self.core = core
+        self.host = host
+        self.hourly_limit = hourly_limit
+        self.jid = stored.record.jid
+        self.address = self.jid.with_resource(RESOURCE)
+        self.board = Board()
+        self.durations: deque[float] = deque(stored.durations, DURATIONS_KEPT)
+        self._take_over(stored)
+        self.courier = Courier(self)
+        self.turns = Turns(self)
+        self.offers = Offers(self)
+        self.line = Line(self)
+        self.contact = Contact(self)
+        self.entries = Entries(self)
+        self.patrons = Patrons(self)
+        self.staff = Staff(self)
+        self.desk = Desk(self, rooms)
+        self.contact.subscribers |= stored.subscribers
+        self._starting: IDelayedCall | None = None
+
+    def _take_over(self, stored: Stored) -> None:
+        record = stored.record
+        self.record = record
+        self.settings = Settings.of(record.settings)
+        self.hours = Hours.parse(record.hours, self.settings.time_zone)
+        self.librarians: dict[JID, Librarian] = {one.jid: one for one in stored.librarians}
+        self.patron_texts: PatronTexts = patron_texts(record.language)
+        self.staff_texts: StaffTexts = staff_texts(record.language)
+        self.board = Board(stored.questions)
+
+    # -- life ------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Begin to answer, and hand over what a stop or a crash left behind."""
+        self.desk.set_up()
+        self.host.addresses[self.jid.localpart] = self
+        self.contact.update()
+        self._starting = self.core.clock.callLater(0, self._hand_over_rest)
+
+    def _hand_over_rest(self) -> None:
+        self._starting = None
+        self.run(self.hand_over_rest())
+
+    def stop(self) -> None:
+        """The server ends: no more offers, no more news; every question stays as it is."""
+        if self._starting is not None:
+            self._starting.cancel()
+            self._starting = None
+        self.offers.stop()
+        self.line.stop()
+        self.contact.stop()
+
+    def remove(self) -> None:
+        """The queue is no more."""
+        self.stop()
+        self.contact.leave()
+        self.host.addresses.pop(self.jid.localpart, None)
+        self.desk.close()
+
+    def refresh(self, stored: Stored) -> None:
+        """Something was changed from outside: settings, staff, questions given back."""
+        staff_before = set(self.librarians)
+        self._take_over(stored)
+        self.desk.set_up()
+        for librarian in staff_before | set(self.librarians):
+            self.run(self.entries.correct(librarian))
+        self.changed()
+
+    def changed(self) -> None:
+        """A question or the duty has changed: look at what depends on it."""
+        self.offers.update()
+        self.line.update()
+        self.contact.update()
+
+    # -- who and where -----------------------------------------------------------------
+
+    def chat(self, number: int) -> JID:
+        """The address of a question's chat."""
+        return JID.of(f"{self.jid.localpart}+{number}", self.jid.domainpart)
+
+    def number_of(self, jid: JID) -> int | None:
+        """The number of the question whose chat an address is."""
+        name, plus, detail = jid.localpart.partition("+")
+        own = jid.domainpart == self.jid.domainpart and name == self.jid.localpart
+        return int(detail) if own and plus and detail.isdecimal() and len(detail) < 10 else None
+
+    def nick_of(self, librarian: JID) -> str:
+        """What the desk calls a librarian."""
+        found = self.librarians.get(librarian)
+        return librarian.localpart if found is None else found.nick
+
+    def guest(self, question: Question) -> str:
+        """What staff call a patron."""
+        return f"Guest {question.pseudonym}"
+
+    def texts_for(self, question: Question) -> PatronTexts:
+        """The sentences for a question's patron."""
+        return patron_texts(question.language)
+
+    def is_local(self, jid: JID) -> bool:
+        """Whether a bare JID is an account's address here."""
+        host = self.core.hosts.get(jid.domainpart)
+        return host is not None and host.find(jid.localpart) is None
+
+    def is_live(self, jid: JID) -> bool:
+        """Whether a message would reach a client here at once."""
+        return any(session.priority >= 0 for session in self.core.sessions.of(jid).values())
+
+    def is_reachable(self, jid: JID) -> bool:
+        """Whether a message can be handed over now: to a client here, or to another server."""
+        return self.is_live(jid) or not self.is_local(jid)
+
+    def is_present(self, jid: JID) -> bool:
+        """Whether somebody is there; of accounts elsewhere we are not told, so we think the best."""
+        return bool(self.core.sessions.available(jid)) or not self.is_local(jid)
+
+    # -- Destination -------------------------------------------------------------------
+
+    def deliver(self, stanza: Stanza) -> None:
+        """See `Destination`."""
+        try:
+            self._deliver(stanza)
+        except StanzaError as error:
+            self.core.router.bounce(stanza, error)
+        except Exception:
+            log.failure("a {kind} for a queue could not be processed", kind=stanza.kind)
+            self.core.router.bounce(stanza, StanzaError(Condition.INTERNAL_SERVER_ERROR))
+
+    def _deliver(self, stanza: Stanza) -> None:
+        assert stanza.to is not None
+        number = self.number_of(stanza.to)
+        own = stanza.to.localpart == self.jid.localpart
+        if stanza.kind == "message":
+            if own:
+                self._message(stanza)
+            elif number is not None:
+                self.staff.message(number, stanza)
+            else:
+                raise StanzaError(Condition.ITEM_NOT_FOUND)
+        elif stanza.kind == "presence":
+            if own:
+                self.contact.presence(stanza)
+            elif number is not None:
+                self.entries.presence(number, stanza)
+        elif stanza.type in IQ_REQUESTS:
+            answer = self.contact.ask(stanza) if own else self._ask_chat(number, stanza)
+            self.core.router.route(stanza.result(answer))
+
+    def _message(self, stanza: Stanza) -> None:
+        """A librarian's command for the queue is a command; all else is a patron's, whoever it is."""
+        assert stanza.from_ is not None
+        sender = stanza.from_.bare
+        if sender in self.librarians and stanza.body.startswith("!") and stanza.type != "error":
+            self.desk.command(parse(stanza.body), sender, partial(self.courier.tell_patron, sender))
+        else:
+            self.patrons.message(stanza)
+
+    def _ask_chat(self, number: int | None, stanza: Stanza) -> Any:
+        assert stanza.from_ is not None
+        payload = stanza.payload
+        if number is None or stanza.from_.bare not in self.librarians or payload is None:
+            raise StanzaError(Condition.SERVICE_UNAVAILABLE)
+        if stanza.type == "get" and payload.tag == _INFO and not payload.get("node"):
+            return info(("account", "registered", f"#{number}"), FEATURES)
+        raise StanzaError(Condition.SERVICE_UNAVAILABLE)
+
+    # -- handing over what is left --------------------------------------------------------
+
+    async def hand_over_rest(self, librarian: JID | None = None) -> None:
+        """Deliver what could not be delivered before: everything, or what is for a librarian who has come."""
+        for question, message in await self.core.database.read(_undelivered, self.record.id):
+            if self._can_go(question, message.direction, librarian):
+                self.courier.carry(question, [message])
+
+    def _can_go(self, question: Question, direction: Direction, librarian: JID | None) -> bool:
+        """Patrons' accounts keep what comes while they are away; for librarians it is kept here."""
+        if direction is Direction.STAFF:
+            return librarian is None
+        owner = question.owner
+        if question.state != State.CLAIMED or owner is None or librarian not in (None, owner):
+            return False
+        return self.is_reachable(owner)
+
+    # -- running ----------------------------------------------------------------------------
+
+    def run(self, doing: Coroutine[Deferred[Any], Any, Any]) -> None:
+        """Do something that waits for the store; what goes wrong unexpectedly is logged."""
+        self.watch(Deferred.fromCoroutine(doing))
+
+    def watch(self, deferred: Deferred[Any]) -> None:
+        """Log what goes wrong with something nobody waits for."""
+        deferred.addErrback(lambda failure: log.failure("something in a queue failed", failure=failure))
+
+
+def _undelivered(connection: Connection, queue_id: int) -> list[tuple[Question, Message]]:
+    waiting = conversations.to_do(connection, queue_id)
+    return [(questions.get(connection, message.question_id), message) for message in waiting]

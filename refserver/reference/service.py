@@ -1,0 +1,147 @@
+"""The reference feature: all queues of all libraries served here.
+
+Starts a library's queues when the library comes, listens to who comes and goes, forgets what
+policy no longer keeps, and takes over changes made by refserverctl. It needs the library's
+room service to be there before the library is announced.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from sqlalchemy import Connection
+from twisted.internet.interfaces import IDelayedCall
+from twisted.logger import Logger
+
+from refserver.core.core import Core
+from refserver.core.feature import Feature, on
+from refserver.core.hooks import HostAdded, HostRemoved, SessionAvailable, SessionUnavailable
+from refserver.core.hosts import Host
+from refserver.jid import JID
+from refserver.muc.service import RoomService
+from refserver.reference import closing
+from refserver.reference.queue import Queue, Stored, load
+from refserver.storage import conversations, queues
+
+__all__ = ["Reference"]
+
+log = Logger()
+
+FORGET_SECONDS: Final = 600.0
+"""How often it is looked for what policy no longer keeps."""
+
+
+class Reference(Feature):
+    """Keeps the queues. `hourly_limit`: how many questions a patron may ask in an hour, 0 for any number."""
+
+    name = "reference"
+    after = ("presence", "offline")
+
+    def __init__(self, core: Core, hourly_limit: int = 20) -> None:
+        super().__init__(core)
+        self.hourly_limit = hourly_limit
+        self._queues: dict[JID, Queue] = {}
+        self._forgetting: IDelayedCall | None = None
+        self._recovered = False
+
+    # -- for the server -----------------------------------------------------------------
+
+    def queue(self, jid: JID) -> Queue | None:
+        """The running queue of that address."""
+        return self._queues.get(jid)
+
+    async def refresh(self, domain: str) -> None:
+        """Take over what was changed in the store: queues, staff, settings of a library."""
+        host = self.core.hosts.get(domain)
+        if host is None:
+            return
+        # By the writer, so that nothing read here is older than what is already on the boards.
+        stored = {one.record.jid: one for one in await self.core.database.write(_load, domain)}
+        for jid in [jid for jid in self._queues if jid.domainpart == domain and jid not in stored]:
+            self._queues.pop(jid).remove()
+        for jid, one in stored.items():
+            if jid in self._queues:
+                self._queues[jid].refresh(one)
+            else:
+                self._open(host, one)
+
+    def stop(self) -> None:
+        """The server ends. To be called before the clients' streams are closed."""
+        for queue in self._queues.values():
+            queue.stop()
+        if self._forgetting is not None:
+            self._forgetting.cancel()
+            self._forgetting = None
+
+    # -- libraries ------------------------------------------------------------------------
+
+    @on(HostAdded)
+    def host_added(self, event: HostAdded) -> None:
+        """Open the library's queues."""
+        database = self.core.database
+        if not self._recovered:
+            self._recovered = True
+            database.write_now(conversations.recover)
+            self._forget_later()
+        for stored in database.read_now(_load, event.host.domain):
+            self._open(event.host, stored)
+
+    @on(HostRemoved)
+    def host_removed(self, event: HostRemoved) -> None:
+        """Close them."""
+        for jid in [jid for jid in self._queues if jid.domainpart == event.host.domain]:
+            self._queues.pop(jid).stop()
+
+    def _open(self, host: Host, stored: Stored) -> None:
+        rooms = self.core.hosts.service(f"rooms.{host.domain}")
+        if not isinstance(rooms, RoomService):
+            log.error("the library {domain} has queues, but no rooms for their desks", domain=host.domain)
+            return
+        queue = Queue(self.core, host, rooms, stored, self.hourly_limit)
+        self._queues[stored.record.jid] = queue
+        queue.start()
+
+    # -- people -----------------------------------------------------------------------------
+
+    @on(SessionAvailable)
+    def available(self, event: SessionAvailable) -> None:
+        """A librarian gets what waited for her; the contact of a patron's question comes."""
+        if not event.initial:
+            return
+        account = event.session.account
+        for queue in self._queues.values():
+            if account in queue.librarians:
+                queue.run(queue.entries.correct(account))
+                queue.run(queue.hand_over_rest(account))
+            queue.entries.patron_changed(account)
+
+    @on(SessionUnavailable)
+    def unavailable(self, event: SessionUnavailable) -> None:
+        """The contact of a patron's question goes, with the patron's last client."""
+        if not self.core.sessions.available(event.session.account):
+            for queue in self._queues.values():
+                queue.entries.patron_changed(event.session.account)
+
+    # -- forgetting -----------------------------------------------------------------------
+
+    def _forget_later(self) -> None:
+        self._forgetting = self.core.clock.callLater(FORGET_SECONDS, self._forget)
+
+    def _forget(self) -> None:
+        self._forget_later()
+        forgotten = self.core.database.write(closing.forget, self.core.now())
+        forgotten.addCallback(_report)
+        forgotten.addErrback(lambda failure: log.failure("forgetting failed", failure=failure))
+
+
+def _report(forgotten: Any) -> None:
+    if forgotten.links or forgotten.messages:
+        log.info(
+            "forgotten: {links} patrons, {messages} messages",
+            links=forgotten.links,
+            messages=forgotten.messages,
+        )
+
+
+def _load(connection: Connection, domain: str) -> list[Stored]:
+    return [load(connection, record) for record in queues.all_queues(connection, domain)]
