@@ -14,7 +14,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from refserver.core.feature import Request, Target
-from refserver.core.hooks import Handler, Hooks, MessageDelivering, PresenceReceived
+from refserver.core.hooks import Handler, Hooks, IqDelivering, MessageDelivering, PresenceReceived
 from refserver.core.hosts import Host
 from refserver.core.router import Router
 from refserver.core.sessions import Sessions
@@ -72,7 +72,8 @@ class Accounts:
             session = self._sessions.get(to)
             if session is None:
                 raise StanzaError(Condition.SERVICE_UNAVAILABLE)  # RFC 6121 8.5.3.2.3
-            session.send(stanza)
+            if stanza.type not in IQ_REQUESTS or not self._hooks.run(IqDelivering(stanza, host, to.bare)):
+                session.send(stanza)
             return
         payload = stanza.payload
         if stanza.type not in IQ_REQUESTS or payload is None:

@@ -25,6 +25,7 @@ __all__ = [
     "Hooks",
     "HostAdded",
     "HostRemoved",
+    "IqDelivering",
     "MessageDelivering",
     "MessageSent",
     "MessageUndelivered",
@@ -63,6 +64,15 @@ class MessageUndelivered:
 
     A handler returns True if it was kept, or dropped on purpose.
     """
+
+    stanza: Stanza
+    host: Host
+    account: JID
+
+
+@define(slots=True, eq=False)
+class IqDelivering:
+    """A request has come, from anywhere, for a connected resource of an account here (`stanza.to`)."""
 
     stanza: Stanza
     host: Host

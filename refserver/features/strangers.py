@@ -1,0 +1,42 @@
+"""Keeps strangers' requests from the resources of accounts here (RFC 6121 8.5.3.1).
+
+Only who may see that a resource is there may ask it something; to all others it is not there.
+Roster pushes come from nobody but this server (RFC 6121 2.1.6).
+"""
+
+from __future__ import annotations
+
+from refserver import ns
+from refserver.core.feature import Feature, on
+from refserver.core.hooks import IqDelivering
+from refserver.errors import Condition, StanzaError
+from refserver.features.presence import Presence
+from refserver.jid import JID
+from refserver.xml.element import clark
+
+__all__ = ["Strangers"]
+
+_ROSTER = clark(ns.ROSTER, "query")
+
+
+class Strangers(Feature):
+    """Refuses iqs to full JIDs from those who do not share the account's presence."""
+
+    name = "strangers"
+
+    @on(IqDelivering)
+    def refuse(self, event: IqDelivering) -> None:
+        """Raises `StanzaError`, the same as for a resource that is not there."""
+        sender, payload = event.stanza.from_, event.stanza.payload
+        assert sender is not None
+        if sender.bare == event.account or self._is_ours(sender):
+            return
+        if payload is None or payload.tag == _ROSTER or not self._may_see(event.account, sender.bare):
+            raise StanzaError(Condition.SERVICE_UNAVAILABLE)
+
+    def _is_ours(self, sender: JID) -> bool:
+        return not sender.localpart and self.core.hosts.is_local(sender.domainpart)
+
+    def _may_see(self, account: JID, watcher: JID) -> bool:
+        # The roster of an account with a session is in memory; if it could not be read, nobody is known.
+        return self.core.feature(Presence).may_see(account, watcher) is True
