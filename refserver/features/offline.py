@@ -2,6 +2,7 @@
 
 A message is kept durably in arrival order, with a delay by the library. It is deleted
 after it was handed to a session: a crash in between delivers it once more rather than never.
+All that is kept for an account fits into the queue of one connection (net/connection.py).
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from twisted.python.failure import Failure
 from refserver import ns
 from refserver.core.core import Core
 from refserver.core.feature import Feature, on
-from refserver.core.hooks import MessageUndelivered, SessionAvailable
+from refserver.core.hooks import MessageUndelivered, SessionAvailable, SessionUnavailable
 from refserver.core.sessions import Session
 from refserver.errors import Condition, StanzaError
 from refserver.jid import JID
@@ -29,7 +30,8 @@ __all__ = ["Offline", "delay"]
 
 log = Logger()
 
-LIMIT: Final = 1000  # messages kept for one account
+MOST_MESSAGES: Final = 1000  # kept for one account
+MOST_BYTES: Final = 2 * 1024 * 1024
 NO_STORE: Final = (clark(ns.HINTS, "no-store"), clark(ns.HINTS, "no-permanent-store"))
 CHAT_STATE: Final = f"{{{ns.CHATSTATES}}}"
 THREAD: Final = clark(ns.CLIENT, "thread")
@@ -62,6 +64,7 @@ class Offline(Feature):
     def __init__(self, core: Core) -> None:
         super().__init__(core)
         self._delivering: set[JID] = set()
+        self._again: set[JID] = set()
 
     @on(MessageUndelivered)
     def keep(self, event: MessageUndelivered) -> bool:
@@ -71,18 +74,23 @@ class Offline(Feature):
             return True
         now = self.core.now()
         kept = delay(stanza, event.host.domain, now).wire()
-        stored = self.core.database.write(offline.store, event.account, kept, now, LIMIT)
-        stored.addCallback(self._stored, stanza)
+        stored = self.core.database.write(offline.store, event.account, kept, now, MOST_MESSAGES, MOST_BYTES)
+        stored.addCallback(self._stored, stanza, event.account)
         stored.addErrback(self._failed, stanza)
         return True
 
-    def _stored(self, stored: bool, stanza: Stanza) -> None:
+    def _stored(self, stored: bool, stanza: Stanza, account: JID) -> None:
         if not stored:
-            self.core.router.bounce(stanza, StanzaError(Condition.SERVICE_UNAVAILABLE))
+            self._refuse(stanza)
+        elif self._taker(account) is not None:  # who came while it was being stored
+            self._deliver_to(account)
+
+    def _refuse(self, stanza: Stanza) -> None:
+        self.core.router.bounce(stanza, StanzaError(Condition.SERVICE_UNAVAILABLE))
 
     def _failed(self, failure: Failure, stanza: Stanza) -> None:
         if failure.check(NoSuchAccount):
-            self._stored(False, stanza)
+            self._refuse(stanza)
             return
         log.failure("an offline message could not be stored", failure=failure)
         self.core.router.bounce(stanza, StanzaError(Condition.INTERNAL_SERVER_ERROR))
@@ -91,20 +99,46 @@ class Offline(Feature):
     def available(self, event: SessionAvailable) -> None:
         """Deliver what waits once the session's priority allows it (RFC 6121 8.5.2.2.1)."""
         session = event.session
-        if session.priority < 0 or not session.take_offline:
-            return
-        session.take_offline = False
-        if session.account in self._delivering:
-            return  # another of its sessions is just being given them
-        self._delivering.add(session.account)
-        delivered: Deferred[None] = Deferred.fromCoroutine(self._deliver(session))
-        delivered.addErrback(lambda f: log.failure("offline messages could not be delivered", failure=f))
-        delivered.addCallback(lambda _: self._delivering.discard(session.account))
+        if session.priority < 0:
+            session.take_offline = True
+        elif session.take_offline:
+            session.take_offline = False
+            self._deliver_to(session.account)
 
-    async def _deliver(self, session: Session) -> None:
-        waiting = await self.core.database.read(offline.fetch, session.account)
-        if not waiting or self.core.sessions.get(session.jid) is not session:
+    @on(SessionUnavailable)
+    def unavailable(self, event: SessionUnavailable) -> None:
+        """What comes from now on is delivered when the session is back."""
+        event.session.take_offline = True
+
+    def _taker(self, account: JID) -> Session | None:
+        sessions = self.core.sessions.of(account).values()
+        return max(
+            (session for session in sessions if session.priority >= 0),
+            key=lambda session: session.priority,
+            default=None,
+        )
+
+    def _deliver_to(self, account: JID) -> None:
+        """Deliver what waits, once for each message: one delivery after the other."""
+        if account in self._delivering:
+            self._again.add(account)
+            return
+        self._delivering.add(account)
+        delivered: Deferred[None] = Deferred.fromCoroutine(self._deliver(account))
+        delivered.addErrback(lambda f: log.failure("offline messages could not be delivered", failure=f))
+        delivered.addCallback(lambda _: self._delivered(account))
+
+    async def _deliver(self, account: JID) -> None:
+        waiting = await self.core.database.read(offline.fetch, account)
+        session = self._taker(account)
+        if not waiting or session is None:
             return
         for _, _, stanza in waiting:
             session.send_bytes(stanza)
-        await self.core.database.write(offline.delete, session.account, [number for number, _, _ in waiting])
+        await self.core.database.write(offline.delete, account, [number for number, _, _ in waiting])
+
+    def _delivered(self, account: JID) -> None:
+        self._delivering.discard(account)
+        if account in self._again:
+            self._again.discard(account)
+            self._deliver_to(account)

@@ -21,8 +21,10 @@ __all__ = ["OfflineMessage", "count", "delete", "fetch", "store"]
 
 _BY_JID = _accounts.c.jid == bindparam("by_jid")
 _insert = Prepared(_messages.insert(), ["account", "received_at", "stanza"])
-_count = Prepared(
-    select(func.count()).select_from(_messages).where(_messages.c.account == bindparam("account"))
+_size = Prepared(
+    select(func.count(), func.coalesce(func.sum(func.length(_messages.c.stanza)), 0)).where(
+        _messages.c.account == bindparam("account")
+    )
 )
 _count_of = Prepared(select(func.count(_messages.c.id)).join_from(_accounts, _messages).where(_BY_JID))
 _select = Prepared(
@@ -41,13 +43,21 @@ class OfflineMessage(NamedTuple):
     stanza: bytes
 
 
-def store(connection: Connection, account: JID, stanza: bytes, received_at: float, limit: int) -> bool:
-    """Keep `stanza`; False, and nothing kept, if there are `limit` already (0: no limit).
+def store(
+    connection: Connection,
+    account: JID,
+    stanza: bytes,
+    received_at: float,
+    limit: int,
+    bytes_limit: int = 0,
+) -> bool:
+    """Keep `stanza`; False, and nothing kept, if there would be more than `limit`, or `bytes_limit` in all.
 
-    Raises `NoSuchAccount`.
+    A limit of 0 is none. Raises `NoSuchAccount`.
     """
     number = accounts.id_of(connection, account)
-    if limit and _count.value(connection, account=number) >= limit:
+    count, size = _size.row(connection, account=number) or (0, 0)
+    if (limit and count >= limit) or (bytes_limit and size + len(stanza) > bytes_limit):
         return False
     _insert.run(connection, account=number, received_at=received_at, stanza=stanza)
     return True
