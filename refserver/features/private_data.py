@@ -52,10 +52,11 @@ class PrivateData(Feature):
 
 
 def _store(connection: Connection, account: JID, namespace: str, name: str, data: bytes) -> None:
-    elements, stored = private.size(connection, account)
-    if elements >= MOST_ELEMENTS or stored + len(data) > MOST_BYTES:
+    _, stored = private.size(connection, account)
+    replaced = private.get(connection, account, namespace, name) or b""
+    fits = stored - len(replaced) + len(data) <= MOST_BYTES
+    if not fits or not private.set(connection, account, namespace, name, data, MOST_ELEMENTS):
         raise StanzaError(Condition.RESOURCE_CONSTRAINT, "too much private data")
-    private.set(connection, account, namespace, name, data)
 
 
 def _only_child(request: Request) -> Element:
