@@ -27,10 +27,11 @@ class VCard(Feature):
 
     @iq("get", ns.VCARD, "vCard", to=Target.ACCOUNT)
     async def get(self, request: Request) -> Element:
-        """The stored card; one that is not there is the same error as an account that is not there."""
+        """The stored card; to others one that is not there is as an account that is not there (3.3)."""
         stored = await self.core.database.read(vcards.get, request.account)
         if stored is None:
-            raise StanzaError(Condition.ITEM_NOT_FOUND)
+            missing = Condition.ITEM_NOT_FOUND if request.is_own else Condition.SERVICE_UNAVAILABLE
+            raise StanzaError(missing)
         return parse(stored)
 
     @iq("set", ns.VCARD, "vCard", to=Target.ACCOUNT)
