@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 
 from refserver import ns
@@ -11,6 +12,7 @@ from refserver.xml.element import Element, element
 __all__ = ["Version", "software_version"]
 
 
+@cache  # it is read from a file
 def software_version() -> str:
     """The installed version of refserver."""
     try:
