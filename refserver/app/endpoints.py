@@ -15,7 +15,7 @@ from pathlib import Path
 
 from attrs import frozen
 
-__all__ = ["EndpointError", "check_endpoint", "resolve_endpoint"]
+__all__ = ["EndpointError", "check_endpoint", "resolve_endpoint", "tcp_address"]
 
 MAX_PORT = 65535
 
@@ -89,6 +89,14 @@ def resolve_endpoint(description: str, folder: Path) -> str:
         return description
     options = {**given, "address": str(folder / given["address"])}
     return ":".join(["unix", *(f"{name}={_quoted(value)}" for name, value in options.items())])
+
+
+def tcp_address(description: str) -> tuple[str, int] | None:
+    """Where it listens: an address ("" for all of IPv4, "::" for all) and a port; None: not TCP."""
+    kind, given = _parse(description)
+    if kind not in ("tcp", "tcp6"):
+        return None
+    return given.get("interface") or ("" if kind == "tcp" else "::"), int(given["port"])
 
 
 def _quoted(value: str) -> str:

@@ -1,0 +1,84 @@
+"""Checks of what the server listens on: free, or held by our own server."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+from collections.abc import Collection, Iterator
+from typing import Final
+
+from refserver.app.checks.finding import Finding
+from refserver.app.endpoints import tcp_address
+from refserver.app.settings import Settings
+
+__all__ = ["LISTENERS", "check_ports"]
+
+LISTENERS: Final = ("c2s", "c2s_tls")
+"""The keys of [listen] that this version serves."""
+
+_LOOPBACK: Final = ("127.", "::1")
+
+
+def check_ports(settings: Settings, held: Collection[str] | None) -> Iterator[Finding]:
+    """Findings on the addresses in `settings`; `held`: those our server listens on, None: it does not run."""
+    for key in LISTENERS:
+        for description in getattr(settings.listen, key):
+            address = tcp_address(description)
+            if address is not None:
+                yield _check(f"listen.{key}", description, address, held)
+    if not settings.c2s.require_tls and any(map(_is_public, settings.listen.c2s)):
+        yield Finding.wrong(
+            "c2s.require_tls",
+            "clients may talk unencrypted, and not from this machine alone",
+            "set it to true, or let listen.c2s be on 127.0.0.1 only",
+        )
+
+
+def _check(about: str, description: str, address: tuple[str, int], held: Collection[str] | None) -> Finding:
+    code = _try(*address)
+    if held is not None and description in held:
+        return Finding.good(about, f"{description}: our server listens there")
+    if code == 0 and held is not None:
+        return Finding.wrong(
+            about,
+            f"{description}: our server runs, and does not listen there",
+            "the configuration was changed since it started: restart it",
+        )
+    if code == 0:
+        return Finding.good(about, f"{description}: free")
+    return _taken(about, description, address, code)
+
+
+def _taken(about: str, description: str, address: tuple[str, int], code: int) -> Finding:
+    host, port = address
+    if code == errno.EADDRINUSE:
+        mend = f"end the other program (ss -ltnp 'sport = :{port}' names it), or choose another port: {about}"
+        return Finding.wrong(about, f"{description}: another program listens there", mend)
+    if code == errno.EADDRNOTAVAIL:
+        mend = f"choose one of its addresses (ip address lists them): {about}"
+        return Finding.wrong(about, f"{description}: this machine has no address {host}", mend)
+    if code == errno.EACCES:
+        mend = (
+            "ports below 1024 need a privilege: let systemd open it (systemd:), "
+            f"give the server CAP_NET_BIND_SERVICE, or choose another port: {about}"
+        )
+        return Finding.wrong(about, f"{description}: not allowed to this user", mend)
+    return Finding.wrong(about, f"{description}: {os.strerror(code)}", f"choose another: {about}")
+
+
+def _try(host: str, port: int) -> int:
+    """Bind and let go; the error's number, 0 if it went well."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        with socket.socket(family) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as the server will
+            probe.bind((host, port))
+    except OSError as error:
+        return error.errno or errno.EINVAL
+    return 0
+
+
+def _is_public(description: str) -> bool:
+    address = tcp_address(description)
+    return address is not None and not address[0].startswith(_LOOPBACK)

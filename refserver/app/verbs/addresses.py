@@ -1,0 +1,95 @@
+"""Addresses as operators write them, and the rule that no account and no queue share one.
+
+A queue `ask` owns `ask` and every `ask+…` of its domain: its personas and questions (RFC 7622 addresses).
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import Connection
+
+from refserver.app.verbs.verb import Refused
+from refserver.jid import JID, InvalidJID
+from refserver.storage import accounts, libraries, queues
+from refserver.storage.queues import Queue
+
+__all__ = [
+    "bare_address",
+    "domain_of",
+    "library_domain",
+    "queue_at",
+    "refuse_shadowed_accounts",
+    "refuse_shadowing",
+    "served_domain",
+]
+
+
+def library_domain(text: str) -> str:
+    """A domain in its normal form. Raises `Refused`."""
+    jid = _parsed(text)
+    if jid is None or jid.localpart or jid.resourcepart:
+        raise Refused(f"{text!r} is no domain: write it like library.example")
+    return jid.domainpart
+
+
+def served_domain(connection: Connection, text: str) -> str:
+    """The domain of a library that is there. Raises `Refused`."""
+    domain = library_domain(text)
+    _library(connection, domain)
+    return domain
+
+
+def bare_address(text: str) -> JID:
+    """An address local@domain. Raises `Refused`."""
+    jid = _parsed(text)
+    if jid is None or not jid.localpart or not jid.is_bare:
+        raise Refused(f"{text!r} is no address: write it like mia@library.example")
+    return jid
+
+
+def domain_of(connection: Connection, jid: JID) -> str:
+    """The domain of an address, if it is a library's. Raises `Refused`."""
+    _library(connection, jid.domainpart)
+    return jid.domainpart
+
+
+def queue_at(connection: Connection, text: str) -> Queue:
+    """The queue of that address. Raises `Refused`."""
+    jid = bare_address(text)
+    found = queues.find(connection, jid)
+    if found is None:
+        domain_of(connection, jid)
+        raise Refused(f"there is no queue {jid}: `refserverctl queue list` shows those there are")
+    return found
+
+
+def refuse_shadowing(connection: Connection, account: JID) -> None:
+    """Raise `Refused` if a queue owns the address of a new account."""
+    owner = queues.find(connection, JID.of(account.localpart.partition("+")[0], account.domainpart))
+    if owner is not None:
+        raise Refused(f"{account} belongs to the queue {owner.jid}: choose another address")
+
+
+def refuse_shadowed_accounts(connection: Connection, queue: JID) -> None:
+    """Raise `Refused` if accounts are where a new queue's address, personas or questions would be."""
+    own, personas = queue.localpart, f"{queue.localpart}+"
+    for account in accounts.list(connection, queue.domainpart):
+        if account.jid.localpart == own or account.jid.localpart.startswith(personas):
+            raise Refused(
+                f"there is an account {account.jid}, whose address the queue would take: "
+                "choose another address, or remove the account first"
+            )
+
+
+def _library(connection: Connection, domain: str) -> None:
+    if libraries.get(connection, domain) is None:
+        raise Refused(
+            f"there is no library {domain}: `refserverctl library list` shows those there are, "
+            f"`refserverctl library add {domain}` adds it"
+        )
+
+
+def _parsed(text: str) -> JID | None:
+    try:
+        return JID.parse(text)
+    except InvalidJID:
+        return None

@@ -1,0 +1,52 @@
+"""What a verb is: one thing an operator can ask for, as one database transaction.
+
+A verb is an attrs class: its attributes are the arguments (they travel as JSON), `run` the transaction. The
+same class runs in a server, when one is running, and in refserverctl, when none is.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from datetime import UTC, datetime
+from typing import Any, ClassVar
+
+from attrs import frozen
+from sqlalchemy import Connection
+
+from refserver.app.verbs.changes import Change
+
+__all__ = ["Done", "Refused", "Verb", "moment"]
+
+
+class Refused(Exception):
+    """The wish cannot be fulfilled, and nothing was changed; the text is one line that says what to do."""
+
+
+@frozen
+class Done:
+    """What came of a verb: data for the operator (as JSON has them), and what was changed.
+
+    Data is a list of objects for a list; for a change an object whose `done` says what was done in a word.
+    """
+
+    data: Any
+    changes: tuple[Change, ...] = ()
+
+
+@frozen
+class Verb(ABC):
+    """Base class. `verb`: the words of the command, `writes`: whether the transaction may change anything."""
+
+    verb: ClassVar[str]
+    writes: ClassVar[bool] = True
+
+    @abstractmethod
+    def run(self, connection: Connection, now: float) -> Done:
+        """Do it at `now` (Unix seconds), within the transaction of `connection`. Raises `Refused`."""
+
+
+def moment(seconds: float | None) -> str | None:
+    """A time as data has it: ISO 8601, UTC, to the second."""
+    if seconds is None:
+        return None
+    return datetime.fromtimestamp(int(seconds), UTC).isoformat().replace("+00:00", "Z")
