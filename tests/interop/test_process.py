@@ -22,3 +22,37 @@ def test_it_starts_again_after_a_crash(start_refserver):
     assert process.returncode == -signal.SIGKILL
     server.start()
     assert server.process.returncode is None
+
+
+def test_an_account_added_while_it_runs_can_log_in_and_talk(start_refserver, slixmpp_client):
+    """Over STARTTLS and over direct TLS, both verified; the next start finds the account again."""
+    server = start_refserver()
+    server.add_library("library.example", name="The Library")
+    server.add_account("pat@library.example", "pat's word")
+    server.add_account("mia@library.example", "mia's word")
+
+    pat = slixmpp_client("pat@library.example", "pat's word", server.port)
+    mia = slixmpp_client("mia@library.example", "mia's word", server.tls_port, direct_tls=True)
+    pat.message("mia@library.example", "is this seat taken?")
+    assert mia.wait_for_message("is this seat taken?").get("from") == pat.bound_jid
+
+    server.kill()
+    server.start()
+    again = slixmpp_client("pat@library.example", "pat's word", server.port)
+    assert again.bound_jid.startswith("pat@library.example/")
+
+
+def test_profanity_talks_to_slixmpp(start_refserver, profanity, slixmpp_client):
+    """A console client as patrons have it, over verified TLS."""
+    server = start_refserver()
+    server.add_library("library.example")
+    server.add_account("pat@library.example", "word")
+    server.add_account("mia@library.example", "word")
+    mia = slixmpp_client("mia@library.example", "word", server.port)
+    pat = profanity("pat@library.example", "word", server.port)
+
+    pat.message("mia@library.example", "good morning")
+    heard = mia.wait_for_message("good morning")
+    mia.message(heard.get("from", ""), "good day")
+
+    assert "good day" in pat.wait_for_text("good day")

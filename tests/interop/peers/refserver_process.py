@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -13,11 +13,13 @@ from typing import Any, Self
 from tests.interop.peers.address import ServerAddress
 from tests.interop.peers.authority import TestAuthority
 from tests.interop.peers.process import PeerProcess, free_port
+from tests.interop.peers.waiting import wait_until
 
 _ROOT = Path(__file__).resolve().parents[3]
 _START_SECONDS = 30.0
 _STOP_SECONDS = 15.0
 _CTL_SECONDS = 30.0
+_READY = "refserver is ready"
 _CTL = "import sys; from refserver.app.ctl import main; sys.exit(main())"
 
 
@@ -25,8 +27,8 @@ class RefserverProcess:
     """A real server in its own folder, with certificates of the tests' authority, on ports of its own.
 
     `settings` has tables as the configuration file has them, and replaces what stands in `_configuration`.
-    `routes` says where foreign domains are found. As a context manager it runs inside. Its ports stay the
-    same over restarts.
+    `domains` have certificates from the start, `routes` says where foreign domains are found. As a context
+    manager it runs inside. Its ports stay the same over restarts.
     """
 
     def __init__(
@@ -34,6 +36,7 @@ class RefserverProcess:
         folder: Path,
         authority: TestAuthority,
         settings: Mapping[str, Mapping[str, Any]] | None = None,
+        domains: Sequence[str] = ("library.example",),
         host: str = "127.0.0.1",
         s2s_port: int = 0,
         routes: Mapping[str, tuple[str, int]] | None = None,
@@ -47,6 +50,7 @@ class RefserverProcess:
         self.routes = {domain: ServerAddress(*where) for domain, where in (routes or {}).items()}
         self._settings = settings or {}
         self._process: PeerProcess | None = None
+        authority.certify(*domains)
         folder.mkdir(parents=True, exist_ok=True)
         self.write_configuration()
 
@@ -82,13 +86,16 @@ class RefserverProcess:
         return path.read_text(errors="replace") if path.exists() else ""
 
     def start(self) -> None:
-        """Start it on its data; return once clients can connect. AssertionError holds what it said."""
+        """Start it on its data; return once it is ready. AssertionError holds what it said."""
         twistd = Path(sys.executable).parent / "twistd"
         command: list[str | Path] = [sys.executable, twistd, "-n", "--pidfile=", "refserver"]
         command += ["--config", self.config]
+        earlier = len(self.log)
         self._process = PeerProcess(command, self.folder / "output", self._environment(), cwd=self.folder)
         try:
             self._process.wait_for_port(self.host, self.port, _START_SECONDS)
+            # The port comes before the control socket; this line after both.
+            wait_until(lambda: _READY in self.log[earlier:], _READY, _START_SECONDS, lambda: self.log[-2000:])
         except AssertionError:
             self.kill()
             raise
@@ -133,8 +140,7 @@ class RefserverProcess:
         )
 
     def add_library(self, domain: str, name: str = "") -> None:
-        """Add a library, with a certificate for it and its services."""
-        self.authority.certify(domain)
+        """Add a library. Its certificate is there if the domain was named at the start."""
         self.ctl("library", "add", domain, *(["--name", name] if name else []))
 
     def add_account(self, jid: str, password: str) -> None:
@@ -152,7 +158,6 @@ class RefserverProcess:
         def tcp(port: int) -> list[str]:
             return [f"tcp:{port}:interface={self.host}"]
 
-        self.authority.certify()
         return {
             "server": {"data": "data"},
             "listen": {

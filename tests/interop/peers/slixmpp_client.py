@@ -62,6 +62,10 @@ class SlixmppClient:
         self._thread.start()
         try:
             self.run(self._log_in(presence), timeout)
+        except TimeoutError:
+            seen = [tostring(element, "unicode") for element in self.received()]
+            self.close()
+            raise LoginFailed(f"no session after {timeout:g} s; received: {seen}") from None
         except BaseException:
             self.close()
             raise
