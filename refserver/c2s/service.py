@@ -32,7 +32,10 @@ class Contexts(Protocol):
     """Where the TLS contexts come from (net/certificates.py)."""
 
     def context_for(self, domain: str) -> SSL.Context:
-        """The server context for connections to `domain`, "" where that is not known yet."""
+        """The server context for connections to `domain`, "" where that is not known yet.
+
+        Raises `LookupError` if there is no certificate at all.
+        """
 
 
 class Registrar(Protocol):
@@ -93,9 +96,13 @@ class ClientService:
 
     def accept_tls(self, connection: Connection) -> ClientConnection | None:
         """A connection that starts with the TLS handshake (XEP-0368)."""
+        try:
+            context = self.contexts.context_for("")
+        except LookupError:  # no certificate at all
+            return None
         accepted = self._accept(connection, direct_tls=True)
         if accepted is not None:
-            connection.start_tls(self.contexts.context_for(""))
+            connection.start_tls(context)
         return accepted
 
     def _accept(self, connection: Connection, *, direct_tls: bool) -> ClientConnection | None:

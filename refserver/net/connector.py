@@ -16,6 +16,7 @@ from attrs import define
 from twisted.internet.defer import Deferred
 
 from .connection import Accept, Connection
+from .tuning import tune
 
 if TYPE_CHECKING:
     from .mux import Mux
@@ -91,6 +92,6 @@ def open_socket(address: tuple[str, int] | str) -> socket.socket:
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     else:
         sock = socket.socket(socket.AF_INET6 if ":" in address[0] else socket.AF_INET, socket.SOCK_STREAM)
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    tune(sock)
     sock.setblocking(False)
     return sock

@@ -18,6 +18,7 @@ from twisted.internet.interfaces import IListeningPort
 from twisted.logger import Logger
 
 from .connection import Accept
+from .tuning import tune
 
 if TYPE_CHECKING:
     from .mux import Mux
@@ -52,10 +53,7 @@ class Listener:
         sock = socket.socket(fileno=os.dup(port.fileno()))
         sock.setblocking(False)
         sock.listen(BACKLOG)
-        if sock.family != socket.AF_UNIX:
-            # Accepted sockets inherit it. We write once a turn, so there is nothing for Nagle's algorithm to
-            # join.
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        tune(sock)  # accepted sockets inherit it
         return cls(mux, port, sock, accept)
 
     def close(self) -> Deferred[Any]:
