@@ -42,11 +42,13 @@ class ClientConnection:
 
     __slots__ = ("_connection", "_ip", "_router", "_service", "_stream", "send", "session")
 
-    def __init__(self, service: ClientService, connection: Connection, *, direct_tls: bool) -> None:
+    def __init__(
+        self, service: ClientService, connection: Connection, source: str, *, direct_tls: bool
+    ) -> None:
         self._service = service
         self._connection = connection
         self._router = service.core.router
-        self._ip = connection.peer.host
+        self._ip = source
         self.send = connection.send
         self.session: Session | None = None
         self._stream: ReceivingStream

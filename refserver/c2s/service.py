@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from ipaddress import IPv6Address, IPv6Network
 from typing import Protocol
 
 from attrs import field, frozen
@@ -25,7 +26,7 @@ from refserver.sasl import FakeVerifiers
 from refserver.stream.policy import StreamPolicy
 from refserver.xml.element import Element
 
-__all__ = ["ClientPolicy", "ClientService", "Contexts", "Registrar"]
+__all__ = ["ClientPolicy", "ClientService", "Contexts", "Registrar", "source_of"]
 
 
 class Contexts(Protocol):
@@ -106,13 +107,13 @@ class ClientService:
         return accepted
 
     def _accept(self, connection: Connection, *, direct_tls: bool) -> ClientConnection | None:
-        ip = connection.peer.host
+        ip = source_of(connection.peer.host)
         limit = self.policy.connections_per_ip
         if limit and self._by_ip[ip] >= limit:
             return None
         self._by_ip[ip] += 1
         connection.bytes_per_second = self.policy.bytes_per_second
-        accepted = ClientConnection(self, connection, direct_tls=direct_tls)
+        accepted = ClientConnection(self, connection, ip, direct_tls=direct_tls)
         self.connections.add(accepted)
         self.mux.expire(accepted, self.policy.unauthenticated_timeout)
         return accepted
@@ -139,3 +140,12 @@ class ClientService:
         """End all streams: the server stops (RFC 6120 4.9.3.19)."""
         for connection in list(self.connections):
             connection.close(StreamError(StreamCondition.SYSTEM_SHUTDOWN))
+
+
+def source_of(host: str) -> str:
+    """What limits go by: an IPv4 address, or the /64 of an IPv6 address, which one household has whole."""
+    try:
+        address = IPv6Address(host)
+    except ValueError:
+        return host
+    return str(IPv6Network((address, 64), strict=False))
