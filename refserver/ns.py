@@ -47,6 +47,8 @@ BOOKMARKS_LEGACY: Final = "storage:bookmarks"  # XEP-0048
 # Messages
 DELAY: Final = "urn:xmpp:delay"  # XEP-0203
 OFFLINE: Final = "msgoffline"  # XEP-0160
+ARCHIVE: Final = "urn:xmpp:mam:2"  # XEP-0313
+CARBONS: Final = "urn:xmpp:carbons:2"  # XEP-0280
 CHATSTATES: Final = "http://jabber.org/protocol/chatstates"  # XEP-0085
 RECEIPTS: Final = "urn:xmpp:receipts"  # XEP-0184
 MARKERS: Final = "urn:xmpp:chat-markers:0"  # XEP-0333
