@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from twisted.internet.defer import maybeDeferred
 from twisted.logger import Logger
 
 from refserver import ns
 from refserver.core.core import Core
 from refserver.core.feature import Feature, Request, Target, iq, on
-from refserver.core.hooks import SessionEnded
+from refserver.core.hooks import PresenceSent, SessionEnded
+from refserver.core.sessions import Session
 from refserver.errors import Condition, StanzaError
 from refserver.features.presence import Presence
 from refserver.storage import accounts
-from refserver.xml.element import Element, element
+from refserver.xml.element import Element, child_text, element
 
 __all__ = ["LastActivity"]
 
 log = Logger()
+
+LONGEST_STATUS: Final = 1000  # characters
 
 
 class LastActivity(Feature):
@@ -30,6 +35,7 @@ class LastActivity(Feature):
     def __init__(self, core: Core) -> None:
         super().__init__(core)
         self._started = core.now()
+        self._last_words: dict[Session, str] = {}
 
     @iq("get", ns.LAST, "query", to=Target.SERVER)
     def uptime(self, request: Request) -> Element:
@@ -38,12 +44,12 @@ class LastActivity(Feature):
 
     @iq("get", ns.LAST, "query", to=Target.ACCOUNT)
     async def idle(self, request: Request) -> Element:
-        """0 while a resource is available, else seconds since the last one left."""
+        """0 while a resource is connected, else seconds since the last one left, and its status."""
         if not request.is_own:
             presence = self.core.feature(Presence)
             if not await maybeDeferred(presence.may_see, request.account, request.sender.bare):
                 raise StanzaError(Condition.FORBIDDEN)  # the same for an account that is not there
-        if self.core.sessions.available(request.account):
+        if self.core.sessions.of(request.account):
             return _query(0)
         left = await self.core.database.read(accounts.last_activity, request.account)
         if left is None:
@@ -52,13 +58,25 @@ class LastActivity(Feature):
         answer.text = left.status or None
         return answer
 
+    @on(PresenceSent)
+    def leaving(self, event: PresenceSent) -> None:
+        """Remember what a client says when it leaves."""
+        stanza = event.stanza
+        if stanza.to is None and stanza.type in ("", "unavailable"):
+            said = child_text(stanza.element, ns.CLIENT, "status")[:LONGEST_STATUS]
+            if said and stanza.type:
+                self._last_words[event.session] = said
+            else:
+                self._last_words.pop(event.session, None)
+
     @on(SessionEnded)
     def left(self, event: SessionEnded) -> None:
         """Remember when an account's last session ended."""
         account = event.session.account
+        status = self._last_words.pop(event.session, "")
         if self.core.sessions.of(account):
             return
-        stored = self.core.database.write(accounts.logged_out, account, self.core.now(), "")
+        stored = self.core.database.write(accounts.logged_out, account, self.core.now(), status)
         stored.addErrback(lambda f: log.failure("a last activity could not be stored", failure=f))
 
 
