@@ -79,7 +79,7 @@ class Registration(Feature):
             await self._remove(account)
             return
         username, password = _credentials(request.payload)
-        if username != account.localpart:
+        if not _names(account, username):
             raise StanzaError(Condition.NOT_ALLOWED, "only one's own password can be changed")
         if request.session is None or not request.session.secure:
             raise StanzaError(Condition.NOT_AUTHORIZED, "a password is changed over TLS only")
@@ -106,6 +106,13 @@ def _own_account(request: Request) -> JID:
     if request.session is None or request.session.host is not request.host:
         raise StanzaError(Condition.FORBIDDEN)
     return request.session.account
+
+
+def _names(account: JID, username: str) -> bool:
+    try:
+        return JID.of(username, account.domainpart) == account
+    except InvalidJID:
+        return False
 
 
 def _credentials(query: Element) -> tuple[str, str]:
