@@ -64,9 +64,13 @@ def test_roster_is_read_once_at_the_bind(server: Harness, reads: Reads) -> None:
     assert reads.of == [MIA]
     mia.ask("get", "<query xmlns='jabber:iq:roster'/>")
     mia.send("<presence/>")
-    server.client("mia@library.example/phone").send("<presence/>")
+    phone = server.client("mia@library.example/phone")
+    phone.send("<presence/>")
     probe(server, "mia")
-    assert reads.of == [MIA]
+    mia.end()
+    phone.end()
+    probe(server, "mia")
+    assert reads.of == [MIA], "and stays for a while when the last session has gone"
 
 
 def test_bind_waits_for_the_roster(server: Harness) -> None:

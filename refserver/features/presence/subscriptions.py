@@ -73,7 +73,7 @@ class Subscriptions:
             item = evolve(item, approved=False)  # 3.2.2
         elif step.preapproves:
             item = evolve(item, approved=True, listed=True)
-        elif step.state is not state and stanza.type != "unsubscribe":
+        elif stanza.type != "unsubscribe":
             item = evolve(item, listed=True)
         if old is None and item.listed and not roster.has_room_for(item):
             raise StanzaError(Condition.RESOURCE_CONSTRAINT, "the roster is full")
