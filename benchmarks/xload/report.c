@@ -70,6 +70,7 @@ void report_end(const char *unit, double units) {
         double cpu = win.s1.cpu_s - win.s0.cpu_s;
         j_num("server_cpu_s", cpu);
         j_num("server_cpu_pct", 100 * cpu / win.secs);
+        if (cpu > 0) j_num("server_system_share", (win.s1.system_s - win.s0.system_s) / cpu);
         if (units > 0) {
             snprintf(key, sizeof key, "server_cpu_s_per_1000_%s", unit);
             j_num(key, 1000 * cpu / units);
