@@ -6,7 +6,7 @@ the store's. A decision is made on what is committed, plus the offers still bein
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.interfaces import IDelayedCall
@@ -76,7 +76,17 @@ class Offers:
 
     def wait(self, position: int) -> float | None:
         """Seconds until the question at a place in the line will likely be taken; None: nobody is on duty."""
-        return expected_wait(position, self._queue.desk.duties(), self._queue.durations)
+        line, duties = self._queue.board.line(), self._queue.desk.duties()
+        if duties and self._has_place(line[position - 1 : position]):
+            return 0.0
+        ahead = position - self._has_place(line[: position - 1])
+        return expected_wait(ahead, duties, self._queue.durations)
+
+    def _has_place(self, questions: Iterable[Question]) -> int:
+        """How many of these are being offered to somebody, whose load counts them already."""
+        return sum(
+            self._writing.get(question.number, question.offered_to) is not None for question in questions
+        )
 
     # -- deciding -----------------------------------------------------------------------
 

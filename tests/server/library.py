@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from refserver.core.hooks import HostAdded
@@ -32,6 +34,7 @@ class Library(Harness):
     def __init__(
         self, database: Database | None = None, settings: dict[str, Any] | None = None, **queue: Any
     ) -> None:
+        self._patrons: dict[str, Client] = {}
         super().__init__([Messages, Offline, PrivateData, Reference], domains=(), database=database)
         if database is None:
             self.database.write_now(libraries.add, DOMAIN, "Library")
@@ -70,7 +73,11 @@ class Library(Harness):
         )
 
     def patron(self, name: str = "pat") -> Client:
-        return self.online(f"{name}@{DOMAIN}/phone")
+        """A patron's client, logged in if it is not yet."""
+        found = self._patrons.get(name)
+        if found is None or self.core.sessions.get(found.jid) is not found.session:
+            found = self._patrons[name] = self.online(f"{name}@{DOMAIN}/phone")
+        return found
 
     def question(self, number: int = 1) -> Question:
         found = self.database.read_now(questions.find, self.queue.record.id, number)
@@ -81,9 +88,21 @@ class Library(Harness):
         stored = self.database.read_now(conversations.of, self.question(number).id)
         return [(str(message.direction), message.body) for message in stored]
 
+    @contextmanager
+    def dying(self) -> Iterator[None]:
+        """What is stored in the block is durable, but the server dies before it learns of it."""
+        self._answers.held = []
+        try:
+            yield
+        finally:
+            self._answers.held = None
+
     def restart(self) -> Library:
         """kill -9, and another server on the same database."""
-        return Library(self.database)
+        again = Library(self.database)
+        again._answers = self._answers
+        again.clock.advance(self.clock.seconds())
+        return again
 
 
 def write(client: Client, to: str, body: str, id: str = "", children: str = "") -> None:

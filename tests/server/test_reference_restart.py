@@ -1,0 +1,207 @@
+"""After a crash every question is where it was, and no message with a receipt is lost or doubled."""
+
+from __future__ import annotations
+
+import pytest
+
+from refserver import ns
+from refserver.stanza import Stanza
+from tests.server.harness import Client
+from tests.server.library import ASK, DOMAIN, ROOM, Library, bodies, chat, messages, write
+
+RECEIPT = f"<request xmlns='{ns.RECEIPTS}'/>"
+
+
+@pytest.fixture
+def library() -> Library:
+    return Library()
+
+
+def claimed(library: Library) -> tuple[Client, Client]:
+    """A librarian and a patron in a conversation."""
+    mia, pat = library.on_duty("mia"), library.patron()
+    write(pat, ASK.text, "Where are the maps?", "m1")
+    write(mia, chat(), "Hello.", "a1")
+    mia.received(), pat.received()
+    return mia, pat
+
+
+def with_id(stanzas: list[Stanza], id: str) -> list[Stanza]:
+    return [stanza for stanza in stanzas if stanza.id == id]
+
+
+def receipts(stanzas: list[Stanza]) -> list[str | None]:
+    found = [stanza.child(ns.RECEIPTS, "received") for stanza in stanzas]
+    return [received.get("id") for received in found if received is not None]
+
+
+def test_every_question_is_where_it_was(library: Library) -> None:
+    claimed(library)
+    write(library.patron("sam"), ASK.text, "Offered?")
+    library.enter(library.online(f"mia@{DOMAIN}/other"), "mia", "away")
+    states = [library.question(number) for number in (1, 2)]
+    assert [question.state for question in states] == ["claimed", "offered"]
+    again = library.restart()
+    assert [again.question(number) for number in (1, 2)] == states
+    assert {question.number for question in again.queue.board} == {1, 2}
+
+
+def test_numbers_go_on(library: Library) -> None:
+    claimed(library)
+    again = library.restart()
+    write(again.patron("sam"), ASK.text, "And the globes?")
+    assert again.question(2).patron == again.patron("sam").jid.bare
+
+
+def test_the_conversation_goes_on(library: Library) -> None:
+    claimed(library)
+    again = library.restart()
+    mia, pat = again.online(f"mia@{DOMAIN}/desk"), again.patron()
+    write(pat, ASK.text, "Still there?", "m2")
+    assert bodies(mia, chat()) == ["Still there?"]
+    write(mia, chat(), "Yes.", "a2")
+    assert bodies(pat) == ["Yes."]
+
+
+def test_what_has_arrived_is_not_delivered_again(library: Library) -> None:
+    mia, pat = claimed(library)
+    write(pat, ASK.text, "The old ones.", "m2", RECEIPT)
+    write(mia, chat(), "Upstairs.", "a2", RECEIPT)
+    again = library.restart()
+    mia, pat = again.client(f"mia@{DOMAIN}/desk"), again.client(f"pat@{DOMAIN}/phone")
+    mia.send("<presence/>")
+    pat.send("<presence/>")
+    assert messages(mia) == []
+    assert messages(pat) == []
+
+
+def test_a_message_for_a_librarian_who_is_away_comes_once_when_she_comes(library: Library) -> None:
+    mia, pat = claimed(library)
+    mia.end()
+    write(pat, ASK.text, "The old ones.", "m2", RECEIPT)
+    assert receipts(messages(pat)) == ["m2"]
+    again = library.restart()
+    again.clock.advance(60)
+    mia = again.client(f"mia@{DOMAIN}/desk")
+    mia.send("<presence/>")
+    (message,) = messages(mia, chat())
+    assert (message.id, message.body) == ("m2", "The old ones.")
+    assert message.child(ns.DELAY, "delay") is not None
+    mia.end()
+    mia = again.client(f"mia@{DOMAIN}/desk")
+    mia.send("<presence/>")
+    assert messages(mia, chat()) == []
+
+
+def test_no_receipt_is_sent_for_what_the_crash_swallowed_and_sent_again_it_comes_once(
+    library: Library,
+) -> None:
+    mia, pat = claimed(library)
+    with library.dying():
+        write(pat, ASK.text, "The old ones.", "m2", RECEIPT)
+    assert pat.received() == mia.received() == []
+    again = library.restart()
+    mia, pat = again.online(f"mia@{DOMAIN}/desk"), again.patron()
+    write(pat, ASK.text, "The old ones.", "m2", RECEIPT)
+    assert receipts(messages(pat)) == ["m2"]
+    assert len(with_id(messages(mia, chat()), "m2")) == 1
+    write(pat, ASK.text, "The old ones.", "m2", RECEIPT)
+    assert with_id(messages(mia), "m2") == []
+    assert again.said().count(("patron", "The old ones.")) == 1
+
+
+def test_what_nobody_will_send_again_is_handed_over_after_the_crash(library: Library) -> None:
+    _, pat = claimed(library)
+    with library.dying():
+        write(pat, ASK.text, "The old ones.", "m2")
+    again = library.restart()
+    mia = again.online(f"mia@{DOMAIN}/desk", "<presence><priority>-1</priority></presence>")
+    assert messages(mia) == []
+    mia.end()
+    mia = again.client(f"mia@{DOMAIN}/desk")
+    mia.send("<presence/>")
+    assert len(with_id(messages(mia, chat()), "m2")) == 1
+
+
+def test_an_answer_the_crash_swallowed_is_known_when_it_comes_again(library: Library) -> None:
+    mia, pat = claimed(library)
+    with library.dying():
+        write(mia, chat(), "Upstairs.", "a2", RECEIPT)
+    assert pat.received() == []
+    again = library.restart()
+    mia, pat = again.online(f"mia@{DOMAIN}/desk"), again.patron()
+    write(mia, chat(), "Upstairs.", "a2", RECEIPT)
+    write(mia, chat(), "Upstairs.", "a2", RECEIPT)
+    assert len(with_id(messages(pat), "a2")) == 1
+    assert again.said().count(("staff", "Upstairs.")) == 1
+
+
+def test_an_answer_nobody_will_send_again_reaches_the_patron_even_after_the_close(library: Library) -> None:
+    mia, _ = claimed(library)
+    with library.dying():
+        write(mia, chat(), "Upstairs.", "a2")
+        write(mia, chat(), "!close 2")
+    again = library.restart()
+    assert again.question().state == "closed"
+    pat = again.client(f"pat@{DOMAIN}/phone")
+    pat.send("<presence/>")
+    assert len(with_id(messages(pat, ASK.text), "a2")) == 1
+
+
+def test_a_question_the_crash_swallowed_is_asked_once(library: Library) -> None:
+    pat = library.patron()
+    with library.dying():
+        write(pat, ASK.text, "Where are the maps?", "m1", RECEIPT)
+    again = library.restart()
+    pat = again.patron()
+    write(pat, ASK.text, "Where are the maps?", "m1", RECEIPT)
+    assert receipts(messages(pat)) == ["m1"]
+    mia = again.on_duty("mia")
+    write(mia, chat(), "Upstairs.")
+    assert bodies(mia, chat())[0] == "Where are the maps?"
+    assert again.said().count(("patron", "Where are the maps?")) == 1
+
+
+def test_a_claim_the_crash_swallowed_holds(library: Library) -> None:
+    mia, pat = library.on_duty("mia"), library.patron()
+    write(pat, ASK.text, "Where are the maps?", "m1", RECEIPT)
+    with library.dying():
+        mia.send(f"<message to='{ROOM}' type='groupchat'><body>!1</body></message>")
+    again = library.restart()
+    mia = again.client(f"mia@{DOMAIN}/desk")
+    mia.send("<presence/>")
+    assert [stanza.body for stanza in with_id(messages(mia, chat()), "m1")] == ["Where are the maps?"]
+    noa = again.on_duty("noa")
+    noa.received()
+    noa.send(f"<message to='{ROOM}' type='groupchat'><body>!1</body></message>")
+    assert "mia was first: #1 is taken." in bodies(noa, ROOM)
+
+
+def test_an_offer_goes_on_after_a_restart(library: Library) -> None:
+    library.on_duty("mia")
+    write(library.patron(), ASK.text, "Where are the maps?")
+    again = library.restart()
+    mia, noa = again.on_duty("mia"), again.on_duty("noa")
+    assert again.question().offered_to == mia.jid.bare
+    again.clock.advance(29)
+    assert bodies(noa) == []
+    again.clock.advance(1)
+    assert bodies(noa)[0].startswith("mia, noa: #1")
+
+
+def test_an_offer_to_somebody_who_does_not_come_back_goes_to_who_is_there(library: Library) -> None:
+    library.on_duty("mia")
+    write(library.patron(), ASK.text, "Where are the maps?")
+    again = library.restart()
+    noa = again.on_duty("noa")
+    assert again.question().offered_to == noa.jid.bare
+
+
+def test_stopping_changes_nothing_in_the_store(library: Library) -> None:
+    mia = library.on_duty("mia")
+    write(library.patron(), ASK.text, "Where are the maps?")
+    before = library.question()
+    library.queue.stop()
+    mia.end()
+    library.clock.advance(3600)
+    assert library.question() == before
