@@ -1,0 +1,47 @@
+"""A real server and two clients for the tests that send bytes over sockets (tests/server/live.py)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.interop.peers.authority import TestAuthority
+from tests.server.live import Bystanders, LiveServer
+
+LIBRARY = "library.example"
+SETTINGS = {
+    "c2s": {"require_tls": False, "plain_without_tls": True, "registration": "open"},
+    "limits": {"c2s_bytes_per_second": 0},
+}
+"""TLS is there for who asks; no rate limit, so that large stanzas need no patience."""
+
+
+@pytest.fixture(scope="session")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> TestAuthority:
+    """The authority that clients of live servers trust."""
+    return TestAuthority(tmp_path_factory.mktemp("certificates"))
+
+
+@pytest.fixture(scope="session")
+def live(tmp_path_factory: pytest.TempPathFactory, certificates: TestAuthority) -> Iterator[LiveServer]:
+    """A server with one library and accounts `one`, `other`, `mia`, `pat`, `eve` and `u1` to `u40`."""
+    names = ["one", "other", "mia", "pat", "eve", *(f"u{number}" for number in range(1, 41))]
+    folder = tmp_path_factory.mktemp("live") / "server"
+    with LiveServer(folder, certificates, {LIBRARY: names}, SETTINGS) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def bystanders(live: LiveServer) -> Bystanders:
+    """Two clients logged in before all else happens."""
+    return Bystanders(live, f"one@{LIBRARY}/desk", f"other@{LIBRARY}/phone")
+
+
+@pytest.fixture
+def unharmed(live: LiveServer, bystanders: Bystanders) -> Iterator[None]:
+    """Whatever the test does, the others go on chatting, and nothing unexpected is logged."""
+    before = len(live.complaints())
+    yield
+    bystanders.chat()
+    assert live.complaints()[before:] == []
