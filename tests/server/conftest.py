@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -10,7 +11,7 @@ from tests.interop.peers.authority import TestAuthority
 from tests.server.live import Bystanders, LiveServer
 
 LIBRARY = "library.example"
-SETTINGS = {
+SETTINGS: dict[str, dict[str, Any]] = {
     "c2s": {"require_tls": False, "plain_without_tls": True, "registration": "open"},
     "limits": {"c2s_bytes_per_second": 0},
 }

@@ -191,7 +191,10 @@ class Raw:
         self._socket = sock
         self._ca = ca
         self._unread = b""
-        self._restart()
+        self._parser = XMLPullParser(("start", "end"))
+        self._depth = 0
+        self._root = Element("none")
+        self._elements: deque[Element] = deque()
 
     # -- bytes ------------------------------------------------------------------
 
@@ -252,11 +255,19 @@ class Raw:
 
     def _take(self, data: bytes) -> None:
         self._unread += data
+        for piece in re.split(rb"(?=<\?xml )", data):
+            if piece.startswith(b"<?xml "):  # a stream begins anew
+                self._parser = XMLPullParser(("start", "end"))
+                self._depth = 0
+            self._parse(piece)
+
+    def _parse(self, data: bytes) -> None:
         self._parser.feed(data)
         flush = getattr(self._parser, "flush", None)  # expat 2.6 waits for more where it need not
         if flush is not None:
             flush()
-        for event, element in self._parser.read_events():
+        events: Any = self._parser.read_events()
+        for event, element in events:
             self._depth += 1 if event == "start" else -1
             if self._depth == 1 and event == "end":
                 self._elements.append(element)
@@ -312,7 +323,6 @@ class Raw:
 
     def open(self, **attributes: str) -> bytes:
         """Begin the stream, or begin it anew; the features."""
-        self._restart()
         self.send(header(self.domain, **attributes))
         return self.expect(b"</stream:features>")
 
@@ -320,7 +330,6 @@ class Raw:
         """Speak TLS, the server's certificate being verified for the domain."""
         context = ssl.create_default_context(cafile=str(self._ca))
         self._socket = context.wrap_socket(self._socket, server_hostname=server_name or self.domain)
-        self._restart()
 
     def starttls(self) -> bytes:
         """STARTTLS, and the stream begun anew; the features."""
@@ -351,12 +360,6 @@ class Raw:
         answer = b64encode(client.final(b64decode(text))).decode()
         self.send(f"<response xmlns='{SASL}'>{answer}</response>")
         return self.expect(rb"</failure>|</success>"), client
-
-    def _restart(self) -> None:
-        self._parser = XMLPullParser(("start", "end"))
-        self._depth = 0
-        self._root = Element("none")
-        self._elements: deque[Element] = deque()
 
 
 class Bystanders:
