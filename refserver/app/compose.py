@@ -73,16 +73,16 @@ def _parts(settings: Settings, reactor: Any) -> Iterator[Part]:
     core = Core(storage.database, reactor, offload=_offload(reactor))
     reference = Reference(core, settings.limits.questions_per_patron_hour)
     core.install([*(feature(core) for feature in FEATURES), reference])
-    libraries = Libraries(core)
-    yield libraries
     certificates = LibraryCertificates(settings.tls.certificates)
     certificates.load()
     yield certificates
+    libraries = Libraries(core, certificates)
+    yield libraries
     mux = Mux(reactor)
     service = ClientService(
         core,
         mux,
-        _client_policy(settings, offer_tls=bool(list(certificates.certificates or ()))),
+        _client_policy(settings),
         certificates,
         FakeVerifiers(storage.database.write_now(secrets.get_or_create, "fake-salts", 32)),
         core.feature(Registration),
@@ -101,14 +101,13 @@ def _offload(reactor: Any) -> Callable[..., Deferred[Any]]:
     return offload
 
 
-def _client_policy(settings: Settings, *, offer_tls: bool) -> ClientPolicy:
+def _client_policy(settings: Settings) -> ClientPolicy:
     stream = StreamPolicy(
         limits_before=BEFORE_AUTHENTICATION,
         limits_after=Limits(stanza_bytes=settings.limits.stanza_bytes),
         require_tls=settings.c2s.require_tls,
         plain_without_tls=settings.c2s.plain_without_tls,
         registration=settings.c2s.registration == "open",
-        offer_tls=offer_tls,
     )
     return ClientPolicy(
         stream,

@@ -43,7 +43,7 @@ class Live:
         """Let a change, which is durable already, hold in this process."""
         match change:
             case LibrarySet(domain=domain, name=name):
-                self.libraries.add(domain, name)
+                self.libraries.take_up(domain, name)
             case LibraryRemoved(domain=domain):
                 self.libraries.remove(domain)
             case AccountAdded(jid=jid):

@@ -17,7 +17,7 @@ from refserver.app.server import CannotStart, DataLock
 from refserver.app.verbs import Change
 from refserver.c2s.service import ClientService
 from refserver.core.core import Core
-from refserver.core.hooks import HostAdded, HostRemoved
+from refserver.core.hooks import HostAdded, HostRemoved, ServerStopping
 from refserver.core.hosts import Host
 from refserver.errors import StreamCondition, StreamError
 from refserver.jid import JID
@@ -66,6 +66,7 @@ class Libraries:
     """The libraries served here, each with its rooms."""
 
     core: Core
+    certificates: LibraryCertificates
     rooms: dict[str, RoomService] = field(factory=dict)
 
     def start(self) -> None:
@@ -78,6 +79,14 @@ class Libraries:
 
     def reload(self) -> None:
         """Nothing to read again: changes come through refserverctl."""
+
+    def take_up(self, domain: str, name: str) -> None:
+        """A library was added while the server runs: its certificate may have come with it."""
+        try:
+            self.certificates.reload()
+        except BrokenCertificates as error:
+            log.error("a certificate cannot be used: {error}", error=str(error))
+        self.add(domain, name)
 
     def add(self, domain: str, name: str) -> None:
         """Serve a library from now on, or give it another name."""
@@ -129,6 +138,10 @@ class LibraryCertificates:
         if self.certificates is not None:
             self.certificates.reload()
 
+    def __bool__(self) -> bool:
+        """See `c2s.service.Contexts`."""
+        return self.certificates is not None and any(True for _ in self.certificates)
+
     def context_for(self, domain: str) -> SSL.Context:
         """See `c2s.service.Contexts`."""
         assert self.certificates is not None
@@ -157,6 +170,7 @@ class Clients:
         """End all streams in order (system-shutdown), then the sockets."""
         self.service.close_all()
         await self.mux.stop()
+        self.service.core.hooks.tell(ServerStopping())
 
     def reload(self) -> None:
         """Nothing to read again."""

@@ -57,7 +57,7 @@ class ClientConnection:
 
     def _new_stream(self, tls: TLSInfo | None) -> ReceivingStream:
         service = self._service
-        return ReceivingStream(self._serves, service.policy.stream, service.fakes, tls)
+        return ReceivingStream(self._serves, service.stream_policy, service.fakes, tls)
 
     def _serves(self, domain: str) -> bool:
         return self._service.core.hosts.get(domain) is not None

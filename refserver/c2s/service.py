@@ -6,7 +6,7 @@ from collections import Counter
 from ipaddress import IPv6Address, IPv6Network
 from typing import Protocol
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 from OpenSSL import SSL
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IListeningPort
@@ -37,6 +37,9 @@ class Contexts(Protocol):
 
         Raises `LookupError` if there is no certificate at all.
         """
+
+    def __bool__(self) -> bool:
+        """Whether there is any certificate."""
 
 
 class Registrar(Protocol):
@@ -78,6 +81,7 @@ class ClientService:
     registrations: Quota = field(init=False)
     connections: set[ClientConnection] = field(factory=set, init=False)
     _by_ip: Counter[str] = field(factory=Counter, init=False)
+    _without_tls: StreamPolicy = field(init=False)
 
     @delays.default
     def _make_delays(self) -> Delays:
@@ -86,6 +90,15 @@ class ClientService:
     @registrations.default
     def _make_registrations(self) -> Quota:
         return Quota(self.policy.registrations_per_ip_hour, 3600, self.core.clock.seconds)
+
+    @_without_tls.default
+    def _make_without_tls(self) -> StreamPolicy:
+        return evolve(self.policy.stream, offer_tls=False)
+
+    @property
+    def stream_policy(self) -> StreamPolicy:
+        """What a new stream is allowed: TLS is offered as soon as there is a certificate."""
+        return self.policy.stream if self.contexts else self._without_tls
 
     def listen(self, port: IListeningPort, *, tls: bool) -> None:
         """Take the connections that come to `port`."""

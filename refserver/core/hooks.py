@@ -31,6 +31,7 @@ __all__ = [
     "MessageUndelivered",
     "PresenceReceived",
     "PresenceSent",
+    "ServerStopping",
     "SessionAvailable",
     "SessionBinding",
     "SessionBound",
@@ -159,6 +160,11 @@ class HostRemoved:
     """A library is served no more."""
 
     host: Host
+
+
+@define(slots=True, eq=False)
+class ServerStopping:
+    """All streams are closed; the database is closed when what is written now is durable."""
 
 
 Handler = Callable[[Any], Any]

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final
 
+from sqlalchemy import Connection
 from twisted.internet.defer import maybeDeferred
 from twisted.logger import Logger
 
 from refserver import ns
 from refserver.core.core import Core
 from refserver.core.feature import Feature, Request, Target, iq, on
-from refserver.core.hooks import PresenceSent, SessionEnded
+from refserver.core.hooks import PresenceSent, ServerStopping, SessionEnded
 from refserver.core.sessions import Session
 from refserver.errors import Condition, StanzaError
 from refserver.features.presence import Presence
+from refserver.jid import JID
 from refserver.storage import accounts
 from refserver.xml.element import Element, child_text, element
 
@@ -22,6 +25,8 @@ __all__ = ["LastActivity"]
 log = Logger()
 
 LONGEST_STATUS: Final = 1000  # characters
+KEPT_SECONDS: Final = 5.0
+"""How long a departure may wait to be stored: nobody was promised more, and thousands are one commit."""
 
 
 class LastActivity(Feature):
@@ -36,6 +41,7 @@ class LastActivity(Feature):
         super().__init__(core)
         self._started = core.now()
         self._last_words: dict[Session, str] = {}
+        self._left: dict[JID, accounts.LastActivity] = {}  # not stored yet
 
     @iq("get", ns.LAST, "query", to=Target.SERVER)
     def uptime(self, request: Request) -> Element:
@@ -51,7 +57,9 @@ class LastActivity(Feature):
                 raise StanzaError(Condition.FORBIDDEN)  # the same for an account that is not there
         if self.core.sessions.of(request.account):
             return _query(0)
-        left = await self.core.database.read(accounts.last_activity, request.account)
+        left = self._left.get(request.account)
+        if left is None:
+            left = await self.core.database.read(accounts.last_activity, request.account)
         if left is None:
             raise StanzaError(Condition.ITEM_NOT_FOUND)
         answer = _query(self.core.now() - left.at)
@@ -76,8 +84,25 @@ class LastActivity(Feature):
         status = self._last_words.pop(event.session, "")
         if self.core.sessions.of(account):
             return
-        stored = self.core.database.write(accounts.logged_out, account, self.core.now(), status)
-        stored.addErrback(lambda f: log.failure("a last activity could not be stored", failure=f))
+        if not self._left:
+            self.core.clock.callLater(KEPT_SECONDS, self._store)
+        self._left[account] = accounts.LastActivity(self.core.now(), status)
+
+    @on(ServerStopping)
+    def stopping(self, event: ServerStopping) -> None:
+        """Store what is not stored yet."""
+        self._store()
+
+    def _store(self) -> None:
+        left, self._left = self._left, {}
+        if left:
+            stored = self.core.database.write(_store, left)
+            stored.addErrback(lambda f: log.failure("last activities could not be stored", failure=f))
+
+
+def _store(connection: Connection, left: Mapping[JID, accounts.LastActivity]) -> None:
+    for account, activity in left.items():
+        accounts.logged_out(connection, account, activity.at, activity.status)
 
 
 def _query(seconds: float) -> Element:

@@ -34,7 +34,7 @@ REQUEST_BYTES: Final = 4096
 """The most that is kept of a request; of a longer one only who asks."""
 
 
-REQUESTS_PER_HOUR: Final = 300
+REQUESTS_PER_HOUR: Final = 1000
 """How many requests an account may send: enough for a move with all contacts."""
 
 log = Logger()
