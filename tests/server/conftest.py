@@ -43,6 +43,7 @@ def bystanders(live: LiveServer) -> Bystanders:
 def unharmed(live: LiveServer, bystanders: Bystanders) -> Iterator[None]:
     """Whatever the test does, the others go on chatting, and nothing unexpected is logged."""
     before = len(live.complaints())
-    yield
+    with live.visitors():
+        yield
     bystanders.chat()
     assert live.complaints()[before:] == []

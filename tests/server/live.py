@@ -20,7 +20,8 @@ import ssl
 import time
 from base64 import b64decode, b64encode
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -162,11 +163,21 @@ class LiveServer:
         return raw
 
     def online(self, jid: str, tls: bool = False) -> Raw:
-        """The same with available presence, and its own presence received."""
+        """The same with available presence; what it is told at that is dropped."""
         raw = self.login(jid, tls)
         raw.send(b"<presence/>")
         raw.stanza("presence")
+        raw.stanzas()
         return raw
+
+    @contextmanager
+    def visitors(self) -> Iterator[None]:
+        """Who connects inside hangs up at the end."""
+        before = len(self._connections)
+        yield
+        for raw in self._connections[before:]:
+            raw.hang_up()
+        del self._connections[before:]
 
 
 def _seed(data: Path, contents: Mapping[str, Iterable[str]]) -> None:
@@ -191,7 +202,7 @@ class Raw:
         self._socket = sock
         self._ca = ca
         self._unread = b""
-        self._parser = XMLPullParser(("start", "end"))
+        self._parser: XMLPullParser[Any] = XMLPullParser(("start", "end"))
         self._depth = 0
         self._root = Element("none")
         self._elements: deque[Element] = deque()
