@@ -12,7 +12,7 @@ from refserver.app.checks.finding import Finding
 from refserver.app.endpoints import tcp_address
 from refserver.app.settings import Settings
 
-__all__ = ["LISTENERS", "check_ports"]
+__all__ = ["LISTENERS", "bind_error", "check_ports"]
 
 LISTENERS: Final = ("c2s", "c2s_tls")
 """The keys of [listen] that this version serves."""
@@ -36,7 +36,7 @@ def check_ports(settings: Settings, held: Collection[str] | None) -> Iterator[Fi
 
 
 def _check(about: str, description: str, address: tuple[str, int], held: Collection[str] | None) -> Finding:
-    code = _try(*address)
+    code = bind_error(*address)
     if held is not None and description in held:
         return Finding.good(about, f"{description}: our server listens there")
     if code == 0 and held is not None:
@@ -67,8 +67,8 @@ def _taken(about: str, description: str, address: tuple[str, int], code: int) ->
     return Finding.wrong(about, f"{description}: {os.strerror(code)}", f"choose another: {about}")
 
 
-def _try(host: str, port: int) -> int:
-    """Bind and let go; the error's number, 0 if it went well."""
+def bind_error(host: str, port: int) -> int:
+    """Bind an address and let go; the error's number, 0 if it went well."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         with socket.socket(family) as probe:

@@ -1,0 +1,234 @@
+"""The demonstration that `make run` starts: one library on this machine, a queue, a librarian, a patron.
+
+Owns the folder var/ of the working directory: made at the first start, found as it was left at later ones.
+Prints what to type into two clients to see a question answered, and then becomes the server itself.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import sys
+import time
+from pathlib import Path
+from typing import Final, NoReturn
+
+from attrs import frozen
+from OpenSSL import crypto
+from sqlalchemy import Connection
+
+from refserver.app.certificates import Certificate, ensure
+from refserver.app.checks.ports import bind_error
+from refserver.app.commandline.caller import Caller
+from refserver.app.config import ConfigurationError, load
+from refserver.app.demo_guide import guide
+from refserver.app.endpoints import tcp_address
+from refserver.app.server import DataInUse
+from refserver.app.settings import Settings
+from refserver.app.verbs import Refused
+from refserver.app.verbs.accounts import AddAccount, SetPassword
+from refserver.app.verbs.librarians import AddLibrarian
+from refserver.app.verbs.libraries import AddLibrary
+from refserver.app.verbs.queues import AddQueue, QueueWishes
+from refserver.app.verbs.status import ShowStatus
+from refserver.jid import JID
+from refserver.reference.states import State
+from refserver.sasl.verifier import Verifier, check_password, make_verifiers
+from refserver.storage import accounts, libraries, questions, queues
+
+__all__ = ["DOMAIN", "PEOPLE", "PORT_VARIABLE", "QUEUE", "main", "prepare"]
+
+FOLDER: Final = Path("var")
+DOMAIN: Final = "localhost"
+QUEUE: Final = f"ask@{DOMAIN}"
+LIBRARIAN: Final = f"mia@{DOMAIN}"
+PATRON: Final = f"pat@{DOMAIN}"
+PEOPLE: Final = (LIBRARIAN, PATRON)
+PORT_VARIABLE: Final = "REFSERVER_PORT"
+USUAL_PORT: Final = 5222
+
+_CONFIGURATION: Final = """\
+# The demonstration's configuration, written by `make run`. conf/refserver.toml explains every key.
+
+[server]
+data = "data"
+
+[listen]
+c2s = ["tcp:{port}:interface=127.0.0.1"]
+c2s_tls = ["tcp:{tls_port}:interface=127.0.0.1"]
+s2s = []
+s2s_tls = []
+component = []
+web = []
+
+[tls]
+certificates = "certs"
+
+[s2s]
+enabled = false
+"""
+
+
+class CannotRun(Exception):
+    """The demonstration cannot start; the text says why and what to do."""
+
+
+@frozen
+class Prepared:
+    """A demonstration that is ready to start: where its files are, and how to log in."""
+
+    config: Path
+    authority: Path
+    trusted: Path
+    port: int
+    passwords: dict[str, str]
+    next_number: int
+
+
+def main() -> NoReturn:
+    """Prepare what is missing, print the guide, and become the server."""
+    try:
+        prepared = prepare(FOLDER, os.environ.get(PORT_VARIABLE, ""))
+    except (CannotRun, ConfigurationError, Refused) as error:
+        print(f"refserver: {error}", file=sys.stderr)
+        raise SystemExit(1) from None
+    print(
+        guide(
+            config=prepared.config,
+            authority=prepared.authority,
+            trusted=prepared.trusted.absolute(),
+            port=prepared.port,
+            queue=QUEUE,
+            librarian=LIBRARIAN,
+            patron=PATRON,
+            passwords=prepared.passwords,
+            number=prepared.next_number,
+        ),
+        flush=True,
+    )
+    twistd = str(Path(sys.executable).with_name("twistd"))
+    server = [twistd, "-n", "--pidfile=", "refserver", "--config", str(prepared.config)]
+    os.execv(sys.executable, [sys.executable, *server])
+
+
+def prepare(folder: Path, port: str = "") -> Prepared:
+    """Make whatever is missing in `folder`; `port` is for clients, "" the one it had. Raises `CannotRun`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    config = _configured(folder, port)
+    settings = load(config)
+    caller = Caller(settings)
+    status = caller.ask_running(ShowStatus())
+    if status is not None:
+        raise CannotRun(f"the demonstration is running already (process {status['process']})")
+    c2s = _check_ports(settings)
+    authority = ensure(folder / "certs", [Certificate(DOMAIN)])
+    trusted = _trusted(folder / "trusted", authority)
+    passwords, number = _populated(caller, folder / "demo.json")
+    return Prepared(config, authority, trusted, c2s, passwords, number)
+
+
+def _configured(folder: Path, port: str) -> Path:
+    config = folder / "refserver.toml"
+    if port or not config.exists():
+        if port and not (port.isascii() and port.isdecimal() and 1 <= int(port) <= 65534):
+            raise CannotRun(f"{PORT_VARIABLE} is {port!r}: allowed is a number from 1 to 65534")
+        number = int(port or USUAL_PORT)
+        config.write_text(_CONFIGURATION.format(port=number, tls_port=number + 1))
+    return config
+
+
+def _check_ports(settings: Settings) -> int:
+    """The port for clients. Raises `CannotRun` if something else listens where we would."""
+    found = [tcp_address(text) for text in (*settings.listen.c2s, *settings.listen.c2s_tls)]
+    addresses = [address for address in found if address is not None]
+    for host, port in addresses:
+        code = bind_error(host, port)
+        if code:
+            raise CannotRun(
+                f"port {port} cannot be had: {os.strerror(code)}. "
+                f"Choose another one, and the next for TLS, like this: {PORT_VARIABLE}=15222 make run"
+            )
+    if not addresses:
+        raise CannotRun(f"no port in {FOLDER / 'refserver.toml'}: {PORT_VARIABLE}=5222 make run sets one")
+    return addresses[0][1]
+
+
+def _trusted(folder: Path, authority: Path) -> Path:
+    """A folder with the authority under its hash: how programs on OpenSSL want to be told whom to trust."""
+    folder.mkdir(exist_ok=True)
+    certificate = authority.read_bytes()
+    name = f"{crypto.load_certificate(crypto.FILETYPE_PEM, certificate).subject_name_hash():08x}.0"
+    for old in folder.glob("*.0"):
+        if old.name != name:
+            old.unlink()
+    (folder / name).write_bytes(certificate)
+    return folder
+
+
+# -- who is there ----------------------------------------------------------------
+
+
+def _populated(caller: Caller, file: Path) -> tuple[dict[str, str], int]:
+    """The passwords, and the number of the next question."""
+    is_new = not file.exists()
+    passwords = _passwords(file)
+    verifiers = {jid: make_verifiers(password) for jid, password in passwords.items()}
+    try:
+        storage = caller.open_storage()
+    except DataInUse as error:
+        raise CannotRun(f"{error}: is the demonstration just starting or ending?") from error
+    try:
+        kept = storage.database.write_now(_populate, verifiers, is_new)
+        number = storage.database.read_now(_next_number)
+    finally:
+        storage.database.close_now()
+        storage.lock.release()
+    for jid, verifier in kept.items():
+        if not check_password(verifier, passwords[jid]):
+            passwords[jid] = "(the one you have given it)"
+    return passwords, number
+
+
+def _populate(
+    connection: Connection, verifiers: dict[str, dict[str, Verifier]], are_new: bool
+) -> dict[str, Verifier]:
+    """At the first start, make the library and who belongs to it; a verifier of each account that is there.
+
+    `are_new`: these verifiers are of passwords that nobody has been told yet, so they replace any others.
+    """
+    now = time.time()
+    if libraries.get(connection, DOMAIN) is None:
+        AddLibrary(DOMAIN, "The Demo Library").run(connection, now)
+        for jid in PEOPLE:
+            AddAccount(jid, verifiers[jid]).run(connection, now)
+        AddQueue(QUEUE, QueueWishes(title="Ask a librarian")).run(connection, now)
+        AddLibrarian(QUEUE, LIBRARIAN).run(connection, now)
+    elif are_new:
+        for jid in PEOPLE:
+            if accounts.exists(connection, JID.parse(jid)):
+                SetPassword(jid, verifiers[jid]).run(connection, now)
+    found = {jid: accounts.verifiers(connection, JID.parse(jid)) for jid in PEOPLE}
+    return {jid: next(iter(known.values())) for jid, known in found.items() if known}
+
+
+def _next_number(connection: Connection) -> int:
+    queue = queues.find(connection, JID.parse(QUEUE))
+    asked = [] if queue is None else questions.in_states(connection, frozenset(State), queue.id)
+    return max((question.number for question in asked), default=0) + 1
+
+
+def _passwords(file: Path) -> dict[str, str]:
+    """The passwords made at the first start, kept in a file that only its owner can read."""
+    if file.exists():
+        kept: dict[str, str] = json.loads(file.read_text("utf-8"))
+        return kept
+    made = {jid: secrets.token_hex(6) for jid in PEOPLE}
+    descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w") as stream:
+        json.dump(made, stream, indent=2)
+    return made
+
+
+if __name__ == "__main__":
+    main()
