@@ -75,14 +75,15 @@ class Patrons:
     # -- what has no words ---------------------------------------------------------
 
     def _signals(self, stanza: Stanza, patron: JID) -> None:
-        question = self._queue.board.of_patron(patron)
-        if question is None or question.state != State.CLAIMED:
-            return
+        """Typing and markers while somebody has the question; receipts also just after its end."""
         received = receipt_of(stanza)
         children = signals(stanza)
         if received:
+            question = self._queue.board.latest_of(patron)
             children.append(element(ns.RECEIPTS, "received", {"id": received}))
-        if children:
+        else:
+            question = self._queue.board.of_patron(patron)
+        if question is not None and question.owner is not None and children:
             self._queue.courier.pass_signals(question, stanza, children)
 
     def _undelivered(self, patron: JID) -> None:

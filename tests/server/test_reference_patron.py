@@ -362,6 +362,20 @@ def test_typing_markers_and_receipts_go_both_ways_once_claimed(library: Library)
     assert [s.element[0].tag.partition("}")[2] for s in seen] == ["composing", "displayed"]
 
 
+def test_a_receipt_just_after_the_close_still_reaches_the_librarian(library: Library) -> None:
+    mia, pat = library.on_duty("mia"), library.patron()
+    write(pat, ASK.text, "Where are the maps?")
+    write(mia, chat(), "Upstairs.", "a1", RECEIPT)
+    write(mia, chat(), "!close 1")
+    mia.received()
+    pat.send(f"<message to='{ASK}'><received xmlns='{ns.RECEIPTS}' id='a1'/></message>")
+    pat.send(f"<message to='{ASK}'><composing xmlns='{ns.CHATSTATES}'/></message>")
+    (passed,) = messages(mia, chat())
+    received = passed.child(ns.RECEIPTS, "received")
+    assert received is not None
+    assert received.get("id") == "a1"
+
+
 def test_thread_corrections_and_links_travel_with_the_words(library: Library) -> None:
     mia, pat = library.on_duty("mia"), library.patron()
     extras = (
