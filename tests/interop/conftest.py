@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack
@@ -17,6 +18,7 @@ import pytest
 
 from tests.interop.peers import (
     EjabberdServer,
+    Library,
     Profanity,
     ProsodyServer,
     RefserverProcess,
@@ -27,6 +29,12 @@ from tests.interop.peers import (
 T = TypeVar("T")
 Started = Callable[[AbstractContextManager[T]], T]
 
+# Tests send faster than people type, and all of them from one address.
+UNLIMITED = {
+    "limits": {"c2s_bytes_per_second": 0, "connections_per_ip": 0, "questions_per_patron_hour": 0},
+}
+
+_libraries = itertools.count(1)
 _SYSTEM_FOLDERS = "/usr/local/sbin:/usr/sbin:/sbin"
 
 
@@ -92,6 +100,31 @@ def start_refserver(
 ) -> Callable[..., RefserverProcess]:
     """`start_refserver(settings={...})`: a refserver without libraries yet."""
     return lambda **more: started(RefserverProcess(new_folder("refserver"), authority, **more))
+
+
+@pytest.fixture(scope="session")
+def shared_refserver(
+    tmp_path_factory: pytest.TempPathFactory, authority: TestAuthority
+) -> Iterator[RefserverProcess]:
+    """The refserver of all tests that need none of their own: each has a library of its own in it."""
+    authority.certify("refserver.example")  # TLS is offered where there was a certificate at the start
+    with RefserverProcess(tmp_path_factory.mktemp("refserver"), authority, UNLIMITED) as server:
+        yield server
+
+
+@pytest.fixture
+def library(shared_refserver: RefserverProcess) -> Iterator[Library]:
+    """A new library, to be `set_up`; afterwards the server's log must hold nothing unexpected."""
+    known = len(shared_refserver.log)
+    with Library(shared_refserver, f"library{next(_libraries)}.example") as new:
+        yield new
+    assert complaints(shared_refserver.log[known:]) == []
+
+
+def complaints(log: str) -> list[str]:
+    """The lines of a server's log that tell of something unexpected."""
+    wrong = re.compile(r"Traceback|Unhandled|[Cc]ritical|Error\b|failed")
+    return [line for line in log.splitlines() if wrong.search(line)]
 
 
 @pytest.fixture

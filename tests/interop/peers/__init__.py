@@ -6,6 +6,8 @@ Nothing here asserts anything about refserver. conftest.py makes fixtures of it.
 from tests.interop.peers.address import ServerAddress
 from tests.interop.peers.authority import TestAuthority
 from tests.interop.peers.ejabberd import EjabberdServer
+from tests.interop.peers.library import Library
+from tests.interop.peers.people import Librarian, Patron
 from tests.interop.peers.process import free_port
 from tests.interop.peers.profanity import Profanity
 from tests.interop.peers.prosody import ProsodyServer
@@ -16,7 +18,10 @@ from tests.interop.peers.waiting import wait_until
 
 __all__ = [
     "EjabberdServer",
+    "Librarian",
+    "Library",
     "LoginFailed",
+    "Patron",
     "PeerServer",
     "Profanity",
     "ProsodyServer",

@@ -1,0 +1,130 @@
+"""A library of a running refserver, with the queue `ask`, and the people who ask and answer there.
+
+What an operator sets up goes through the same door as `refserverctl`, within this process: a library of its
+own for each test then costs milliseconds. What is about the command line itself calls `RefserverProcess.ctl`.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from contextlib import ExitStack
+from functools import cache
+from types import TracebackType
+from typing import Any, Self
+
+from refserver.app.commandline.caller import Caller
+from refserver.app.config import load
+from refserver.app.verbs import Verb
+from refserver.app.verbs.accounts import AddAccount
+from refserver.app.verbs.librarians import AddLibrarian
+from refserver.app.verbs.libraries import AddLibrary
+from refserver.app.verbs.questions import ListQuestions, ShowQuestion
+from refserver.app.verbs.queues import AddQueue, QueueWishes, SetQueue
+from refserver.app.verbs.reports import MakeReport
+from refserver.sasl.verifier import Verifier, make_verifiers
+from tests.interop.peers.people import Librarian, Patron
+from tests.interop.peers.refserver_process import RefserverProcess
+from tests.interop.peers.waiting import wait_until
+
+_READ_AGAIN = "certificates and settings were read again"
+PASSWORD = "everybody's word"
+
+
+class Library:
+    """One library. Who logged in through it is logged out when it is left, as a context manager."""
+
+    def __init__(self, server: RefserverProcess, domain: str) -> None:
+        self.server = server
+        self.domain = domain
+        self.queue = f"ask@{domain}"
+        self.desk = f"ask@rooms.{domain}"
+        self._people = ExitStack()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._people.close()
+
+    # -- the operator --------------------------------------------------------------
+
+    def set_up(self, librarians: tuple[str, ...] = (), patrons: tuple[str, ...] = (), **wishes: Any) -> Self:
+        """Make the library, its queue (`wishes` as for `QueueWishes`), and accounts for these people."""
+        self._certify()
+        self.call(AddLibrary(self.domain, None))
+        self.call(AddQueue(self.queue, QueueWishes(**wishes)))
+        for name in (*patrons, *librarians):
+            self.call(AddAccount(self.jid(name), _verifiers()))
+        for name in librarians:
+            self.employ(name)
+        return self
+
+    def _certify(self) -> None:
+        """Give it a certificate; SIGHUP has the server read it."""
+        self.server.authority.certify(self.domain)
+        known = self.server.log.count(_READ_AGAIN)
+        os.kill(self.server.process.pid, signal.SIGHUP)
+        wait_until(
+            lambda: self.server.log.count(_READ_AGAIN) > known,
+            "the server to read its certificates",
+            10,
+            lambda: self.server.log[-2000:],
+        )
+
+    def employ(self, name: str, max_chats: int = 3) -> None:
+        """Make somebody a librarian, or change how many questions she takes."""
+        self.call(AddLibrarian(self.queue, self.jid(name), max_chats=max_chats))
+
+    def change(self, **wishes: Any) -> None:
+        """Change how the queue is set up."""
+        self.call(SetQueue(self.queue, QueueWishes(**wishes)))
+
+    def question(self, number: int) -> dict[str, Any]:
+        """What `refserverctl --json question show` prints."""
+        shown: dict[str, Any] = self.call(ShowQuestion(number, self.queue))
+        return shown
+
+    def questions(self, state: str = "open") -> list[dict[str, Any]]:
+        """What `refserverctl --json question list` prints."""
+        listed: list[dict[str, Any]] = self.call(ListQuestions(self.queue, state))
+        return listed
+
+    def report(self) -> dict[str, Any]:
+        """What `refserverctl report --format json` prints of the queue."""
+        (made,) = self.call(MakeReport(self.queue))
+        return dict(made)
+
+    def call(self, verb: Verb) -> Any:
+        """Get a verb done by the running server."""
+        return Caller(load(self.server.config)).call(verb)
+
+    # -- people --------------------------------------------------------------------
+
+    def jid(self, name: str) -> str:
+        """The account of that name."""
+        return f"{name}@{self.domain}"
+
+    def patron(self, name: str = "pat") -> Patron:
+        """Log a patron in."""
+        return self._people.enter_context(
+            Patron(self.jid(name), PASSWORD, self.server.authority.ca, self.server.port, self.queue)
+        )
+
+    def librarian(self, name: str = "mia", at_desk: bool = True) -> Librarian:
+        """Log a librarian in; she goes to the desk unless told otherwise."""
+        librarian = self._people.enter_context(
+            Librarian(
+                self.jid(name), PASSWORD, self.server.authority.ca, self.server.port, self.queue, self.desk
+            )
+        )
+        if at_desk:
+            librarian.enter_desk()
+        return librarian
+
+
+@cache
+def _verifiers() -> dict[str, Verifier]:
+    return make_verifiers(PASSWORD)
