@@ -17,6 +17,7 @@ from refserver.app.settings import Settings
 from refserver.c2s.service import ClientPolicy, ClientService
 from refserver.core.core import Core
 from refserver.core.feature import Feature
+from refserver.features.credentials import Credentials
 from refserver.features.disco import Disco
 from refserver.features.entity_time import EntityTime
 from refserver.features.forgeries import Forgeries
@@ -56,6 +57,7 @@ FEATURES: tuple[type[Feature], ...] = (
     VCard,
     PrivateData,
     Registration,
+    Credentials,
 )
 
 BEFORE_AUTHENTICATION = Limits(stanza_bytes=10_000)
@@ -86,6 +88,7 @@ def _parts(settings: Settings, reactor: Any) -> Iterator[Part]:
         certificates,
         FakeVerifiers(storage.database.write_now(secrets.get_or_create, "fake-salts", 32)),
         core.feature(Registration),
+        core.feature(Credentials),
     )
     yield Clients(reactor, mux, service, settings.listen.c2s, settings.listen.c2s_tls)
     desks = Desks(reference)

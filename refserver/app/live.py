@@ -52,8 +52,10 @@ class Live:
                 self.core.hooks.tell(hooks.AccountRemoved(jid))
                 self._end(jid, StreamCondition.NOT_AUTHORIZED, "the account was removed")
             case AccountDisabled(jid=jid):
+                self.core.hooks.tell(hooks.CredentialsChanged(jid))
                 self._end(jid, StreamCondition.NOT_AUTHORIZED, "the account was disabled")
             case PasswordChanged(jid=jid):
+                self.core.hooks.tell(hooks.CredentialsChanged(jid))
                 self._end(jid, StreamCondition.RESET, "the password was changed")
             case _:
                 told = self.queues(change)

@@ -6,7 +6,7 @@ stanza means the core's. The path of a stanza through `received` is the hot path
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred
@@ -21,7 +21,6 @@ from refserver.jid import JID
 from refserver.net.connection import Connection
 from refserver.sasl import Credentials, SaslCondition, SaslFailure, Verifier, check_password
 from refserver.stanza import Stanza
-from refserver.storage import accounts
 from refserver.stream import events
 from refserver.stream.policy import TLSInfo
 from refserver.stream.receiving import ReceivingStream
@@ -136,11 +135,15 @@ class ClientConnection:
             self._look_up(event.account)
 
     def _look_up(self, account: JID) -> None:
-        found = self._service.core.database.read(accounts.verifiers, account)
+        verifiers = self._service.credentials.known(account)
+        if verifiers is not None:
+            self._found(verifiers)
+            return
+        found = self._service.credentials.find(account)
         found.addCallbacks(self._found, self._not_found)
         self._owned(found)
 
-    def _found(self, verifiers: dict[str, Verifier] | None) -> None:
+    def _found(self, verifiers: Mapping[str, Verifier] | None) -> None:
         self._answer(lambda: self._stream.credentials(None if verifiers is None else Credentials(verifiers)))
 
     def _not_found(self, failure: Failure) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from ipaddress import IPv6Address, IPv6Network
 from typing import Protocol
 
@@ -22,11 +23,11 @@ from refserver.errors import StreamCondition, StreamError
 from refserver.jid import JID
 from refserver.net.connection import Connection
 from refserver.net.mux import Mux
-from refserver.sasl import FakeVerifiers
+from refserver.sasl import FakeVerifiers, Verifier
 from refserver.stream.policy import StreamPolicy
 from refserver.xml.element import Element
 
-__all__ = ["ClientPolicy", "ClientService", "Contexts", "Registrar", "source_of"]
+__all__ = ["ClientPolicy", "ClientService", "Contexts", "Credentials", "Registrar", "source_of"]
 
 
 class Contexts(Protocol):
@@ -50,6 +51,16 @@ class Registrar(Protocol):
 
     async def register(self, host: Host, query: Element) -> JID:
         """Make the account that `query` asks for, durably. Raises `StanzaError`."""
+
+
+class Credentials(Protocol):
+    """Where the accounts' verifiers come from (the credentials feature)."""
+
+    def known(self, account: JID) -> Mapping[str, Verifier] | None:
+        """The verifiers, if they are at hand."""
+
+    def find(self, account: JID) -> Deferred[Mapping[str, Verifier] | None]:
+        """The verifiers; None for an account that is not there or may not log in."""
 
 
 @frozen
@@ -77,6 +88,7 @@ class ClientService:
     contexts: Contexts
     fakes: FakeVerifiers
     registrar: Registrar
+    credentials: Credentials
     delays: Delays = field(init=False)
     registrations: Quota = field(init=False)
     connections: set[ClientConnection] = field(factory=set, init=False)

@@ -30,6 +30,8 @@ __all__ = ["Feature", "FeatureError", "Request", "Target", "arrange", "iq", "on"
 class Target(Enum):
     """Whom an iq asks."""
 
+    __hash__ = object.__hash__  # members are single; Enum's own hash is a Python function
+
     SERVER = "server"
     """A library's domain itself."""
     OWN = "own"

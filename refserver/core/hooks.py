@@ -21,6 +21,7 @@ from refserver.stanza import Stanza
 __all__ = [
     "AccountAdded",
     "AccountRemoved",
+    "CredentialsChanged",
     "Handler",
     "Hooks",
     "HostAdded",
@@ -144,6 +145,13 @@ class AccountAdded:
 @define(slots=True, eq=False)
 class AccountRemoved:
     """An account and all its data were removed."""
+
+    account: JID
+
+
+@define(slots=True, eq=False)
+class CredentialsChanged:
+    """An account has another password, or may log in no more, or again."""
 
     account: JID
 

@@ -10,7 +10,7 @@ from typing import Final
 
 from refserver import ns
 from refserver.core.feature import Feature, Request, Target, iq
-from refserver.core.hooks import AccountAdded, AccountRemoved
+from refserver.core.hooks import AccountAdded, AccountRemoved, CredentialsChanged
 from refserver.core.hosts import Host
 from refserver.errors import Condition, StanzaError, StreamCondition, StreamError
 from refserver.jid import JID, InvalidJID
@@ -85,6 +85,7 @@ class Registration(Feature):
             raise StanzaError(Condition.NOT_AUTHORIZED, "a password is changed over TLS only")
         verifiers = await self._verifiers(password)
         await self.core.database.write(accounts.set_verifiers, account, verifiers)
+        self.core.hooks.tell(CredentialsChanged(account))
 
     async def _verifiers(self, password: str) -> dict[str, Verifier]:
         try:

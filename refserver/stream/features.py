@@ -23,6 +23,9 @@ from refserver.xml.write import serialise
 class Has(Flag):
     """What a stream has reached."""
 
+    # Members are single: their identity serves as a hash, and costs nothing.
+    __hash__ = object.__hash__
+
     NOTHING = 0
     TLS = auto()
     PRIVACY = auto()  # TLS, or a policy that does not require it

@@ -1,7 +1,7 @@
 """Bytes in, a stream's header, elements and end out: where one element ends and the next begins.
 
 Owns the bytes of a connection that are not yet an element, the limits on them, and what is
-allowed between elements. It knows no stanza beyond three names that it looks for, and
+allowed between elements. It knows no element beyond five names that it looks for, and
 judges nothing that an element says. RFC 6120 section 11, XML 1.0.
 
 Two ways lead to an element. If it is whole in the buffer, and a simple search finds its
@@ -44,6 +44,8 @@ _KINDS: Final = {
     ord("m"): (b"<message", b"</message>"),
     ord("p"): (b"<presence", b"</presence>"),
     ord("i"): (b"<iq", b"</iq>"),
+    ord("a"): (b"<auth", b"</auth>"),
+    ord("r"): (b"<response", b"</response>"),
 }
 
 

@@ -68,12 +68,30 @@ class Heading:
         not-well-formed, restricted-xml, unsupported-encoding, invalid-namespace, bad-format.
         """
         if self._scanner is None:
+            # Clients of one kind send the same header, whole: it is parsed once. One so short is
+            # within every limit.
+            known = _known.get(bytes(buffer)) if len(buffer) <= _LONGEST_KNOWN else None
+            if known is not None:
+                return known
             start = _root_start(buffer)
             if start < 0:
                 return None
             self._scanner = Scanner(self._limits, start)
         end = self._scanner.token_end(buffer)
-        return None if end < 0 else _parse(bytes(buffer[:end]))
+        if end < 0:
+            return None
+        data = bytes(buffer[:end])
+        opened = _parse(data)
+        if end == len(buffer) and end <= _LONGEST_KNOWN:
+            if len(_known) >= _MOST_KNOWN:
+                _known.clear()
+            _known[data] = opened
+        return opened
+
+
+_known: Final[dict[bytes, Opened]] = {}
+_LONGEST_KNOWN: Final = 400  # bytes
+_MOST_KNOWN: Final = 2000
 
 
 def _root_start(buffer: bytes | bytearray) -> int:
