@@ -102,9 +102,7 @@ class Subscriptions:
     def _receive(self, roster: Roster | None, stanza: Stanza, account: JID, contact: JID) -> None:
         type, id = stanza.type, stanza.id
         if roster is None:
-            if type == "subscribe":
-                self._core.router.route(Stanza.presence(contact, account, "unsubscribed", id))
-            return
+            return  # RFC 6121 8.5.1: nobody is told from somebody who has not answered
         old, state = roster.items.get(contact), roster.state(contact)
         step = INBOUND[state, type]
         if type == "subscribe" and old is not None and old.approved and step.state.pending_in:
