@@ -180,7 +180,9 @@ def test_a_session_may_send_a_stanza_of_256_kb(live: LiveServer) -> None:
     [b"<message to='mia@library.example'><body>", b"<message to='", b"<message><a>&amp;<![CDATA["],
     ids=["text", "attribute", "CDATA"],
 )
-def test_a_session_that_sends_more_is_stopped_before_the_stanza_ends(live: LiveServer, opening: bytes) -> None:
+def test_a_session_that_sends_more_is_stopped_before_the_stanza_ends(
+    live: LiveServer, opening: bytes
+) -> None:
     eve = live.login("eve@library.example/lab")
     eve.send(opening + b"x" * 262_144)
     eve.failed("policy-violation")
