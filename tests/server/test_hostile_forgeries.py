@@ -150,9 +150,8 @@ def test_archived_messages_by_a_client_are_stripped(eve: Raw, pat: Raw) -> None:
 
 
 def test_what_is_forged_stays_out_of_the_offline_store(live: LiveServer, eve: Raw) -> None:
-    eve.send(
-        f"<message to='u30@library.example'><body>a</body>{sid('u30@library.example')}{delay('library.example')}</message>"
-    )
+    forged = sid("u30@library.example") + delay("library.example")
+    eve.send(f"<message to='u30@library.example'><body>a</body>{forged}</message>")
     eve.stanzas()
     late = live.login("u30@library.example/late")
     late.send("<presence/>")

@@ -102,7 +102,9 @@ class Subscriptions:
     def _receive(self, roster: Roster | None, stanza: Stanza, account: JID, contact: JID) -> None:
         type, id = stanza.type, stanza.id
         if roster is None:
-            return  # RFC 6121 8.5.1: nobody is told from somebody who has not answered
+            if type == "subscribe" and not account.localpart:
+                self._core.router.route(Stanza.presence(contact, account, "unsubscribed", id))
+            return  # RFC 6121 8.5.1: who has no account is not told from who has not answered
         old, state = roster.items.get(contact), roster.state(contact)
         step = INBOUND[state, type]
         if type == "subscribe" and old is not None and old.approved and step.state.pending_in:
