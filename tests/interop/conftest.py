@@ -107,7 +107,6 @@ def shared_refserver(
     tmp_path_factory: pytest.TempPathFactory, authority: TestAuthority
 ) -> Iterator[RefserverProcess]:
     """The refserver of all tests that need none of their own: each has a library of its own in it."""
-    authority.certify("refserver.example")  # TLS is offered where there was a certificate at the start
     with RefserverProcess(tmp_path_factory.mktemp("refserver"), authority, UNLIMITED) as server:
         yield server
 

@@ -6,8 +6,6 @@ own for each test then costs milliseconds. What is about the command line itself
 
 from __future__ import annotations
 
-import os
-import signal
 from contextlib import ExitStack
 from functools import cache
 from types import TracebackType
@@ -25,9 +23,7 @@ from refserver.app.verbs.reports import MakeReport
 from refserver.sasl.verifier import Verifier, make_verifiers
 from tests.interop.peers.people import Librarian, Patron
 from tests.interop.peers.refserver_process import RefserverProcess
-from tests.interop.peers.waiting import wait_until
 
-_READ_AGAIN = "certificates and settings were read again"
 PASSWORD = "everybody's word"
 
 
@@ -53,7 +49,7 @@ class Library:
 
     def set_up(self, librarians: tuple[str, ...] = (), patrons: tuple[str, ...] = (), **wishes: Any) -> Self:
         """Make the library, its queue (`wishes` as for `QueueWishes`), and accounts for these people."""
-        self._certify()
+        self.server.authority.certify(self.domain)
         self.call(AddLibrary(self.domain, None))
         self.call(AddQueue(self.queue, QueueWishes(**wishes)))
         for name in (*patrons, *librarians):
@@ -61,18 +57,6 @@ class Library:
         for name in librarians:
             self.employ(name)
         return self
-
-    def _certify(self) -> None:
-        """Give it a certificate; SIGHUP has the server read it."""
-        self.server.authority.certify(self.domain)
-        known = self.server.log.count(_READ_AGAIN)
-        os.kill(self.server.process.pid, signal.SIGHUP)
-        wait_until(
-            lambda: self.server.log.count(_READ_AGAIN) > known,
-            "the server to read its certificates",
-            10,
-            lambda: self.server.log[-2000:],
-        )
 
     def employ(self, name: str, max_chats: int = 3) -> None:
         """Make somebody a librarian, or change how many questions she takes."""
