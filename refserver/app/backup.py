@@ -104,12 +104,12 @@ def _kept(database: Path) -> Path | None:
             connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     except sqlite3.Error as error:
         raise BackupError(f"{database} cannot be put aside: {error}; move it elsewhere first") from error
-    now = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
+    now = datetime.now(UTC).strftime("%Y%m%dT%H%M%S%fZ")
     kept = database.with_name(f"{database.name}.before-restore-{now}")
     try:
         os.link(database, kept)
     except FileExistsError as error:
-        raise BackupError(f"{kept} is there already: try again in a second") from error
+        raise BackupError(f"{kept} is there already: move it elsewhere") from error
     except OSError:  # a file system without links
         shutil.copy2(database, kept)
     return kept

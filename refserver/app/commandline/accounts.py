@@ -106,7 +106,7 @@ def enable(context: Context, jid: str) -> None:
 
 def _password(jid: str, *, from_stdin: bool) -> str:
     if not from_stdin:
-        if not sys.stdin.isatty():
+        if not _is_terminal():
             raise click.UsageError("There is no terminal to ask for the password: use --password-stdin.")
         return str(click.prompt(f"Password for {jid}", hide_input=True, confirmation_prompt=True))
     line: bytes = sys.stdin.buffer.readline(LONGEST_PASSWORD + 3)
@@ -114,6 +114,10 @@ def _password(jid: str, *, from_stdin: bool) -> str:
         return line.decode("utf-8").rstrip("\r\n")
     except UnicodeDecodeError:
         raise Refused("the password on standard input is not UTF-8: encode it so") from None
+
+
+def _is_terminal() -> bool:
+    return sys.stdin.isatty()
 
 
 def _verifiers(password: str) -> Mapping[str, Verifier]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import socket
+import sqlite3
 import time
 from contextlib import closing
 from pathlib import Path
@@ -36,6 +37,8 @@ ANSWER_SECONDS: Final = 60.0
 BETWEEN_SECONDS: Final = 15.0
 """How long a server may take to start or to end: then it has the lock and no socket."""
 PAUSE_SECONDS: Final = 0.1
+
+_DATABASE_ERRORS: Final = (StorageError, SQLAlchemyError, sqlite3.Error)
 
 
 @frozen
@@ -99,8 +102,8 @@ class Caller:
         try:
             storage = Storage.open(folder, lambda function, *args: function(*args))
             give_to_owner(folder)
-        except StorageError as error:
-            raise Refused(f"the database in {folder} cannot be used: {error}") from error
+        except _DATABASE_ERRORS as error:
+            raise Refused(f"the database in {folder} cannot be used: {_reason(error)}") from error
         except OSError as error:
             raise Refused(
                 f"the data in {folder} cannot be opened ({error.strerror}): "
@@ -112,8 +115,8 @@ class Caller:
         try:
             work = storage.database.write_now if verb.writes else storage.database.read_now
             return plain(work(verb.run, time.time()).data)
-        except StorageError as error:
-            raise Refused(str(error)) from error
+        except _DATABASE_ERRORS as error:
+            raise Refused(f"this failed in the database: {_reason(error)}") from error
         finally:
             storage.database.close_now()
             storage.lock.release()
@@ -127,8 +130,8 @@ class Caller:
                 if migrations.current(connection) != migrations.head():
                     return None
                 return plain(verb.run(connection, time.time()).data)
-        except SQLAlchemyError as error:
-            raise Refused(f"the database {self.database} cannot be read: {error}") from error
+        except _DATABASE_ERRORS as error:
+            raise Refused(f"the database {self.database} cannot be read: {_reason(error)}") from error
         finally:
             engine.dispose()
 
@@ -162,6 +165,11 @@ def _read_line(connection: socket.socket) -> bytes:
     if not line.endswith(b"\n"):
         raise ConnectionResetError("it went away")
     return line
+
+
+def _reason(error: Exception) -> str:
+    """The driver's own words; what SQLAlchemy adds fills several lines."""
+    return str(getattr(error, "orig", None) or error)
 
 
 def give_to_owner(folder: Path) -> None:

@@ -117,7 +117,7 @@ def _check_nick(connection: Connection, queue: Queue, librarian: Librarian) -> N
         valid = JID.of(queue.jid.localpart, queue.jid.domainpart, nick).resourcepart == nick
     except InvalidJID:
         valid = False
-    if not valid or nick != "".join(nick.split()) or nick.startswith("!"):
+    if not valid or not nick or nick != "".join(nick.split()) or nick.startswith("!"):
         raise Refused(f"{nick!r} is no nick: it is one word, choose one with --nick")
     if nick.casefold() in RESERVED_NICKS | {queue.jid.localpart}:  # the desk speaks under the queue's name
         raise Refused(f"the desk uses the name {nick} otherwise: choose another with --nick")
