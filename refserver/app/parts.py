@@ -9,9 +9,11 @@ from typing import Any
 from attrs import define, field
 from OpenSSL import SSL
 from twisted.internet.endpoints import serverFromString
+from twisted.internet.interfaces import ILoggingContext
 from twisted.internet.protocol import Factory
 from twisted.logger import Logger
 from twisted.python.failure import Failure
+from zope.interface import implementer
 
 from refserver.app.server import CannotStart, DataLock
 from refserver.app.verbs import Change
@@ -199,11 +201,25 @@ class Desks:
             await self.reference.refresh(queue.domainpart)
 
 
+@implementer(ILoggingContext)
+class _Port(Factory):
+    """Only opens a port, for the multiplexer to accept on; `key` is what the log calls it."""
+
+    noisy = False
+
+    def __init__(self, key: str) -> None:
+        self._key = key
+
+    def logPrefix(self) -> str:
+        """See `ILoggingContext`."""
+        return self._key
+
+
 def open_ports(reactor: Any, key: str, descriptions: Iterable[str]) -> list[Any]:
     """Listen on Twisted endpoint descriptions; `key` names the setting in the error. Raises `CannotStart`."""
     ports: list[Any] = []
     for description in descriptions:
-        listening = serverFromString(reactor, description).listen(Factory())
+        listening = serverFromString(reactor, description).listen(_Port(key))
         failures: list[Failure] = []
         listening.addCallbacks(ports.append, failures.append)
         if failures:

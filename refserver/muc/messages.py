@@ -10,6 +10,7 @@ from typing import Final
 from refserver import ns
 from refserver.errors import Condition, StanzaError
 from refserver.jid import JID, InvalidJID
+from refserver.muc.entering import leave
 from refserver.muc.occupants import Occupant
 from refserver.muc.ranks import Affiliation, Role
 from refserver.muc.room import Belonging, Room
@@ -113,8 +114,6 @@ def private(room: Room, stanza: Stanza) -> None:
 
 def _undeliverable(room: Room, stanza: Stanza) -> None:
     """A session could not be reached: it is here no more (18.1.2's ghost users)."""
-    from refserver.muc.entering import leave
-
     error = child(stanza.element, ns.CLIENT, "error")
     conditions = {found.tag.rpartition("}")[2] for found in error} if error is not None else set()
     assert stanza.from_ is not None
