@@ -93,6 +93,7 @@ class Server(Service):
             print(f"refserver: {_explain(error)}", file=sys.stderr)
             raise SystemExit(1) from None
         signal.signal(signal.SIGHUP, lambda *_: self._reactor.callFromThread(self.reload))  # type: ignore[attr-defined]
+        sys.setswitchinterval(0.001)  # the database's threads need not wait 5 ms for a busy reactor
         gc.collect()
         gc.freeze()  # what lives as long as the process need not be looked at again
         gc.set_threshold(20_000, 20, 50)
