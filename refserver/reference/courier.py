@@ -100,15 +100,11 @@ class Courier:
 
     def carry(self, question: Question, messages: Iterable[Message]) -> None:
         """Hand stored messages to their recipients, once, and have the store know it."""
-        handed = [message.id for message in messages if self._carry(question, message)]
-        if handed:
-            while len(self._handed) > HANDED_KEPT:
-                self._handed.popitem(last=False)
-            self._note(handed, Relay.DONE)
+        self._done(message.id for message in messages if self._carry(question, message))
 
     def carry_again(self, question: Question, message: Message) -> None:
         """Hand over what its sender sends again, if a crash has left it open whether it ever arrived."""
-        if message.relay is Relay.UNDER_WAY:
+        if message.relay not in (Relay.TO_DO, Relay.DONE):
             self.carry(question, [message])
 
     def put_back(self, message: Message) -> None:
@@ -118,13 +114,21 @@ class Courier:
 
     def recount(self, question: Question, messages: Iterable[Message]) -> None:
         """Give a new owner everything that was said before she came."""
+        handed = []
         for message in messages:
-            known = message.relay is Relay.DONE or message.id in self._handed
-            if message.direction is Direction.PATRON and not known:
-                self.carry(question, [message])
+            if message.direction is Direction.PATRON and self._carry(question, message, Relay.TO_DO):
+                handed.append(message.id)
             elif question.owner is not None and message.direction is not Direction.SYSTEM:
                 chat, text = self._queue.chat(question.number), self._retold(message)
                 self._send(question.owner, chat, text, (self._delay(message),))
+        self._done(handed)
+
+    def recapitulate(self, question: Question, messages: Iterable[Message]) -> None:
+        """Tell an owner what a crash may have kept from her."""
+        words = [message.body for message in messages]
+        if words and question.owner is not None:
+            text = self._queue.staff_texts.interrupted(self._queue.guest(question), words)
+            self.tell_staff(question.number, question.owner, text)
 
     def _retold(self, message: Message) -> str:
         if message.direction is Direction.NOTE:
@@ -147,8 +151,16 @@ class Courier:
         if to is not None:
             self._route(Stanza.message(to, sender, "chat", stanza.id or None, carried))
 
-    def _carry(self, question: Question, message: Message) -> bool:
-        if message.id in self._handed:
+    def _done(self, handed: Iterable[int]) -> None:
+        ids = list(handed)
+        while len(self._handed) > HANDED_KEPT:
+            self._handed.popitem(last=False)
+        if ids:
+            self._note(ids, Relay.DONE)
+
+    def _carry(self, question: Question, message: Message, only: Relay | None = None) -> bool:
+        """False for what this process has handed over already, or what has not come just so far."""
+        if message.id in self._handed or (only is not None and message.relay is not only):
             return False
         if message.direction is Direction.PATRON:
             to, sender = question.owner, self._queue.chat(question.number)

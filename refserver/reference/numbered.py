@@ -18,7 +18,7 @@ from refserver.reference.asking import Utterance
 from refserver.reference.refusals import NoSuchCannedReply
 from refserver.reference.states import Outcome
 from refserver.storage import conversations, queues
-from refserver.storage.conversations import Message
+from refserver.storage.conversations import Direction, Message, Relay
 from refserver.storage.questions import Question
 
 __all__ = [
@@ -39,7 +39,10 @@ __all__ = [
 
 @frozen
 class Taken:
-    """A question that has a new owner; `before` is whose it was, `said` what was said until then."""
+    """A question that has a new owner; `before` is whose it was, `said` what was said until then.
+
+    What the patron has said and nobody has got is marked as under way, if the owner is live.
+    """
 
     question: Question
     before: JID | None
@@ -54,11 +57,13 @@ class Answered:
     taken: Taken | None
 
 
-def take(connection: Connection, queue_id: int, number: int, librarian: JID, now: float) -> Taken:
-    """Claim, or accept what is being handed over."""
+def take(
+    connection: Connection, queue_id: int, number: int, librarian: JID, now: float, live: bool = False
+) -> Taken:
+    """Claim, or accept what is being handed over. `live`: a client of the librarian is here."""
     question = numbered(connection, queue_id, number)
     taken = answering.take(connection, question.id, librarian, now)
-    return Taken(taken, question.owner, conversations.of(connection, question.id))
+    return Taken(taken, question.owner, _told(connection, question.id, live))
 
 
 def reply(
@@ -69,12 +74,14 @@ def reply(
     utterance: Utterance,
     now: float,
     live: bool,
+    librarian_live: bool = False,
 ) -> Answered:
     """Say something to the patron; the first to do so takes the question."""
     question = numbered(connection, queue_id, number)
-    said = conversations.of(connection, question.id)
-    replied = answering.reply(connection, question.id, librarian, utterance, now=now, live=live)
-    taken = Taken(replied.question, question.owner, said) if replied.claimed else None
+    taken = None
+    if question.owner != librarian:
+        taken = take(connection, queue_id, number, librarian, now, librarian_live)
+    replied = answering.answer(connection, question.id, librarian, utterance, now=now, live=live)
     return Answered(replied, taken)
 
 
@@ -147,3 +154,12 @@ def reopen(connection: Connection, queue_id: int, number: int, librarian: JID, n
     question = numbered(connection, queue_id, number)
     reopened = closing.reopen(connection, question.id, librarian, now=now)
     return Taken(reopened, None, conversations.of(connection, question.id))
+
+
+def _told(connection: Connection, question_id: int, live: bool) -> list[Message]:
+    """What was said, as it was; what is now handed over for the first time is noted as under way."""
+    said = conversations.of(connection, question_id)
+    new = [m.id for m in said if m.direction is Direction.PATRON and m.relay is Relay.TO_DO]
+    if live:
+        conversations.set_relay(connection, new, Relay.UNDER_WAY)
+    return said

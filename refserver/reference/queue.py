@@ -26,6 +26,7 @@ from refserver.errors import Condition, StanzaError
 from refserver.jid import JID
 from refserver.muc.service import RoomService
 from refserver.payloads.disco import info
+from refserver.reference import remainders
 from refserver.reference.board import Board
 from refserver.reference.commands import parse
 from refserver.reference.contact import FEATURES, Contact
@@ -38,12 +39,11 @@ from refserver.reference.offers import Offers
 from refserver.reference.patron import Patrons
 from refserver.reference.settings import Settings
 from refserver.reference.staff import Staff
-from refserver.reference.states import OPEN, State
+from refserver.reference.states import OPEN
 from refserver.reference.texts import PatronTexts, StaffTexts, patron_texts, staff_texts
 from refserver.reference.turns import Turns
 from refserver.stanza import IQ_REQUESTS, Stanza
 from refserver.storage import conversations, questions, queues, statistics
-from refserver.storage.conversations import Direction, Message
 from refserver.storage.questions import Question
 from refserver.storage.queues import Librarian
 from refserver.xml.element import clark
@@ -127,11 +127,14 @@ class Queue:
         self.desk.set_up()
         self.host.addresses[self.jid.localpart] = self
         self.contact.update()
-        self._starting = self.core.clock.callLater(0, self._hand_over_rest)
+        self._starting = self.core.clock.callLater(0, self._give_rest)
 
-    def _hand_over_rest(self) -> None:
+    def _give_rest(self) -> None:
         self._starting = None
-        self.run(self.hand_over_rest())
+        self.run(self.give_rest_to_patrons())
+        for librarian in self.librarians:
+            if self.is_reachable(librarian):
+                self.run(self.give_rest_to(librarian))
 
     def stop(self) -> None:
         """The server ends: no more offers, no more news; every question stays as it is."""
@@ -258,20 +261,19 @@ class Queue:
 
     # -- handing over what is left --------------------------------------------------------
 
-    async def hand_over_rest(self, librarian: JID | None = None) -> None:
-        """Deliver what could not be delivered before: everything, or what is for a librarian who has come."""
-        for question, message in await self.core.database.read(_undelivered, self.record.id):
-            if self._can_go(question, message.direction, librarian):
-                self.courier.carry(question, [message])
+    async def give_rest_to_patrons(self) -> None:
+        """Hand over what a crash has kept from patrons; their servers keep it while they are away."""
+        for rest in await self.core.database.read(remainders.for_patrons, self.record.id):
+            self.courier.carry(rest.question, rest.due)
 
-    def _can_go(self, question: Question, direction: Direction, librarian: JID | None) -> bool:
-        """Patrons' accounts keep what comes while they are away; for librarians it is kept here."""
-        if direction is Direction.STAFF:
-            return librarian is None
-        owner = question.owner
-        if question.state != State.CLAIMED or owner is None or librarian not in (None, owner):
-            return False
-        return self.is_reachable(owner)
+    async def give_rest_to(self, librarian: JID) -> None:
+        """Hand over what has come for a librarian while she was away."""
+        rests = await self.core.database.write(
+            remainders.for_librarian, self.record.id, librarian, self.is_live(librarian)
+        )
+        for rest in rests:
+            self.courier.recapitulate(rest.question, rest.doubtful)
+            self.courier.carry(rest.question, rest.due)
 
     # -- running ----------------------------------------------------------------------------
 
@@ -282,8 +284,3 @@ class Queue:
     def watch(self, deferred: Deferred[Any]) -> None:
         """Log what goes wrong with something nobody waits for."""
         deferred.addErrback(lambda failure: log.failure("something in a queue failed", failure=failure))
-
-
-def _undelivered(connection: Connection, queue_id: int) -> list[tuple[Question, Message]]:
-    waiting = conversations.to_do(connection, queue_id)
-    return [(questions.get(connection, message.question_id), message) for message in waiting]

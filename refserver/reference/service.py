@@ -112,7 +112,7 @@ class Reference(Feature):
         for queue in self._queues.values():
             if account in queue.librarians:
                 queue.run(queue.entries.correct(account))
-                queue.run(queue.hand_over_rest(account))
+                queue.run(queue.give_rest_to(account))
             queue.entries.patron_changed(account)
 
     @on(SessionUnavailable)

@@ -81,7 +81,8 @@ class Staff:
         self._do(self._take(number, librarian), answer)
 
     async def _take(self, number: int, librarian: JID) -> None:
-        self._queue.turns.taken(await self._write(numbered.take, number, librarian, self._queue.core.now()))
+        now, live = self._queue.core.now(), self._queue.is_live(librarian)
+        self._queue.turns.taken(await self._write(numbered.take, number, librarian, now, live))
 
     def list_canned(self, answer: Answer) -> None:
         """Tell which canned replies there are."""
@@ -130,6 +131,7 @@ class Staff:
                 said,
                 self._queue.core.now(),
                 self._patron_is_live(line.number),
+                self._queue.is_live(line.librarian),
             )
         )
 

@@ -32,7 +32,7 @@ __all__ = [
     "openings",
     "recover",
     "set_relay",
-    "to_do",
+    "with_relay",
 ]
 
 
@@ -48,13 +48,16 @@ class Direction(StrEnum):
 class Relay(IntEnum):
     """How far a message's way to its recipient has come.
 
-    UNDER_WAY is written with the message itself when it will be handed over in the same turn
-    in which the commit is known: after a crash nobody can tell whether it was.
+    UNDER_WAY is written before a message is handed over, in the commit whose answer it is handed
+    over with. After a crash such a message is DOUBTFUL: nobody can tell whether it has arrived.
+    RETOLD: it was doubtful, and its recipient was told of it in other words.
     """
 
     TO_DO = 0
     DONE = 1
     UNDER_WAY = 2
+    DOUBTFUL = 3
+    RETOLD = 4
 
 
 @frozen
@@ -158,23 +161,25 @@ def last_spoken(connection: Connection, question_id: int) -> float | None:
     return connection.execute(query).scalar()
 
 
-def to_do(connection: Connection, queue_id: int) -> list[Message]:
-    """What is to be handed over in a queue, question by question, in order."""
+def with_relay(connection: Connection, queue_id: int, relay: Relay) -> list[Message]:
+    """A queue's messages that have come so far, question by question, in order."""
     columns = question_messages.c
     query = select(question_messages).join(questions, questions.c.id == columns.question)
-    query = query.where(questions.c.queue == queue_id, columns.relay == Relay.TO_DO)
+    query = query.where(questions.c.queue == queue_id, columns.relay == relay)
     return _messages(connection.execute(query.order_by(columns.question, columns.sequence)))
 
 
 def recover(connection: Connection) -> None:
-    """After a crash: what was under way is to be handed over again, unless its sender will send it again.
+    """After a crash: what was under way is doubtful; patrons get it again where nobody would send it again.
 
     Who asked for a receipt and has none sends again, and is recognised; who has one needs
-    nothing more. For all others handing over twice is better than never.
+    nothing more. For all other answers twice is better than never.
     """
     columns = question_messages.c
-    lost = (columns.relay == Relay.UNDER_WAY) & columns.receipt.is_(False)
-    connection.execute(update(question_messages).where(lost).values(relay=Relay.TO_DO))
+    under_way = update(question_messages).where(columns.relay == Relay.UNDER_WAY)
+    again = (columns.direction == Direction.STAFF) & columns.receipt.is_(False)
+    connection.execute(under_way.where(again).values(relay=Relay.TO_DO))
+    connection.execute(under_way.values(relay=Relay.DOUBTFUL))
 
 
 def openings(connection: Connection, queue_id: int, states: Collection[str]) -> dict[int, str]:
@@ -187,8 +192,9 @@ def openings(connection: Connection, queue_id: int, states: Collection[str]) -> 
 
 def set_relay(connection: Connection, message_ids: Collection[int], relay: Relay) -> None:
     """Note how far messages have come."""
-    ids = question_messages.c.id.in_(message_ids)
-    connection.execute(update(question_messages).where(ids).values(relay=relay))
+    if message_ids:
+        ids = question_messages.c.id.in_(message_ids)
+        connection.execute(update(question_messages).where(ids).values(relay=relay))
 
 
 def counts(connection: Connection, question_id: int) -> Counter[str]:

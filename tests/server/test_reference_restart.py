@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from refserver import ns
+from refserver.reference import numbered
 from refserver.stanza import Stanza
 from tests.server.harness import Client
 from tests.server.library import ASK, DOMAIN, ROOM, Library, bodies, chat, messages, write
@@ -110,16 +111,21 @@ def test_no_receipt_is_sent_for_what_the_crash_swallowed_and_sent_again_it_comes
     assert again.said().count(("patron", "The old ones.")) == 1
 
 
-def test_what_nobody_will_send_again_is_handed_over_after_the_crash(library: Library) -> None:
+def test_of_what_nobody_will_send_again_the_librarian_is_told(library: Library) -> None:
     _, pat = claimed(library)
     with library.dying():
         write(pat, ASK.text, "The old ones.", "m2")
     again = library.restart()
-    mia = again.online(f"mia@{DOMAIN}/desk", "<presence><priority>-1</priority></presence>")
-    assert messages(mia) == []
+    mia = again.client(f"mia@{DOMAIN}/desk")
+    mia.send("<presence/>")
+    (told,) = bodies(mia, chat())
+    assert told.startswith("* The server was interrupted. Guest ")
+    assert told.endswith("may have written this last:\nThe old ones.")
     mia.end()
     mia = again.client(f"mia@{DOMAIN}/desk")
     mia.send("<presence/>")
+    assert messages(mia, chat()) == []
+    write(again.patron(), ASK.text, "The old ones.", "m2")
     assert len(with_id(messages(mia, chat()), "m2")) == 1
 
 
@@ -170,11 +176,25 @@ def test_a_claim_the_crash_swallowed_holds(library: Library) -> None:
     again = library.restart()
     mia = again.client(f"mia@{DOMAIN}/desk")
     mia.send("<presence/>")
-    assert [stanza.body for stanza in with_id(messages(mia, chat()), "m1")] == ["Where are the maps?"]
+    (told,) = bodies(mia, chat())
+    assert told.endswith("\nWhere are the maps?")
     noa = again.on_duty("noa")
     noa.received()
     noa.send(f"<message to='{ROOM}' type='groupchat'><body>!1</body></message>")
     assert "mia was first: #1 is taken." in bodies(noa, ROOM)
+
+
+def test_what_came_with_a_claim_does_not_come_again(library: Library) -> None:
+    """The claim was committed and the words handed over, but the store did not learn of that any more."""
+    mia, pat = library.on_duty("mia"), library.patron()
+    write(pat, ASK.text, "Where are the maps?", "m1", RECEIPT)
+    library.database.write_now(
+        numbered.take, library.queue.record.id, 1, mia.jid.bare, library.core.now(), True
+    )
+    again = library.restart()
+    mia = again.client(f"mia@{DOMAIN}/desk")
+    mia.send("<presence/>")
+    assert with_id(messages(mia, chat()), "m1") == []
 
 
 def test_an_offer_goes_on_after_a_restart(library: Library) -> None:

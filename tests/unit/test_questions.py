@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from refserver.jid import JID
-from refserver.reference import answering, asking, closing, offering
+from refserver.reference import answering, asking, closing, offering, remainders
 from refserver.reference.asking import Asker, Said, Utterance
 from refserver.reference.refusals import (
     AlreadyClaimed,
@@ -556,20 +556,32 @@ def test_removing_a_library_removes_its_questions(desk: Desk) -> None:
 # -- what is still to be handed over -------------------------------------------------------
 
 
-def test_after_a_crash_what_may_be_lost_is_handed_over_again_but_not_what_its_sender_repeats(
-    desk: Desk,
-) -> None:
-    first = desk.say("one").message
-    under_way = desk.say("two").message
-    repeated = desk.do(
-        asking.say, desk.queue, Asker(PAT), Utterance("three", "m3", receipt=True), now=desk.now
-    ).message
-    done = desk.say("four").message
-    desk.do(conversations.set_relay, [under_way.id, repeated.id], Relay.UNDER_WAY)
-    desk.do(conversations.set_relay, [done.id], Relay.DONE)
+def test_after_a_crash_patrons_get_again_what_nobody_sends_again(desk: Desk) -> None:
+    question = desk.claimed()
+    repeated = Utterance("Which?", "a1", receipt=True)
+    under_way = [desk.answer(question).message.id]
+    under_way.append(desk.do(answering.answer, question.id, MIA, repeated, now=desk.now).message.id)
+    done = desk.answer(question).message.id
+    desk.do(conversations.set_relay, under_way, Relay.UNDER_WAY)
+    desk.do(conversations.set_relay, [done], Relay.DONE)
     desk.do(conversations.recover)
-    found = desk.database.read_now(conversations.to_do, desk.queue)
-    assert [message.id for message in found] == [first.id, under_way.id]
+    (rest,) = desk.database.read_now(remainders.for_patrons, desk.queue)
+    assert [message.id for message in rest.due] == under_way[:1]
+
+
+def test_after_a_crash_a_librarian_gets_what_is_due_and_is_told_of_what_is_doubtful(desk: Desk) -> None:
+    question = desk.claimed()
+    doubtful, due = desk.say("one", live=MIA).message, desk.say("two").message
+    desk.do(conversations.recover)
+    new = desk.say("three", live=MIA).message
+    (rest,) = desk.do(remainders.for_librarian, desk.queue, MIA, True)
+    assert (rest.question.id, [m.body for m in rest.doubtful]) == (question.id, ["one"])
+    assert [m.body for m in rest.due] == ["Where are the maps?", "two"]
+    relays = {m.id: m.relay for m in desk.database.read_now(conversations.of, question.id)}
+    assert relays[doubtful.id] is Relay.RETOLD
+    assert relays[due.id] is relays[new.id] is Relay.UNDER_WAY
+    (again,) = desk.do(remainders.for_librarian, desk.queue, MIA, True)
+    assert (again.due, again.doubtful) == ([], [])
 
 
 def test_notes_and_system_lines_are_never_to_be_handed_over(desk: Desk) -> None:

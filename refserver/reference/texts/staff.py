@@ -146,6 +146,13 @@ class StaffTexts:
         """A command came where no question is."""
         return self._("That works in the chat of a question only. !help lists the commands.")
 
+    def interrupted(self, patron: str, words: Iterable[str]) -> str:
+        """After a crash: nobody can tell whether this has arrived."""
+        line = self._("The server was interrupted. {patron} may have written this last:").format(
+            patron=patron
+        )
+        return "\n".join([line, *words])
+
     def undelivered(self) -> str:
         """To the owner: the patron's server sent something back."""
         return self._("(The patron could not be reached; what you wrote may not have arrived.)")

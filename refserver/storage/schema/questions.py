@@ -55,7 +55,7 @@ question_messages = Table(
     Column("extras", Text, nullable=False),  # XML: elements that travel with the body
     Column("sent_at", Timestamp, nullable=False),
     Column("gap", Double),  # seconds since the message before it, where both belong to one claim
-    Column("relay", Integer, nullable=False),  # 0 to be handed over, 1 handed over, 2 under way
+    Column("relay", Integer, nullable=False),  # conversations.Relay
     Column("receipt", Boolean, nullable=False),
     UniqueConstraint("question", "sequence"),
     # A message sent again after a crash is recognised by the id its sender gave it.
