@@ -14,7 +14,9 @@ Every connection has a loopback address of its own, because limits and delays go
 from __future__ import annotations
 
 import itertools
+import os
 import re
+import signal
 import socket
 import ssl
 import time
@@ -125,6 +127,10 @@ class LiveServer:
         """The server's process."""
         return self.process.process.pid
 
+    def ask_to_end(self) -> None:
+        """Send the server SIGTERM."""
+        os.kill(self.pid, signal.SIGTERM)
+
     def complaints(self) -> list[str]:
         """The lines of the log that tell of something unexpected."""
         wrong = re.compile(r"Traceback|Unhandled|[Cc]ritical|Error:|failed")
@@ -135,15 +141,12 @@ class LiveServer:
         text = Path(f"/proc/{self.pid}/status").read_text()
         return int(re.findall(r"VmRSS:\s+(\d+) kB", text)[0]) * 1024
 
-    def connect(self, domain: str = "library.example", source: str = "", direct_tls: bool = False) -> Raw:
+    def connect(self, domain: str = "library.example", source: str = "", port: int = 0) -> Raw:
         """A new connection, from an address of its own unless `source` names one."""
-        port = self.process.tls_port if direct_tls else self.process.port
-        where = (self.process.host, port)
+        where = (self.process.host, port or self.process.port)
         sock = socket.create_connection(where, SECONDS, (source or fresh_address(), 0))
         raw = Raw(sock, self.authority.ca, domain)
         self._connections.append(raw)
-        if direct_tls:
-            raw.secure()
         return raw
 
     def open(self, domain: str = "library.example", source: str = "") -> Raw:
@@ -171,13 +174,14 @@ class LiveServer:
         return raw
 
     @contextmanager
-    def visitors(self) -> Iterator[None]:
-        """Who connects inside hangs up at the end."""
-        before = len(self._connections)
+    def watched(self) -> Iterator[None]:
+        """Nothing unexpected may be logged inside; who connects there hangs up at the end."""
+        complaints, connections = len(self.complaints()), len(self._connections)
         yield
-        for raw in self._connections[before:]:
+        for raw in self._connections[connections:]:
             raw.hang_up()
-        del self._connections[before:]
+        del self._connections[connections:]
+        assert self.complaints()[complaints:] == []
 
 
 def _seed(data: Path, contents: Mapping[str, Iterable[str]]) -> None:
@@ -340,7 +344,9 @@ class Raw:
     def secure(self, server_name: str = "") -> None:
         """Speak TLS, the server's certificate being verified for the domain."""
         context = ssl.create_default_context(cafile=str(self._ca))
-        self._socket = context.wrap_socket(self._socket, server_hostname=server_name or self.domain)
+        secured = context.wrap_socket(self._socket, server_hostname=server_name or self.domain)
+        self.certificate: Any = secured.getpeercert()
+        self._socket = secured
 
     def starttls(self) -> bytes:
         """STARTTLS, and the stream begun anew; the features."""
@@ -376,9 +382,9 @@ class Raw:
 class Bystanders:
     """Two clients who were logged in before, and chat."""
 
-    def __init__(self, server: LiveServer, one: str, other: str) -> None:
-        self.one = server.online(one)
-        self.other = server.online(other)
+    def __init__(self, server: LiveServer, one: str, other: str, tls: bool = False) -> None:
+        self.one = server.online(one, tls)
+        self.other = server.online(other, tls)
         self._numbers = itertools.count(1)
 
     def chat(self) -> None:
