@@ -74,7 +74,7 @@ def decode(line: bytes) -> Verb:
     try:
         asked = json.loads(line)
         name, arguments = asked["verb"], asked.get("arguments", {})
-    except (ValueError, TypeError, KeyError, AttributeError):
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         raise Refused('not a request: a line is {"verb": …, "arguments": {…}}') from None
     kind = VERBS.get(name) if isinstance(name, str) else None
     if kind is None:
