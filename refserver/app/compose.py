@@ -11,7 +11,7 @@ from twisted.internet.threads import deferToThreadPool
 
 from refserver.app.control import SOCKET, Control
 from refserver.app.live import Live
-from refserver.app.parts import Clients, Desks, Libraries, LibraryCertificates, Storage
+from refserver.app.parts import Clients, Desks, Libraries, LibraryCertificates, Rereading, Storage
 from refserver.app.server import Part, Server
 from refserver.app.settings import Settings
 from refserver.c2s.service import ClientPolicy, ClientService
@@ -64,12 +64,15 @@ BEFORE_AUTHENTICATION = Limits(stanza_bytes=10_000)
 """RFC 6120 13.12 has a server take 10,000 bytes; a stranger gets no more."""
 
 
-def compose(settings: Settings, reactor: Any) -> IService:
-    """The whole server, made when the service starts: threads and sockets do not survive a fork."""
-    return Server(reactor, lambda: _parts(settings, reactor))
+def compose(settings: Settings, reactor: Any, reread: Callable[[], Settings] | None = None) -> IService:
+    """The whole server, made when the service starts: threads and sockets do not survive a fork.
+
+    `reread` reads the settings again, for SIGHUP; it raises `ConfigurationError`.
+    """
+    return Server(reactor, lambda: _parts(settings, reactor, reread or (lambda: settings)))
 
 
-def _parts(settings: Settings, reactor: Any) -> Iterator[Part]:
+def _parts(settings: Settings, reactor: Any, reread: Callable[[], Settings]) -> Iterator[Part]:
     storage = Storage.open(settings.server.data, reactor.callFromThread)
     yield storage
     core = Core(storage.database, reactor, offload=_offload(reactor))
@@ -91,6 +94,12 @@ def _parts(settings: Settings, reactor: Any) -> Iterator[Part]:
         core.feature(Credentials),
     )
     yield Clients(reactor, mux, service, settings.listen.c2s, settings.listen.c2s_tls)
+
+    def take_up(changed: Settings) -> None:
+        service.renew(_client_policy(changed))
+        reference.limit_questions(changed.limits.questions_per_patron_hour)
+
+    yield Rereading(settings, reread, take_up)
     desks = Desks(reference)
     yield desks
     live = Live(core, libraries, desks.take_over)

@@ -16,6 +16,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from refserver.app.server import CannotStart, DataLock
+from refserver.app.settings import Settings
 from refserver.app.verbs import Change
 from refserver.c2s.service import ClientService
 from refserver.core.core import Core
@@ -176,6 +177,29 @@ class Clients:
 
     def reload(self) -> None:
         """Nothing to read again."""
+
+
+@define(eq=False)
+class Rereading:
+    """Takes up settings that were changed in the file: those of clients and the limits, without a restart."""
+
+    settings: Settings
+    reread: Callable[[], Settings]
+    take_up: Callable[[Settings], None]
+
+    def start(self) -> None:
+        """Nothing: everything was made with the settings."""
+
+    async def stop(self) -> None:
+        """Nothing to put away."""
+
+    def reload(self) -> None:
+        """Read the file again. Raises `ConfigurationError`, and then everything stays as it was."""
+        settings = self.reread()
+        self.take_up(settings)
+        for table in ("server", "listen", "tls", "s2s"):
+            if getattr(settings, table) != getattr(self.settings, table):
+                log.warn("[{table}] has changed: that holds after a restart", table=table)
 
 
 @define(eq=False)

@@ -84,7 +84,7 @@ class Server(Service):
 
     def startService(self) -> None:
         """See `IService`."""
-        super().startService()
+        super().startService()  # type: ignore[no-untyped-call]  # Twisted has no annotations here
         try:
             for part in self._build():
                 part.start()
@@ -110,7 +110,7 @@ class Server(Service):
 
     def stopService(self) -> Deferred[None]:
         """See `IService`."""
-        super().stopService()
+        super().stopService()  # type: ignore[no-untyped-call]  # nor here
         return Deferred.fromCoroutine(self._stop())
 
     async def _stop(self) -> None:

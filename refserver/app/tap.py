@@ -5,6 +5,7 @@ Owns the command line of the server process. Reads the settings, and leaves wiri
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 from twisted.application.service import IService
@@ -31,8 +32,9 @@ def makeService(options: Options) -> IService:
     A faulty configuration ends the process with status 1, one line a fault.
     """
     path = options["config"]
+    read = partial(load, Path(path).absolute() if path is not None else None)
     try:
-        settings = load(Path(path) if path is not None else None)
+        settings = read()
     except ConfigurationError as error:
         raise SystemExit(f"refserver: {error}") from None
     # Late, so that `twistd --help` and a faulty configuration need neither the reactor nor the whole server.
@@ -40,4 +42,4 @@ def makeService(options: Options) -> IService:
 
     from refserver.app.compose import compose
 
-    return compose(settings, reactor)
+    return compose(settings, reactor, read)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from ipaddress import IPv6Address, IPv6Network
 from typing import Protocol
 
-from attrs import evolve, field, frozen
+from attrs import define, evolve, field, frozen
 from OpenSSL import SSL
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IListeningPort
@@ -78,7 +78,7 @@ class ClientPolicy:
     sessions_per_account: int = 100
 
 
-@frozen(eq=False)
+@define(eq=False)
 class ClientService:
     """What the connections of clients share. `accept_plain` and `accept_tls` take new ones."""
 
@@ -111,6 +111,14 @@ class ClientService:
     def stream_policy(self) -> StreamPolicy:
         """What a new stream is allowed: TLS is offered as soon as there is a certificate."""
         return self.policy.stream if self.contexts else self._without_tls
+
+    def renew(self, policy: ClientPolicy) -> None:
+        """Take other settings: they hold for new connections, limits on strangers at once."""
+        changed = policy.registrations_per_ip_hour != self.policy.registrations_per_ip_hour
+        self.policy = policy
+        self._without_tls = self._make_without_tls()
+        if changed:
+            self.registrations = self._make_registrations()
 
     def listen(self, port: IListeningPort, *, tls: bool) -> None:
         """Take the connections that come to `port`."""

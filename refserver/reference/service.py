@@ -50,6 +50,12 @@ class Reference(Feature):
         """The running queue of that address."""
         return self._queues.get(jid)
 
+    def limit_questions(self, hourly_limit: int) -> None:
+        """Set how many questions a patron may ask in an hour, at once and for all queues."""
+        self.hourly_limit = hourly_limit
+        for queue in self._queues.values():
+            queue.hourly_limit = hourly_limit
+
     async def refresh(self, domain: str) -> None:
         """Take over what was changed in the store: queues, staff, settings of a library."""
         host = self.core.hosts.get(domain)
