@@ -13,6 +13,7 @@ from refserver.errors import StanzaError, StreamError
 from refserver.jid import JID
 from refserver.sasl import SaslCondition, Verifier
 from refserver.stanza import Stanza
+from refserver.stream.federation import FederationEvent
 from refserver.xml.element import Element
 
 
@@ -127,4 +128,5 @@ Event: TypeAlias = (
     | Malformed
     | StreamClosed
     | StreamFailed
+    | FederationEvent
 )

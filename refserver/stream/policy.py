@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from attrs import frozen
 
 from refserver.sasl import TLS_EXPORTER, TLS_SERVER_END_POINT
@@ -27,17 +29,29 @@ class StreamPolicy:
     max_auth_attempts: int = 5
 
 
+def _proves_nothing(domain: str) -> bool:
+    return False
+
+
+def _no_certificate(domain: str) -> str:
+    return "it shows no certificate"
+
+
 @frozen
 class TLSInfo:
     """The TLS session under a stream: "TLSv1.3", and its channel-binding data where it can be had.
 
     `exporter` is that of RFC 9266 (None if this session must not use it: TLS 1.2 without the
     extended master secret), `server_end_point` the certificate's hash (RFC 5929 4).
+    `proves` says whether the peer's certificate proves that it is a (prepared) domain, `why_not` in
+    plain words why it does not; both only matter between servers.
     """
 
     version: str
     exporter: bytes | None = None
     server_end_point: bytes | None = None
+    proves: Callable[[str], bool] = _proves_nothing
+    why_not: Callable[[str], str] = _no_certificate
 
     @property
     def bindings(self) -> dict[str, bytes]:
