@@ -1,0 +1,227 @@
+"""Finding other servers: SRV, A and AAAA look-ups, remembered for a while.
+
+Owns what is asked, how long it may take and how long an answer holds. Does not own the order of
+targets (ordering.py) nor connecting (dialling.py). The name resolver itself is handed in.
+
+Specifications: RFC 6120 3.2, XEP-0368, RFC 2308 (negative answers).
+"""
+
+from __future__ import annotations
+
+import random
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+from ipaddress import ip_address
+from typing import Any, Final, Protocol, TypeAlias
+
+import idna
+from attrs import define, field, frozen
+from twisted.internet.defer import Deferred, gatherResults, maybeDeferred
+from twisted.names import dns
+from twisted.names.error import AuthoritativeDomainError, DNSNameError, DomainError
+from twisted.python.failure import Failure
+
+from refserver.core.ports import Clock
+from refserver.s2s.ordering import Record, Target, arrange, fallback, interleave, literal
+
+__all__ = ["NameServers", "NoAnswer", "NoSuchServer", "Resolver"]
+
+TIMEOUTS: Final = (1, 2, 4)  # seconds until the query is sent again; after the last it has failed
+SECOND_FAMILY_SECONDS: Final = 0.05  # RFC 8305 3: how long the other family may keep us waiting
+LONGEST_SECONDS: Final = 3600.0
+SHORTEST_SECONDS: Final = 5.0
+NEGATIVE_SECONDS: Final = 60.0  # there is no such name
+TROUBLE_SECONDS: Final = 5.0  # the name servers could not tell
+MOST_NAMES: Final = 5_000
+MOST_RECORDS: Final = 32  # of one answer
+
+Answer: TypeAlias = "tuple[list[Any], list[Any], list[Any]]"
+
+
+class NoSuchServer(Exception):
+    """DNS says that there is no XMPP server for the domain, or no such domain."""
+
+
+class NoAnswer(Exception):
+    """The name servers did not answer, or could not: nobody knows whether there is a server."""
+
+
+class NameServers(Protocol):
+    """What is needed of a `twisted.internet.interfaces.IResolver`."""
+
+    def lookupService(self, name: str, timeout: Sequence[int]) -> Deferred[Answer]:
+        """SRV records."""
+
+    def lookupAddress(self, name: str, timeout: Sequence[int]) -> Deferred[Answer]:
+        """A records."""
+
+    def lookupIPV6Address(self, name: str, timeout: Sequence[int]) -> Deferred[Answer]:
+        """AAAA records."""
+
+
+@frozen
+class _Known:
+    """An answer: the records' payloads, or that there was none."""
+
+    records: tuple[Any, ...]
+    expires: float
+    trouble: bool = False
+
+
+@define(eq=False)
+class Resolver:
+    """Finds servers; `overrides` names those that are not looked up in DNS, as host and port.
+
+    Nothing here raises anything but `NoSuchServer` and `NoAnswer`.
+    """
+
+    _dns: NameServers
+    _clock: Clock
+    _overrides: Mapping[str, tuple[str, int]] = field(factory=dict)
+    _random: Callable[[], float] = random.random
+    _known: OrderedDict[tuple[str, str], _Known] = field(factory=OrderedDict, init=False)
+    _asked: dict[tuple[str, str], list[Deferred[_Known]]] = field(factory=dict, init=False)
+
+    async def targets(self, domain: str) -> list[Target]:
+        """Where the server of `domain` may be, in the order to try; never empty."""
+        override = self._overrides.get(domain)
+        if override is not None:
+            return [Target(*override)]
+        address = literal(domain)
+        if address is not None:
+            return fallback(address)
+        name = _ascii(domain)
+        direct, plain = await gatherResults(
+            [self._ask("SRV", f"_xmpps-server._tcp.{name}"), self._ask("SRV", f"_xmpp-server._tcp.{name}")]
+        )
+        records = _services(direct, direct_tls=True) + _services(plain, direct_tls=False)
+        if not records:
+            if direct.trouble or plain.trouble:
+                raise NoAnswer(domain)
+            return fallback(name)
+        found = arrange(records, self._random)
+        if not found:
+            raise NoSuchServer(domain)
+        return found
+
+    async def addresses(self, host: str) -> list[str]:
+        """The IP addresses of a target's host, in the order to try; never empty."""
+        address = literal(host)
+        if address is not None:
+            return [address]
+        v6, v4 = await self._families(host)
+        found = interleave(_texts(v6), _texts(v4))
+        if not found:
+            raise NoAnswer(host) if v6.trouble or v4.trouble else NoSuchServer(host)
+        return found
+
+    # -- asking ------------------------------------------------------------
+
+    def _families(self, host: str) -> Deferred[list[_Known]]:
+        """Both families; when one has addresses the other has only a moment left."""
+        none = _Known((), 0.0)
+        answers = [none, none]
+        both: Deferred[list[_Known]] = Deferred()
+        missing = {0, 1}
+
+        def came(known: _Known, which: int) -> None:
+            missing.discard(which)
+            answers[which] = known
+            if both.called:
+                return
+            if not missing:
+                both.callback(answers)
+            elif known.records:
+                self._clock.callLater(SECOND_FAMILY_SECONDS, enough)
+
+        def enough() -> None:
+            if not both.called:
+                both.callback(answers)
+
+        for which, kind in enumerate(("AAAA", "A")):
+            self._ask(kind, host).addCallback(came, which)
+        return both
+
+    def _ask(self, kind: str, name: str) -> Deferred[_Known]:
+        """The answer, remembered or new. Never fails; several who ask share one query."""
+        key = kind, name
+        answer: Deferred[_Known] = Deferred()
+        known = self._known.get(key)
+        if known is not None and known.expires > self._clock.seconds():
+            answer.callback(known)
+            return answer
+        waiting = self._asked.get(key)
+        if waiting is not None:
+            waiting.append(answer)
+            return answer
+        self._asked[key] = [answer]
+        self._query(kind, name).addCallbacks(self._answered, self._failed, (key,), {}, (key,), {}).addErrback(
+            self._failed, key
+        )
+        return answer
+
+    def _query(self, kind: str, name: str) -> Deferred[Answer]:
+        look_up = {
+            "SRV": self._dns.lookupService,
+            "A": self._dns.lookupAddress,
+            "AAAA": self._dns.lookupIPV6Address,
+        }[kind]
+        return maybeDeferred(look_up, name, TIMEOUTS)  # it raises for what cannot be a name
+
+    def _answered(self, answer: Answer, key: tuple[str, str]) -> None:
+        kind = getattr(dns, key[0])
+        records = [record for record in answer[0] if record.type == kind][:MOST_RECORDS]
+        seconds = min((record.ttl for record in records), default=NEGATIVE_SECONDS)
+        self._learn(key, tuple(record.payload for record in records), seconds)
+
+    def _failed(self, failure: Failure, key: tuple[str, str]) -> None:
+        if _says_none(failure.value):
+            self._learn(key, (), NEGATIVE_SECONDS)
+        else:
+            self._learn(key, (), TROUBLE_SECONDS, trouble=True)
+
+    def _learn(
+        self, key: tuple[str, str], records: tuple[Any, ...], seconds: float, trouble: bool = False
+    ) -> None:
+        seconds = max(SHORTEST_SECONDS, min(LONGEST_SECONDS, seconds))
+        known = _Known(records, self._clock.seconds() + seconds, trouble)
+        self._known.pop(key, None)
+        self._known[key] = known
+        if len(self._known) > MOST_NAMES:
+            self._known.popitem(last=False)
+        for waiting in self._asked.pop(key, ()):
+            waiting.callback(known)
+
+
+def _says_none(error: BaseException | None) -> bool:
+    """Whether it is an answer (NXDOMAIN, or no line in the hosts file) and not trouble in getting one."""
+    return type(error) is DomainError or isinstance(
+        error, DNSNameError | AuthoritativeDomainError | UnicodeError
+    )
+
+
+def _services(known: _Known, *, direct_tls: bool) -> list[Record]:
+    return [
+        Record(each.priority, each.weight, _host(each.target), each.port, direct_tls)
+        for each in known.records
+    ]
+
+
+def _host(name: dns.Name) -> str:
+    """A target as text, "" for the root. What is no name at all is not found later."""
+    return name.name.decode("ascii", "replace").rstrip(".").lower()
+
+
+def _texts(known: _Known) -> list[str]:
+    """A and AAAA records as text."""
+    return [str(ip_address(each.address)) for each in known.records]
+
+
+def _ascii(domain: str) -> str:
+    """The domain in A-labels (RFC 5890), as DNS knows it."""
+    if domain.isascii():
+        return domain
+    try:
+        return idna.encode(domain).decode("ascii")
+    except idna.IDNAError:
+        raise NoSuchServer(domain) from None
