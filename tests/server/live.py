@@ -13,6 +13,7 @@ Every connection has a loopback address of its own, because limits and delays go
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import re
@@ -23,7 +24,6 @@ import time
 from base64 import b64decode, b64encode
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -173,7 +173,7 @@ class LiveServer:
         raw.stanzas()
         return raw
 
-    @contextmanager
+    @contextlib.contextmanager
     def watched(self) -> Iterator[None]:
         """Nothing unexpected may be logged inside; who connects there hangs up at the end."""
         complaints, connections = len(self.complaints()), len(self._connections)
@@ -253,6 +253,11 @@ class Raw:
         finally:
             self._socket.settimeout(SECONDS)
         return self._unread
+
+    def end(self) -> None:
+        """Send no more; the server's words are still read."""
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_WR)
 
     def hang_up(self) -> None:
         """Close the socket without a word."""
