@@ -7,6 +7,7 @@ often is checked here; who is told what is the adapters' business.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import datetime
 from typing import Final
 
@@ -77,13 +78,13 @@ def say(
     now: float,
     staffed: bool = True,
     hourly_limit: int = 0,
-    live: JID | None = None,
+    live: Collection[JID] = (),
 ) -> Said:
     """Take a patron's message: ask a question, or add to the open one.
 
     `staffed`: somebody is on duty. `hourly_limit` is how many questions a patron may ask in an
-    hour (0: any number). `live` is a librarian whose client can take the message at once: if
-    she owns the question, the message is stored as under way to her. Raises `TooManyQuestions`.
+    hour (0: any number). `live` are librarians whose clients can take the message at once: if
+    the owner is among them, it is stored as under way to her. Raises `TooManyQuestions`.
     """
     known = conversations.known_from(connection, queue_id, asker.jid, utterance.origin_id)
     if known is not None:
@@ -103,7 +104,7 @@ def say(
         origin_id=utterance.origin_id,
         extras=utterance.extras,
         gap=seconds_since_last(connection, question, now),
-        relay=Relay.UNDER_WAY if live is not None and live == question.owner else Relay.TO_DO,
+        relay=Relay.UNDER_WAY if question.owner in live else Relay.TO_DO,
         receipt=utterance.receipt,
     )
     return Said(question, message, open_one is None, False, place_in_line(connection, question))

@@ -125,10 +125,10 @@ class Courier:
 
     def recapitulate(self, question: Question, messages: Iterable[Message]) -> None:
         """Tell an owner what a crash may have kept from her."""
-        words = [message.body for message in messages]
-        if words and question.owner is not None:
-            text = self._queue.staff_texts.interrupted(self._queue.guest(question), words)
-            self.tell_staff(question.number, question.owner, text)
+        for message in messages:
+            if question.owner is not None:
+                text = self._queue.staff_texts.interrupted(self._queue.guest(question), message.body)
+                self.tell_staff(question.number, question.owner, text)
 
     def _retold(self, message: Message) -> str:
         if message.direction is Direction.NOTE:

@@ -17,7 +17,7 @@ from refserver.reference.asking import Asker, Said
 from refserver.reference.commands import Word, plain_word
 from refserver.reference.courier import receipt_of, signals, utterance
 from refserver.reference.refusals import TooManyQuestions, WrongState
-from refserver.reference.states import UNCLAIMED, State
+from refserver.reference.states import UNCLAIMED
 from refserver.reference.texts import PatronTexts, patron_texts
 from refserver.stanza import Stanza
 from refserver.storage.questions import Question
@@ -138,8 +138,6 @@ class Patrons:
         queue = self._queue
         thread = child_text(stanza.element, ns.CLIENT, "thread")
         asker = Asker(patron, "xmpp", stanza.element.get(_LANGUAGE, ""), thread)
-        open_one = queue.board.of_patron(patron)
-        owner = None if open_one is None else open_one.owner
         try:
             said = await queue.core.database.write(
                 asking.say,
@@ -149,7 +147,7 @@ class Patrons:
                 now=queue.core.now(),
                 staffed=bool(queue.desk.duties()),
                 hourly_limit=queue.hourly_limit,
-                live=owner if owner is not None and queue.is_live(owner) else None,
+                live=[librarian for librarian in queue.librarians if queue.is_live(librarian)],
             )
         except TooManyQuestions:
             queue.courier.tell_patron(patron, texts.too_many())
@@ -167,8 +165,7 @@ class Patrons:
         """After the commit: hand it on, then say that it is stored, then look at the line."""
         queue, question = self._queue, said.question
         if said.again:
-            if question.state == State.CLAIMED:
-                queue.courier.carry_again(question, said.message)
+            queue.courier.carry_again(question, said.message)
             queue.courier.acknowledge(stanza)
             return
         queue.board.put(question, said.message.body if said.new else None)

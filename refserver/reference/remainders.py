@@ -8,11 +8,12 @@ sender, who has no receipt, sends it again. Patrons get theirs again where nobod
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from attrs import frozen
 from sqlalchemy import Connection
 
 from refserver.jid import JID
-from refserver.reference.states import State
 from refserver.storage import conversations, questions
 from refserver.storage.conversations import Direction, Message, Relay
 from refserver.storage.questions import Question
@@ -30,28 +31,32 @@ class Remainder:
 
 
 def for_patrons(connection: Connection, queue_id: int) -> list[Remainder]:
-    """What patrons are still to get, of finished questions, too."""
-    waiting: dict[int, list[Message]] = {}
-    for message in conversations.with_relay(connection, queue_id, Relay.TO_DO):
-        if message.direction is Direction.STAFF:
-            waiting.setdefault(message.question_id, []).append(message)
-    return [Remainder(questions.get(connection, id), due, []) for id, due in waiting.items()]
+    """What patrons are still to get."""
+    found = conversations.with_relay(connection, queue_id, Relay.TO_DO)
+    return _by_question(connection, (m for m in found if m.direction is Direction.STAFF))
 
 
 def for_librarian(connection: Connection, queue_id: int, librarian: JID, live: bool) -> list[Remainder]:
-    """What a librarian is still to get of the questions she has.
+    """What a librarian is still to get, of questions she has closed, too.
 
     What is due is marked as under way, if she is `live`; what is doubtful as retold.
     """
-    remainders = []
-    for question in questions.owned_by(connection, librarian, [State.CLAIMED]):
-        if question.queue_id == queue_id:
-            said = conversations.of(connection, question.id)
-            patrons = [message for message in said if message.direction is Direction.PATRON]
-            due = [message for message in patrons if message.relay is Relay.TO_DO]
-            doubtful = [m for m in patrons if m.relay is Relay.DOUBTFUL]
-            if live:
-                conversations.set_relay(connection, [message.id for message in due], Relay.UNDER_WAY)
-            conversations.set_relay(connection, [message.id for message in doubtful], Relay.RETOLD)
-            remainders.append(Remainder(question, due, doubtful))
+    found = conversations.with_relay(connection, queue_id, Relay.TO_DO, Relay.DOUBTFUL)
+    every = _by_question(connection, (m for m in found if m.direction is Direction.PATRON))
+    remainders = [one for one in every if one.question.owner == librarian]
+    for one in remainders:
+        if live:
+            conversations.set_relay(connection, [message.id for message in one.due], Relay.UNDER_WAY)
+        conversations.set_relay(connection, [message.id for message in one.doubtful], Relay.RETOLD)
     return remainders
+
+
+def _by_question(connection: Connection, messages: Iterable[Message]) -> list[Remainder]:
+    remainders: dict[int, Remainder] = {}
+    for message in messages:
+        one = remainders.get(message.question_id)
+        if one is None:
+            question = questions.get(connection, message.question_id)
+            one = remainders[message.question_id] = Remainder(question, [], [])
+        (one.due if message.relay is Relay.TO_DO else one.doubtful).append(message)
+    return list(remainders.values())

@@ -161,11 +161,11 @@ def last_spoken(connection: Connection, question_id: int) -> float | None:
     return connection.execute(query).scalar()
 
 
-def with_relay(connection: Connection, queue_id: int, relay: Relay) -> list[Message]:
-    """A queue's messages that have come so far, question by question, in order."""
+def with_relay(connection: Connection, queue_id: int, *relays: Relay) -> list[Message]:
+    """A queue's messages that have come just so far, question by question, in order."""
     columns = question_messages.c
     query = select(question_messages).join(questions, questions.c.id == columns.question)
-    query = query.where(questions.c.queue == queue_id, columns.relay == relay)
+    query = query.where(questions.c.queue == queue_id, columns.relay.in_(relays))
     return _messages(connection.execute(query.order_by(columns.question, columns.sequence)))
 
 

@@ -119,14 +119,29 @@ def test_of_what_nobody_will_send_again_the_librarian_is_told(library: Library) 
     mia = again.client(f"mia@{DOMAIN}/desk")
     mia.send("<presence/>")
     (told,) = bodies(mia, chat())
-    assert told.startswith("* The server was interrupted. Guest ")
-    assert told.endswith("may have written this last:\nThe old ones.")
+    assert told.startswith("* Before the server was interrupted Guest ")
+    assert told.endswith(" wrote: The old ones.")
     mia.end()
     mia = again.client(f"mia@{DOMAIN}/desk")
     mia.send("<presence/>")
     assert messages(mia, chat()) == []
     write(again.patron(), ASK.text, "The old ones.", "m2")
     assert len(with_id(messages(mia, chat()), "m2")) == 1
+
+
+def test_a_message_that_came_with_the_close_still_reaches_the_librarian(library: Library) -> None:
+    mia, pat = claimed(library)
+    with library.dying():
+        write(pat, ASK.text, "The old ones.", "m2", RECEIPT)
+        write(mia, chat(), "!close 2")
+    again = library.restart()
+    mia, pat = again.client(f"mia@{DOMAIN}/desk"), again.patron()
+    mia.send("<presence/>")
+    assert bodies(mia, chat())[0].endswith(" wrote: The old ones.")
+    write(pat, ASK.text, "The old ones.", "m2", RECEIPT)
+    assert receipts(messages(pat)) == ["m2"]
+    assert len(with_id(messages(mia, chat()), "m2")) == 1
+    assert again.question().state == "closed"
 
 
 def test_an_answer_the_crash_swallowed_is_known_when_it_comes_again(library: Library) -> None:
@@ -177,7 +192,7 @@ def test_a_claim_the_crash_swallowed_holds(library: Library) -> None:
     mia = again.client(f"mia@{DOMAIN}/desk")
     mia.send("<presence/>")
     (told,) = bodies(mia, chat())
-    assert told.endswith("\nWhere are the maps?")
+    assert told.endswith(" wrote: Where are the maps?")
     noa = again.on_duty("noa")
     noa.received()
     noa.send(f"<message to='{ROOM}' type='groupchat'><body>!1</body></message>")

@@ -146,12 +146,11 @@ class StaffTexts:
         """A command came where no question is."""
         return self._("That works in the chat of a question only. !help lists the commands.")
 
-    def interrupted(self, patron: str, words: Iterable[str]) -> str:
+    def interrupted(self, patron: str, words: str) -> str:
         """After a crash: nobody can tell whether this has arrived."""
-        line = self._("The server was interrupted. {patron} may have written this last:").format(
-            patron=patron
+        return self._("Before the server was interrupted {patron} wrote: {words}").format(
+            patron=patron, words=words
         )
-        return "\n".join([line, *words])
 
     def undelivered(self) -> str:
         """To the owner: the patron's server sent something back."""
