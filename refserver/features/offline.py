@@ -103,7 +103,7 @@ class Offline(Feature):
             session.take_offline = True
         elif session.take_offline:
             session.take_offline = False
-            self._deliver_to(session.account)
+            self._deliver_to(session.account, session)
 
     @on(SessionUnavailable)
     def unavailable(self, event: SessionUnavailable) -> None:
@@ -118,19 +118,19 @@ class Offline(Feature):
             default=None,
         )
 
-    def _deliver_to(self, account: JID) -> None:
-        """Deliver what waits, once for each message: one delivery after the other."""
+    def _deliver_to(self, account: JID, comer: Session | None = None) -> None:
+        """Deliver what waits, to `comer` if it is still there; one delivery after the other."""
         if account in self._delivering:
             self._again.add(account)
             return
         self._delivering.add(account)
-        delivered: Deferred[None] = Deferred.fromCoroutine(self._deliver(account))
+        delivered: Deferred[None] = Deferred.fromCoroutine(self._deliver(account, comer))
         delivered.addErrback(lambda f: log.failure("offline messages could not be delivered", failure=f))
         delivered.addCallback(lambda _: self._delivered(account))
 
-    async def _deliver(self, account: JID) -> None:
+    async def _deliver(self, account: JID, comer: Session | None) -> None:
         waiting = await self.core.database.read(offline.fetch, account)
-        session = self._taker(account)
+        session = comer if comer is not None and comer.priority >= 0 else self._taker(account)
         if not waiting or session is None:
             return
         for _, _, stanza in waiting:
