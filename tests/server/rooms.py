@@ -8,6 +8,7 @@ from refserver.jid import JID
 from refserver.muc.room import Room
 from refserver.muc.service import RoomService
 from refserver.stanza import Stanza
+from refserver.xml.element import Element
 from tests.server.harness import Client, Harness
 
 ROOM = "tea@rooms.library.example"
@@ -73,6 +74,13 @@ def leave(client: Client, nick: str) -> None:
 def say(client: Client, body: str) -> None:
     """Say something to everybody."""
     client.send(f"<message type='groupchat' to='{ROOM}' id='m'><body>{body}</body></message>")
+
+
+def asked(client: Client, query: str, to: str) -> Element:
+    """Ask for something that there is, and take what the answer holds."""
+    payload = client.ask("get", query, to=to).payload
+    assert payload is not None
+    return payload
 
 
 def admin(client: Client, item: str, type: str = "set") -> Stanza:

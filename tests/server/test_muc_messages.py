@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from refserver import ns
-from tests.server.rooms import ROOM, Rooms, admin, enter, line, say, seen
+from tests.server.rooms import ROOM, Rooms, admin, asked, enter, line, say, seen
 
 
 @pytest.fixture
@@ -170,12 +170,11 @@ def test_discovery_tells_what_a_room_is_and_lists_public_ones(rooms: Rooms) -> N
     items = f"<query xmlns='{ns.DISCO_ITEMS}'/>"
     info = f"<query xmlns='{ns.DISCO_INFO}'/>"
     service = "rooms.library.example"
-    found = bob.ask("get", items, to=service)
-    assert [item.get("jid") for item in found.payload or ()] == [ROOM]
-    features = {e.get("var") for e in (bob.ask("get", info, to=ROOM).payload or ()) if e.get("var")}
+    assert [item.get("jid") for item in asked(bob, items, service)] == [ROOM]
+    features = {found.get("var") for found in asked(bob, info, ROOM) if found.get("var")}
     assert {ns.MUC, "muc_open", "muc_temporary", "muc_semianonymous"} <= features
     rooms.configure(publicroom="0")
-    assert list(bob.ask("get", items, to=service).payload or ()) == []
+    assert list(asked(bob, items, service)) == []
     assert line(bob.ask("get", info, to=ROOM)) == "error item-not-found"
     assert bob.ask("get", info, to=service).type == "result"
     assert line(bob.ask("get", "<query xmlns='x:y'/>", to=ROOM)) == "error service-unavailable"

@@ -7,7 +7,7 @@ import pytest
 from refserver import ns
 from refserver.jid import JID
 from refserver.muc.ranks import Affiliation, Role, may_change_affiliation, may_change_role
-from tests.server.rooms import ROOM, Rooms, admin, enter, line, say, seen
+from tests.server.rooms import ROOM, Rooms, admin, asked, enter, line, say, seen
 
 
 @pytest.fixture
@@ -73,10 +73,11 @@ def test_all_changes_of_one_request_are_made_or_none(rooms: Rooms) -> None:
 def test_moderators_see_the_lists_of_roles_and_admins_those_of_affiliations(rooms: Rooms) -> None:
     bob = rooms.inside("bob")
     admin(rooms.ann, "<item jid='bob@library.example' affiliation='member'/>")
-    members = admin(rooms.ann, "<item affiliation='member'/>", "get").payload
-    assert [item.get("jid") for item in members or ()] == ["bob@library.example"]
-    participants = admin(rooms.ann, "<item role='participant'/>", "get").payload
-    assert [item.get("nick") for item in participants or ()] == ["bob"]
+    query = f"<query xmlns='{ns.MUC_ADMIN}'><item %s/></query>"
+    members = asked(rooms.ann, query % "affiliation='member'", ROOM)
+    assert [item.get("jid") for item in members] == ["bob@library.example"]
+    participants = asked(rooms.ann, query % "role='participant'", ROOM)
+    assert [item.get("nick") for item in participants] == ["bob"]
     assert line(admin(bob, "<item affiliation='member'/>", "get")) == "error forbidden"
     assert line(admin(bob, "<item role='participant'/>", "get")) == "error forbidden"
 
