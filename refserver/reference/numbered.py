@@ -41,7 +41,7 @@ __all__ = [
 class Taken:
     """A question that has a new owner; `before` is whose it was, `said` what was said until then.
 
-    What the patron has said and nobody has got is marked as under way, if the owner is live.
+    What the patron has said and nobody has got is marked as given, if the owner is live.
     """
 
     question: Question
@@ -157,9 +157,9 @@ def reopen(connection: Connection, queue_id: int, number: int, librarian: JID, n
 
 
 def _told(connection: Connection, question_id: int, live: bool) -> list[Message]:
-    """What was said, as it was; what is now handed over for the first time is noted as under way."""
+    """What was said, as it was; what is now handed over for the first time is noted as given."""
     said = conversations.of(connection, question_id)
     new = [m.id for m in said if m.direction is Direction.PATRON and m.relay is Relay.TO_DO]
     if live:
-        conversations.set_relay(connection, new, Relay.UNDER_WAY)
+        conversations.set_relay(connection, new, Relay.GIVEN)
     return said

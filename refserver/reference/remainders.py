@@ -1,9 +1,9 @@
 """What an absence or a crash has left: messages not handed over, or nobody can tell whether they were.
 
-Each function is one database transaction. A message is marked as under way in the commit
-before it is handed over, so after a crash it is never handed over twice as the same message.
-Of what was under way then, a librarian gets a recapitulation; the message itself comes if its
-sender, who has no receipt, sends it again. Patrons get theirs again where nobody would.
+Each function is one database transaction. A message is marked in the commit before it is
+handed over, so after a crash it is not handed over twice as the same message. Of what is
+doubtful then a librarian is told in other words; the message itself comes if its sender, who
+has no receipt, sends it again. See `conversations.Relay` and `conversations.recover`.
 """
 
 from __future__ import annotations
@@ -39,14 +39,14 @@ def for_patrons(connection: Connection, queue_id: int) -> list[Remainder]:
 def for_librarian(connection: Connection, queue_id: int, librarian: JID, live: bool) -> list[Remainder]:
     """What a librarian is still to get, of questions she has closed, too.
 
-    What is due is marked as under way, if she is `live`; what is doubtful as retold.
+    What is due is marked as given, if she is `live`; what is doubtful as retold.
     """
     found = conversations.with_relay(connection, queue_id, Relay.TO_DO, Relay.DOUBTFUL)
     every = _by_question(connection, (m for m in found if m.direction is Direction.PATRON))
     remainders = [one for one in every if one.question.owner == librarian]
     for one in remainders:
         if live:
-            conversations.set_relay(connection, [message.id for message in one.due], Relay.UNDER_WAY)
+            conversations.set_relay(connection, [message.id for message in one.due], Relay.GIVEN)
         conversations.set_relay(connection, [message.id for message in one.doubtful], Relay.RETOLD)
     return remainders
 

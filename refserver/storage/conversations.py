@@ -48,16 +48,19 @@ class Direction(StrEnum):
 class Relay(IntEnum):
     """How far a message's way to its recipient has come.
 
-    UNDER_WAY is written before a message is handed over, in the commit whose answer it is handed
-    over with. After a crash such a message is DOUBTFUL: nobody can tell whether it has arrived.
-    RETOLD: it was doubtful, and its recipient was told of it in other words.
+    A message is marked before it is handed over, in the commit whose answer it is handed over
+    with: UNDER_WAY in the one that stores it, GIVEN in a later one (a claim, a librarian's
+    log-in). After a crash nobody can tell whether it has arrived. Where its sender cannot know
+    either and will not send it again, it is then DOUBTFUL; RETOLD, once its recipient was told
+    of it in other words.
     """
 
     TO_DO = 0
     DONE = 1
     UNDER_WAY = 2
-    DOUBTFUL = 3
-    RETOLD = 4
+    GIVEN = 3
+    DOUBTFUL = 4
+    RETOLD = 5
 
 
 @frozen
@@ -170,16 +173,19 @@ def with_relay(connection: Connection, queue_id: int, *relays: Relay) -> list[Me
 
 
 def recover(connection: Connection) -> None:
-    """After a crash: what was under way is doubtful; patrons get it again where nobody would send it again.
+    """After a crash, decide what becomes of messages that may not have arrived.
 
-    Who asked for a receipt and has none sends again, and is recognised; who has one needs
-    nothing more. For all other answers twice is better than never.
+    Who asked for a receipt has it if the message arrived, and else sends again and is
+    recognised: nothing to do. Of all others, patrons get answers again (twice is better than
+    never), and what patrons said is doubtful.
     """
     columns = question_messages.c
-    under_way = update(question_messages).where(columns.relay == Relay.UNDER_WAY)
-    again = (columns.direction == Direction.STAFF) & columns.receipt.is_(False)
-    connection.execute(under_way.where(again).values(relay=Relay.TO_DO))
-    connection.execute(under_way.values(relay=Relay.DOUBTFUL))
+    open_end = (columns.relay == Relay.GIVEN) | (
+        (columns.relay == Relay.UNDER_WAY) & columns.receipt.is_(False)
+    )
+    for direction, relay in ((Direction.STAFF, Relay.TO_DO), (Direction.PATRON, Relay.DOUBTFUL)):
+        these = open_end & (columns.direction == direction)
+        connection.execute(update(question_messages).where(these).values(relay=relay))
 
 
 def openings(connection: Connection, queue_id: int, states: Collection[str]) -> dict[int, str]:
