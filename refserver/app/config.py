@@ -101,6 +101,7 @@ def _converter() -> Converter:
     converter.register_structure_hook_func(_is(Path | None), _optional_path)
     converter.register_structure_hook_func(_is(tuple[str, ...]), _texts)
     converter.register_structure_hook_func(_is(Mapping[str, HostPort]), _hosts)
+    converter.register_structure_hook_func(_is(Mapping[str, Path]), _files)
     converter.register_structure_hook_func(_is_choice, _one_of)
     return converter
 
@@ -161,9 +162,19 @@ def _one_of(value: object, kind: Any) -> Any:
 
 
 def _hosts(value: object, _: Any) -> dict[str, HostPort]:
+    table = _by_domain(value, "host:port")
+    return {_domain(name): _host_port(name, target) for name, target in table.items()}
+
+
+def _files(value: object, _: Any) -> dict[str, Path]:
+    table = _by_domain(value, "file")
+    return {_domain(name): _file(name, target) for name, target in table.items()}
+
+
+def _by_domain(value: object, target: str) -> dict[str, object]:
     if not isinstance(value, dict):
-        raise ImpossibleValue("", value, 'a table of "domain" = "host:port"')
-    return {_domain(name): _host_port(name, target) for name, target in value.items()}
+        raise ImpossibleValue("", value, f'a table of "domain" = "{target}"')
+    return value
 
 
 def _domain(name: str) -> str:
@@ -177,13 +188,24 @@ def _domain(name: str) -> str:
 
 
 def _host_port(name: str, target: object) -> HostPort:
-    key = f".{name}" if re.fullmatch("[A-Za-z0-9_-]+", name) else f".{_shown(name)}"
+    key = _key(name)
     if not isinstance(target, str):
         raise ImpossibleValue(key, target, 'text in quotes: "host:port"')
     try:
         return HostPort.parse(target)
     except ValueError as error:
         raise ImpossibleValue(key, target, f"{error}") from None
+
+
+def _file(name: str, target: object) -> Path:
+    try:
+        return _path(target)
+    except ImpossibleValue as error:
+        raise ImpossibleValue(_key(name), target, error.allowed) from None
+
+
+def _key(name: str) -> str:
+    return f".{name}" if re.fullmatch("[A-Za-z0-9_-]+", name) else f".{_shown(name)}"
 
 
 def _problems(error: ClassValidationError, table: str) -> Iterator[Problem]:

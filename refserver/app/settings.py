@@ -20,6 +20,7 @@ __all__ = [
     "C2S",
     "S2S",
     "TLS",
+    "Components",
     "HostPort",
     "ImpossibleValue",
     "Limits",
@@ -154,6 +155,13 @@ class S2S:
 
 
 @frozen
+class Components:
+    """The files with the secrets that components (XEP-0114) share with the server, by their domains."""
+
+    secret_files: Mapping[str, Path] = field(factory=dict)
+
+
+@frozen
 class Limits:
     """What one stranger may cost; 0 is no limit. Rates are per connection unless the name says otherwise."""
 
@@ -174,6 +182,7 @@ class Settings:
     tls: TLS = TLS()
     c2s: C2S = C2S()
     s2s: S2S = S2S()
+    components: Components = Components()
     limits: Limits = Limits()
 
     @classmethod
@@ -188,10 +197,12 @@ class Settings:
             for item in fields(Listen)
         }
         trusted_ca = self.s2s.trusted_ca
+        secret_files = {domain: folder / file for domain, file in self.components.secret_files.items()}
         return evolve(
             self,
             server=evolve(self.server, data=folder / self.server.data),
             listen=Listen(**listen),
             tls=evolve(self.tls, certificates=folder / self.tls.certificates),
             s2s=evolve(self.s2s, trusted_ca=folder / trusted_ca if trusted_ca else None),
+            components=Components(secret_files),
         )

@@ -56,8 +56,9 @@ class ComponentStream:
     """The accepting side of one stream.
 
     `secret_of` gives the shared secret of a (prepared) domain, None if no component may have it.
-    Once `domain` is set the component is authenticated: a `Stanza` comes for each stanza, its
-    `from_` at that domain and its `to` set. `take_output` is to be called after each event.
+    `wanted` is the domain asked for, if there is a secret for it. Once `domain` is set, the component
+    is authenticated: a `Stanza` comes for each stanza, its `from_` at that domain and its `to` set.
+    `take_output` is to be called after each event.
     """
 
     __slots__ = (
@@ -68,9 +69,9 @@ class ComponentStream:
         "_secret",
         "_secret_of",
         "_state",
-        "_wanted",
         "domain",
         "id",
+        "wanted",
     )
 
     def __init__(
@@ -82,8 +83,8 @@ class ComponentStream:
         self._output: list[bytes] = []
         self._state = _State.HEADER
         self._answered = False  # our header is out
-        self._wanted: JID | None = None  # the domain asked for
         self._secret = ""
+        self.wanted: JID | None = None
         self.domain: JID | None = None
         self.id = ""
 
@@ -153,7 +154,7 @@ class ComponentStream:
         secret = self._secret_of(wanted.domainpart)
         if secret is None:
             raise StreamError(StreamCondition.HOST_UNKNOWN)
-        self._wanted = wanted
+        self.wanted = wanted
         self._secret = secret
         self._answer_header()
         self._state = _State.HANDSHAKE
@@ -162,12 +163,12 @@ class ComponentStream:
         """Raises not-authorized for a wrong proof, and for whatever comes before a right one."""
         expected = digest(self.id, self._secret)
         given = received.text or "" if received.tag == _HANDSHAKE and not len(received) else ""
-        if self._wanted is None or not hmac.compare_digest(expected.encode(), given.strip().encode()):
+        if self.wanted is None or not hmac.compare_digest(expected.encode(), given.strip().encode()):
             raise StreamError(StreamCondition.NOT_AUTHORIZED)
         self._secret = ""
         self._framer.limits = self._limits_after
         self._state = _State.OPEN
-        self.domain = self._wanted
+        self.domain = self.wanted
         self._output.append(b"<handshake/>")
         return Authenticated(self.domain, "handshake")
 
@@ -219,7 +220,7 @@ class ComponentStream:
     def _answer_header(self) -> None:
         """Our header (XEP-0114 3). No version: `version='1.0'` would promise stream features."""
         self.id = new_stream_id()
-        from_ = f" from='{self._wanted.attribute}'" if self._wanted is not None else ""
+        from_ = f" from='{self.wanted.attribute}'" if self.wanted is not None else ""
         self._output.append(
             f"<?xml version='1.0'?><stream:stream xmlns='{ns.COMPONENT}' xmlns:stream='{ns.STREAM}'"
             f" id='{self.id}'{from_}>".encode()

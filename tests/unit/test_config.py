@@ -99,6 +99,15 @@ class TestReading:
         }
         assert "[::1]:5270" == str(settings.s2s.hosts["b.example"])
 
+    def test_components_are_domains_and_the_files_with_their_secrets(self, folder: Path) -> None:
+        settings = load(
+            written(folder, '[components.secret_files]\n"SMS.library.example" = "sms"\nb = "/run/b"\n')
+        )
+        assert settings.components.secret_files == {
+            "sms.library.example": folder / "sms",
+            "b": Path("/run/b"),
+        }
+
     @pytest.mark.parametrize(
         ("text", "read"),
         [
@@ -128,7 +137,9 @@ class TestFaults:
     def test_an_unknown_table_is_answered_likewise(self, folder: Path) -> None:
         fault = problem(folder, "[listne]\n")
         assert fault == Problem(
-            "listne", "an unknown key, did you mean listen?", "server, listen, tls, c2s, s2s, limits"
+            "listne",
+            "an unknown key, did you mean listen?",
+            "server, listen, tls, c2s, s2s, components, limits",
         )
 
     def test_a_key_like_no_other_gets_no_guess(self, folder: Path) -> None:
@@ -152,6 +163,18 @@ class TestFaults:
             ("[s2s]\nhosts = []", "s2s.hosts", "[]", 'a table of "domain" = "host:port"'),
             ("[s2s.hosts]\na = 5", "s2s.hosts.a", "5", 'text in quotes: "host:port"'),
             ("[s2s.hosts.a]\nb = 5", "s2s.hosts.a", "a table", 'text in quotes: "host:port"'),
+            (
+                "[components]\nsecret_files = 1",
+                "components.secret_files",
+                "1",
+                'a table of "domain" = "file"',
+            ),
+            (
+                '[components.secret_files]\n"a.b" = { secret = "x" }',
+                'components.secret_files."a.b"',
+                "a table",
+                "a path in quotes",
+            ),
         ],
     )
     def test_a_wrong_type_is_named_with_what_is_allowed(
@@ -171,6 +194,7 @@ class TestFaults:
             ('[listen]\ns2s = ["tcp:99999"]', "listen.s2s[0]", '"tcp:99999"', "a port from 0 to 65535"),
             ('[listen]\ns2s = ["ssl:5269"]', "listen.s2s[0]", '"ssl:5269"', "tcp:, tcp6:, unix:, systemd:"),
             ('[s2s.hosts]\n"a b" = "c:1"', "s2s.hosts", '"a b"', "a domain"),
+            ('[components.secret_files]\n"x@a" = "f"', "components.secret_files", '"x@a"', "a domain"),
             ('[s2s.hosts]\n"x@a" = "c:1"', "s2s.hosts", '"x@a"', "a domain"),
             ('[s2s.hosts]\n"a.b" = "c"', 's2s.hosts."a.b"', '"c"', "the port from 1 to 65535"),
             ('[s2s.hosts]\na = "c:0"', "s2s.hosts.a", '"c:0"', "the port from 1 to 65535"),
