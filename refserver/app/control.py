@@ -20,6 +20,7 @@ from twisted.logger import Logger
 from twisted.protocols.basic import LineReceiver
 from twisted.python.failure import Failure
 
+from refserver.app.data_folder import SOCKET
 from refserver.app.server import CannotStart
 from refserver.app.unix_path import UnixPath
 from refserver.app.verbs import Change, Done, Refused, Verb
@@ -34,9 +35,6 @@ from refserver.storage.errors import StorageError
 __all__ = ["SOCKET", "Control"]
 
 log = Logger()
-
-SOCKET: Final = "control.sock"
-"""The socket's name in the data folder."""
 
 _LONGEST_REQUEST: Final = 64 * 1024
 _ONLY_OWNER: Final = 0o600

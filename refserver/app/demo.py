@@ -175,15 +175,14 @@ def _populated(caller: Caller, file: Path) -> tuple[dict[str, str], int]:
     passwords = _passwords(file)
     verifiers = {jid: make_verifiers(password) for jid, password in passwords.items()}
     try:
-        storage = caller.open_storage()
+        data = caller.open_data()
     except DataInUse as error:
         raise CannotRun(f"{error}: is the demonstration just starting or ending?") from error
     try:
-        kept = storage.database.write_now(_populate, verifiers, is_new)
-        number = storage.database.read_now(_next_number)
+        kept = data.database.write_now(_populate, verifiers, is_new)
+        number = data.database.read_now(_next_number)
     finally:
-        storage.database.close_now()
-        storage.lock.release()
+        data.close()
     for jid, verifier in kept.items():
         if not check_password(verifier, passwords[jid]):
             passwords[jid] = "(the one you have given it)"

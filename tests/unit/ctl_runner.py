@@ -10,8 +10,8 @@ from typing import Any
 
 from click.testing import CliRunner, Result
 
-from refserver.app.commandline.caller import DATABASE
 from refserver.app.ctl import command
+from refserver.app.data_folder import DATABASE
 from refserver.storage import Database
 
 __all__ = ["Ctl"]

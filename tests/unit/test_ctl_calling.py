@@ -12,8 +12,8 @@ from click.testing import CliRunner
 
 import refserver
 from refserver.app.commandline import caller
-from refserver.app.control import SOCKET
 from refserver.app.ctl import command
+from refserver.app.data_folder import DATABASE, SOCKET
 from refserver.app.server import DataLock
 from refserver.app.unix_path import UnixPath
 from refserver.app.verbs.wire import ok
@@ -30,7 +30,7 @@ def test_the_first_use_makes_the_data_folder_for_its_owner_only(ctl: Ctl) -> Non
     ctl.ok("library", "add", "library.example")
     folder = ctl.folder / "new"
     assert folder.stat().st_mode & 0o777 == 0o700
-    assert (folder / caller.DATABASE).stat().st_mode & 0o777 == 0o600
+    assert (folder / DATABASE).stat().st_mode & 0o777 == 0o600
 
 
 def test_a_faulty_configuration_is_refused_with_all_its_faults(ctl: Ctl) -> None:
@@ -103,7 +103,7 @@ def test_what_root_makes_belongs_to_the_folders_owner(ctl: Ctl) -> None:
     os.chown(ctl.database.parent, 65534, 65534)
     ctl.ok("library", "add", "library.example")
     owners = {path.name: path.stat().st_uid for path in ctl.database.parent.iterdir()}
-    assert owners == {"lock": 65534, caller.DATABASE: 65534}
+    assert owners == {"lock": 65534, DATABASE: 65534}
 
 
 def test_a_database_of_another_program_is_refused(ctl: Ctl) -> None:

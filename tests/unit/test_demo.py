@@ -15,7 +15,7 @@ from sqlalchemy import Connection
 from refserver.app import demo
 from refserver.app.commandline.caller import Caller
 from refserver.app.config import load
-from refserver.app.control import SOCKET
+from refserver.app.data_folder import SOCKET
 from refserver.app.demo import LIBRARIAN, PATRON, PEOPLE, QUEUE, CannotRun, Prepared, main, prepare
 from refserver.app.verbs.accounts import AccountVerifiers, SetPassword
 from refserver.app.verbs.librarians import ListLibrarians, RemoveLibrarian
@@ -113,10 +113,9 @@ def test_the_guide_names_the_number_that_the_next_question_gets(prepared: Prepar
         assert queue is not None
         asking.say(connection, queue.id, Asker(JID.parse(PATRON)), Utterance("a question"), now=0.0)
 
-    storage = caller(prepared).open_storage()
-    storage.database.write_now(ask)
-    storage.database.close_now()
-    storage.lock.release()
+    data = caller(prepared).open_data()
+    data.database.write_now(ask)
+    data.close()
     assert (prepared.next_number, prepare(tmp_path).next_number) == (1, 2)
 
 

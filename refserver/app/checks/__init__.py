@@ -2,9 +2,3 @@
 
 Nothing is changed by looking. A finding says in plain words what is, and how to mend it where it is wrong.
 """
-
-from __future__ import annotations
-
-from refserver.app.checks.finding import Finding, Result
-
-__all__ = ["Finding", "Result"]

@@ -8,10 +8,10 @@ import click
 
 from refserver.app.backup import BackupError, back_up
 from refserver.app.backup import restore as put_back
-from refserver.app.commandline.caller import give_to_owner
 from refserver.app.commandline.context import Context, pass_context
 from refserver.app.commandline.libraries import confirm
 from refserver.app.commandline.printing import print_json
+from refserver.app.data_folder import give_to_owner
 from refserver.app.server import DataInUse, DataLock
 from refserver.app.verbs import Refused
 

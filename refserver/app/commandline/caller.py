@@ -6,7 +6,6 @@ takes the lock, opens the database and runs the same transaction.
 
 from __future__ import annotations
 
-import os
 import socket
 import sqlite3
 import time
@@ -17,8 +16,7 @@ from typing import Any, Final
 from attrs import frozen
 from sqlalchemy.exc import SQLAlchemyError
 
-from refserver.app.control import SOCKET
-from refserver.app.parts import Storage
+from refserver.app.data_folder import DATABASE, SOCKET, OpenData
 from refserver.app.server import DataInUse, DataLock
 from refserver.app.settings import Settings
 from refserver.app.unix_path import UnixPath
@@ -27,10 +25,7 @@ from refserver.app.verbs.wire import encode, plain, read_answer
 from refserver.storage import migrations, sqlite
 from refserver.storage.errors import StorageError
 
-__all__ = ["DATABASE", "Caller", "give_to_owner"]
-
-DATABASE: Final = "refserver.sqlite"
-"""The database's name in the data folder."""
+__all__ = ["Caller"]
 
 ANSWER_SECONDS: Final = 60.0
 """How long a running server may take for one verb."""
@@ -55,7 +50,7 @@ class Caller:
             if line is not None:
                 return read_answer(line)
             try:
-                storage = self.open_storage()
+                data = self.open_data()
             except DataInUse:
                 if time.monotonic() > deadline:
                     raise Refused(
@@ -64,7 +59,7 @@ class Caller:
                     ) from None
                 time.sleep(PAUSE_SECONDS)
             else:
-                return self._run(verb, storage)
+                return _run(verb, data)
 
     def ask_running(self, verb: Verb) -> Any:
         """The verb's data from a running server; None if none runs. Raises `Refused`."""
@@ -96,12 +91,11 @@ class Caller:
         lock.release()
         return False
 
-    def open_storage(self) -> Storage:
+    def open_data(self) -> OpenData:
         """The data, locked, for this process alone. Raises `DataInUse` or `Refused`."""
         folder = self.settings.server.data
         try:
-            storage = Storage.open(folder, lambda function, *args: function(*args))
-            give_to_owner(folder)
+            return OpenData.at(folder)
         except _DATABASE_ERRORS as error:
             raise Refused(f"the database in {folder} cannot be used: {_reason(error)}") from error
         except OSError as error:
@@ -109,17 +103,6 @@ class Caller:
                 f"the data in {folder} cannot be opened ({error.strerror}): "
                 "run refserverctl as the user whose server it is, or as root"
             ) from error
-        return storage
-
-    def _run(self, verb: Verb, storage: Storage) -> Any:
-        try:
-            work = storage.database.write_now if verb.writes else storage.database.read_now
-            return plain(work(verb.run, time.time()).data)
-        except _DATABASE_ERRORS as error:
-            raise Refused(f"this failed in the database: {_reason(error)}") from error
-        finally:
-            storage.database.close_now()
-            storage.lock.release()
 
     def _read_store(self, verb: Verb) -> Any:
         if not self.database.exists():
@@ -159,6 +142,16 @@ class Caller:
                 ) from error
 
 
+def _run(verb: Verb, data: OpenData) -> Any:
+    try:
+        work = data.database.write_now if verb.writes else data.database.read_now
+        return plain(work(verb.run, time.time()).data)
+    except _DATABASE_ERRORS as error:
+        raise Refused(f"this failed in the database: {_reason(error)}") from error
+    finally:
+        data.close()
+
+
 def _read_line(connection: socket.socket) -> bytes:
     with connection.makefile("rb") as stream:
         line = stream.readline()
@@ -170,14 +163,3 @@ def _read_line(connection: socket.socket) -> bytes:
 def _reason(error: Exception) -> str:
     """The driver's own words; what SQLAlchemy adds fills several lines."""
     return str(getattr(error, "orig", None) or error)
-
-
-def give_to_owner(folder: Path) -> None:
-    """What root has made in another user's data folder becomes that user's: else no server could open it."""
-    if os.geteuid() != 0:
-        return
-    owner = folder.stat()
-    if owner.st_uid:
-        for file in folder.iterdir():
-            if file.name == "lock" or file.name.startswith(DATABASE):
-                os.chown(file, owner.st_uid, owner.st_gid, follow_symlinks=False)

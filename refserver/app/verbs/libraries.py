@@ -7,7 +7,6 @@ from typing import ClassVar
 from attrs import frozen
 from sqlalchemy import Connection
 
-from refserver.app.certificates import SERVICES
 from refserver.app.verbs.addresses import library_domain, served_domain
 from refserver.app.verbs.changes import AccountRemoved, LibraryRemoved, LibrarySet, QueueRemoved
 from refserver.app.verbs.verb import Done, Refused, Verb
@@ -77,6 +76,8 @@ class RemoveLibrary(Verb):
 
 def _refuse_service_names(connection: Connection, domain: str) -> None:
     """No library may be where another one's rooms, guests, uploads or nodes are, nor the other way round."""
+    from refserver.app.certificates import SERVICES  # late: the cryptography behind it takes long to import
+
     label, _, parent = domain.partition(".")
     if label in SERVICES and libraries.get(connection, parent) is not None:
         raise Refused(f"{domain} is a service of the library {parent}: choose another domain")
