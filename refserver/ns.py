@@ -8,6 +8,9 @@ from typing import Final
 CLIENT: Final = "jabber:client"
 SERVER: Final = "jabber:server"
 DIALBACK: Final = "jabber:server:dialback"  # XEP-0220
+FEATURE_DIALBACK: Final = "urn:xmpp:features:dialback"
+BIDI: Final = "urn:xmpp:bidi"  # XEP-0288
+FEATURE_BIDI: Final = "urn:xmpp:features:bidi"
 COMPONENT: Final = "jabber:component:accept"  # XEP-0114
 STREAM: Final = "http://etherx.jabber.org/streams"
 STREAMS: Final = "urn:ietf:params:xml:ns:xmpp-streams"

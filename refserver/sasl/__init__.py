@@ -15,7 +15,7 @@ from refserver.sasl.mechanism import (
     Success,
     Surroundings,
 )
-from refserver.sasl.offer import TLS_EXPORTER, TLS_SERVER_END_POINT, begin, offered
+from refserver.sasl.offer import EXTERNAL, TLS_EXPORTER, TLS_SERVER_END_POINT, begin, offered
 from refserver.sasl.password import InvalidPassword
 from refserver.sasl.verifier import (
     FakeVerifiers,
@@ -26,6 +26,7 @@ from refserver.sasl.verifier import (
 )
 
 __all__ = [
+    "EXTERNAL",
     "TLS_EXPORTER",
     "TLS_SERVER_END_POINT",
     "Challenge",

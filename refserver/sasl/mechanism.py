@@ -78,7 +78,8 @@ class Surroundings:
     """What a mechanism knows of the stream it runs on.
 
     `domain` is where the accounts are; `bindings` the channel-binding data by type, of which
-    there is none without TLS; `offered` the mechanisms that were announced to this peer.
+    there is none without TLS; `offered` the mechanisms that were announced to this peer; `proved` whom
+    the peer has shown to be by other means (EXTERNAL), None if nobody.
     """
 
     domain: str
@@ -86,6 +87,7 @@ class Surroundings:
     bindings: Mapping[str, bytes]
     offered: tuple[str, ...]
     nonce: Callable[[], str] = new_nonce
+    proved: JID | None = None
 
 
 class Mechanism(ABC):

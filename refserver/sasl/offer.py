@@ -11,6 +11,7 @@ from typing import Final
 
 from attrs import frozen
 
+from refserver.sasl.external import External
 from refserver.sasl.failure import SaslCondition, SaslFailure
 from refserver.sasl.mechanism import Mechanism, Surroundings
 from refserver.sasl.plain import Plain
@@ -20,12 +21,15 @@ from refserver.sasl.scram import ScramServer
 TLS_EXPORTER: Final = "tls-exporter"  # RFC 9266
 TLS_SERVER_END_POINT: Final = "tls-server-end-point"  # RFC 5929 4
 
+EXTERNAL: Final = "EXTERNAL"
+
 
 @frozen
 class _Entry:
     make: Callable[[Surroundings], Mechanism]
     binds: bool = False  # needs channel-binding data
     reveals: bool = False  # sends the password: needs TLS
+    outside: bool = False  # only where the stream knows of a proof outside SASL
 
 
 _MECHANISMS: Final = {
@@ -34,15 +38,20 @@ _MECHANISMS: Final = {
     "SCRAM-SHA-256": _Entry(partial(ScramServer, hash_name="SHA-256", plus=False)),
     "SCRAM-SHA-1": _Entry(partial(ScramServer, hash_name="SHA-1", plus=False)),
     "PLAIN": _Entry(Plain, reveals=True),
+    EXTERNAL: _Entry(External, outside=True),
 }
 
 
 def offered(tls: bool, bindings: Collection[str], plain_without_tls: bool = False) -> tuple[str, ...]:
-    """The mechanisms for a stream, best first, given the channel-binding types it has data for."""
+    """The mechanisms with passwords for a stream, best first, given the channel-binding types it has
+    data for.
+    """
     return tuple(
         name
         for name, entry in _MECHANISMS.items()
-        if (bindings or not entry.binds) and (tls or plain_without_tls or not entry.reveals)
+        if (bindings or not entry.binds)
+        and (tls or plain_without_tls or not entry.reveals)
+        and not entry.outside
     )
 
 

@@ -17,24 +17,44 @@ from refserver.stream.events import (
     StreamClosed,
     StreamFailed,
 )
+from refserver.stream.federation import (
+    Established,
+    KeyToVerify,
+    Refused,
+    ServerPolicy,
+    StanzaRefused,
+    Verdict,
+    VerifyAnswered,
+)
 from refserver.stream.inbound import InboundStream
+from refserver.stream.initiating import InitiatingStream
 from refserver.stream.policy import StreamPolicy, TLSInfo
 from refserver.stream.receiving import ReceivingStream
+from refserver.stream.serving import ServingStream
 
 __all__ = [
     "Authenticated",
     "AuthenticationFailed",
     "BindRequested",
     "CredentialsWanted",
+    "Established",
     "Event",
     "InboundStream",
+    "InitiatingStream",
+    "KeyToVerify",
     "Malformed",
     "PasswordCheckWanted",
     "ReceivingStream",
+    "Refused",
     "RegistrationRequest",
+    "ServerPolicy",
+    "ServingStream",
+    "StanzaRefused",
     "StartTLS",
     "StreamClosed",
     "StreamFailed",
     "StreamPolicy",
     "TLSInfo",
+    "Verdict",
+    "VerifyAnswered",
 ]

@@ -199,8 +199,7 @@ class InboundStream:
         if self._state is State.CLOSING:
             return ()
         if isinstance(frame, StreamHeader):
-            self._open(frame)
-            return ()
+            return self._open(frame)
         return self._element(frame)
 
     def _element(self, received: Element) -> Events:
@@ -227,7 +226,7 @@ class InboundStream:
 
     # -- opening -------------------------------------------------------------
 
-    def _open(self, header: StreamHeader) -> None:
+    def _open(self, header: StreamHeader) -> Events:
         host = addressed(header)
         if not self._serves(host.domainpart):
             raise StreamError(StreamCondition.HOST_UNKNOWN)
@@ -238,9 +237,14 @@ class InboundStream:
         if header.content_namespace != self.content:
             raise StreamError(StreamCondition.INVALID_NAMESPACE)
         check_version(header)
+        self._admit(header)
         self._answer_header(header.from_)
         self._send(features(self.offers, self._situation()))
         self._move(Move.OPENED)
+        return ()
+
+    def _admit(self, header: StreamHeader) -> None:
+        """For subclasses to refuse a peer by its header: raise `StreamError`."""
 
     def _answer_header(self, peer: str | None = None) -> None:
         self.id = new_stream_id()
@@ -274,11 +278,13 @@ class InboundStream:
 
     def _authenticator(self) -> Authentication:
         if self._authentication is None:
-            domain = self.host.domainpart if self.host else ""
-            bindings = self.tls.bindings if self.tls else {}
-            mechanisms = self._situation().mechanisms
-            self._authentication = Authentication(Surroundings(domain, self._fake, bindings, mechanisms))
+            self._authentication = Authentication(self._surroundings())
         return self._authentication
+
+    def _surroundings(self) -> Surroundings:
+        domain = self.host.domainpart if self.host else ""
+        bindings = self.tls.bindings if self.tls else {}
+        return Surroundings(domain, self._fake, bindings, self._situation().mechanisms)
 
     def _authenticate(self, received: Element) -> Events:
         if self._state not in (State.NEGOTIATING, State.CHALLENGED):

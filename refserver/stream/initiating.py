@@ -1,17 +1,49 @@
-"""Our stream to another server: RFC 6120, XEP-0220 (originating and receiving roles), XEP-0288."""
+"""Our stream to another server: secured, authenticated, then stanzas and dialback keys go out.
+
+RFC 6120, XEP-0178, XEP-0220 (the initiating server's part, and asking an authoritative server), XEP-0288.
+Bytes in, events and bytes out; the phases are in phase.py. Connections, the handshake and deadlines are the
+shell's, and so is which stream a stanza takes.
+
+TLS is required. Where policy has no dialback, the peer must prove by its certificate to be the domain that
+we mean, and take ours; with dialback, DNS is believed. What a peer does wrong ends in `StreamFailed`; that it
+will not have us, in `Refused`.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Final, TypeAlias
 
 from refserver import ns
-from refserver.errors import StreamError
+from refserver.errors import Condition, StanzaError, StreamCondition, StreamError
+from refserver.sasl import EXTERNAL, encode
 from refserver.stanza import Stanza
-from refserver.stream.events import Event
-from refserver.stream.federation import KeyToVerify, ServerPolicy
+from refserver.stream import dialback
+from refserver.stream.dialback import Dialback
+from refserver.stream.ending import Ending, ending_of
+from refserver.stream.events import Event, StartTLS, StreamClosed, StreamFailed
+from refserver.stream.federation import Established, KeyToVerify, Refused, ServerPolicy, VerifyAnswered
+from refserver.stream.opening import CLOSING_TAG, check_version, initial_header
+from refserver.stream.pairs import KINDS, DomainPairs, Pair
+from refserver.stream.phase import DEAF, FOLLOWS, SILENT, Phase
 from refserver.stream.policy import TLSInfo
+from refserver.xml.element import Element, child, child_text, clark, element
+from refserver.xml.framer import Frame, Framer, StreamEnd, StreamHeader
+from refserver.xml.write import serialise
 
 __all__ = ["InitiatingStream"]
+
+Events: TypeAlias = Iterator[Event]
+
+_ERROR: Final = clark(ns.STREAM, "error")
+_FEATURES: Final = clark(ns.STREAM, "features")
+_PROCEED: Final = clark(ns.TLS, "proceed")
+_NO_TLS: Final = clark(ns.TLS, "failure")
+_SUCCESS: Final = clark(ns.SASL, "success")
+_FAILURE: Final = clark(ns.SASL, "failure")
+_MECHANISM: Final = clark(ns.SASL, "mechanism")
+_STARTTLS: Final = f"<starttls xmlns='{ns.TLS}'/>".encode()
+_TURN_BIDI: Final = f"<bidi xmlns='{ns.BIDI}'/>".encode()
 
 
 class InitiatingStream:
@@ -26,6 +58,28 @@ class InitiatingStream:
     after each event.
     """
 
+    __slots__ = (
+        "_asked",
+        "_authenticated",
+        "_framer",
+        "_multiplexes",
+        "_output",
+        "_pairs",
+        "_phase",
+        "_policy",
+        "_secret",
+        "_verify_only",
+        "_verifying",
+        "_waiting",
+        "_wanted",
+        "bidi",
+        "id",
+        "local",
+        "max_bytes",
+        "remote",
+        "tls",
+    )
+
     def __init__(
         self,
         local: str,
@@ -38,64 +92,370 @@ class InitiatingStream:
     ) -> None:
         self.local = local
         self.remote = remote
+        self.tls = tls
         self.id = ""
         """The stream id that the peer gave."""
         self.bidi = False
         """Whether the peer may send stanzas on this stream (XEP-0288)."""
         self.max_bytes = 0
         """The largest stanza that the peer takes, as far as it said so (XEP-0478); 0: unknown."""
-        self.tls = tls
+        self._policy = policy
+        self._secret = secret
+        self._verify_only = verify_only
+        self._framer = Framer(policy.limits_before)
+        self._output: list[bytes] = []
+        self._phase = Phase.CONNECTING
+        self._authenticated = False
+        self._multiplexes = False  # the peer answers keys with errors, not with the stream's end
+        self._pairs = DomainPairs(lambda domain: True)
+        # Pairs (the peer's domain, ours) without an answer, and those of them whose key was sent.
+        self._wanted: set[Pair] = set() if verify_only else {(remote, local)}
+        self._asked: set[Pair] = set()
+        # Others' keys: to be sent when the stream is open, and those sent, by domains and stream id.
+        self._waiting: list[KeyToVerify] = []
+        self._verifying: dict[tuple[str, str, str], list[KeyToVerify]] = {}
 
-    def start(self) -> Iterator[Event]:
+    # -- what the shell calls ------------------------------------------------
+
+    @property
+    def closed(self) -> bool:
+        """Whether nothing more will be read or written."""
+        return self._phase is Phase.CLOSED
+
+    def start(self) -> Events:
         """The connection stands (with `tls` given: its handshake too): begin."""
-        return iter(())
+        yield from self._begin()
 
-    def receive(self, data: bytes) -> Iterator[Event]:
+    def tls_started(self, info: TLSInfo) -> Events:
+        """Answer `StartTLS`: the handshake is finished, the stream begins anew."""
+        if self._phase in (Phase.CLOSING, Phase.CLOSED):
+            return
+        self.tls = info
+        self._framer.reset()
+        yield from self._begin()
+
+    def receive(self, data: bytes) -> Events:
         """Take what the peer sent."""
-        return iter(())
+        if self._phase in DEAF:
+            return
+        try:
+            for frame in self._framer.feed(data):
+                yield from self._take(frame)
+                if self._phase in DEAF:
+                    return
+        except StreamError as error:
+            yield from self.fail(error)
 
     def take_output(self) -> bytes:
         """What is to be sent now; b"" for nothing."""
-        return b""
-
-    def tls_started(self, info: TLSInfo) -> Iterator[Event]:
-        """Answer `StartTLS`: the handshake is finished, the stream begins anew."""
-        return iter(())
-
-    def verify(self, asked: KeyToVerify) -> Iterator[Event]:
-        """Ask the peer, which is `asked.from_`, about a key; `VerifyAnswered` comes for it. May be
-        called at any time: it waits until the stream is ready for it.
-        """
-        return iter(())
-
-    def can_prove(self, local: str, remote: str) -> bool:
-        """Whether this established stream may be tried for another pair of domains."""
-        return False
-
-    def prove(self, local: str, remote: str) -> None:
-        """Ask for another pair, where `can_prove`; `Established` or `Refused` comes for it."""
+        data = b"".join(self._output)
+        self._output.clear()
+        return data
 
     def carries(self, from_: str, to: str) -> bool:
         """Whether stanzas from our domain `from_` to the peer's `to` may be sent now."""
-        return False
+        return self._phase is Phase.OPEN and (to, from_) in self._pairs
 
     def encode(self, stanza: Stanza) -> bytes:
         """The bytes to send; only where `carries`."""
         return stanza.encode(ns.SERVER)
 
-    @property
-    def closed(self) -> bool:
-        """Whether nothing more will be read or written."""
-        return False
+    def can_prove(self, local: str, remote: str) -> bool:
+        """Whether this established stream may be tried for another pair of domains.
 
-    def close(self) -> Iterator[Event]:
+        Not where the peer does not answer errors (XEP-0220 2.6.2), nor for a domain of its that its
+        certificate does not prove: it was another one that we looked up.
+        """
+        known = len(self._pairs) + len(self._wanted)
+        proved = remote == self.remote or (self.tls is not None and self.tls.proves(remote))
+        return (
+            self._phase is Phase.OPEN
+            and self._policy.dialback
+            and self._multiplexes
+            and 0 < len(self._pairs)
+            and known < self._policy.max_pairs
+            and proved
+        )
+
+    def prove(self, local: str, remote: str) -> None:
+        """Ask for another pair, where `can_prove`; `Established` or `Refused` comes for it."""
+        pair = remote, local
+        if pair in self._pairs or pair in self._wanted:
+            return
+        if not self.can_prove(local, remote):
+            raise RuntimeError("the stream cannot carry another pair")
+        self._wanted.add(pair)
+        self._send_key(pair)
+
+    def verify(self, asked: KeyToVerify) -> Events:
+        """Ask the peer, which is `asked.from_`, about a key; `VerifyAnswered` comes for it. May be
+        called at any time: it waits until the stream is ready for it.
+        """
+        if asked.from_ != self.remote:
+            raise RuntimeError("another server is the authority for this key")
+        if self._phase in (Phase.CLOSING, Phase.CLOSED):
+            yield VerifyAnswered(asked, StanzaError(Condition.REMOTE_SERVER_TIMEOUT))
+            return
+        self._waiting.append(asked)
+        self._send_waiting()
+
+    def close(self) -> Events:
         """End the stream without an error; `StreamClosed` comes when the peer has answered."""
-        return iter(())
+        if self._phase in (Phase.CLOSING, Phase.CLOSED):
+            return
+        ending = Ending("the stream was closed")
+        if self._phase in SILENT:
+            yield from self._over(ending)
+        else:
+            self._send(CLOSING_TAG)
+            self._enter(Phase.CLOSING)
+            yield from self._give_up(ending)
 
-    def fail(self, error: StreamError) -> Iterator[Event]:
+    def fail(self, error: StreamError) -> Events:
         """End the stream with an error of ours: a shutdown, a deadline passed."""
-        return iter(())
+        if self._phase is Phase.CLOSED:
+            return
+        if self._phase not in SILENT:
+            self._send(serialise(error.element()) + CLOSING_TAG)
+        self._enter(Phase.CLOSED)
+        yield from self._give_up(Ending(error.text or f"the stream failed: {error.condition.value}"))
+        yield StreamFailed(error)
 
-    def lost(self, reason: str) -> Iterator[Event]:
+    def lost(self, reason: str) -> Events:
         """The connection is gone, or could not be had; to be called whenever it goes."""
-        return iter(())
+        if self._phase is not Phase.CLOSED:
+            self._enter(Phase.CLOSED)
+            yield from self._give_up(Ending(reason))
+
+    # -- frames --------------------------------------------------------------
+
+    def _take(self, frame: Frame) -> Events:
+        if isinstance(frame, StreamEnd):
+            yield from self._ended(Ending("the server closed the stream"))
+        elif self._phase is Phase.CLOSING:
+            return
+        elif isinstance(frame, StreamHeader):
+            self._header(frame)
+        elif frame.tag == _ERROR:
+            yield from self._ended(ending_of(frame))
+        else:
+            yield from self._element(frame)
+
+    def _element(self, received: Element) -> Events:
+        phase, tag = self._phase, received.tag
+        if phase is Phase.OPEN:
+            yield from self._open_element(received)
+        elif phase is Phase.FEATURES and tag == _FEATURES:
+            yield from self._negotiate(received)
+        elif phase is Phase.PROCEED and tag == _PROCEED:
+            self._framer.discard()
+            self._enter(Phase.SECURING)
+            yield StartTLS(self.remote)
+        elif phase is Phase.PROCEED and tag == _NO_TLS:
+            yield from self._leave(Ending("the server cannot do TLS at present"))
+        elif phase is Phase.SASL and tag == _SUCCESS:
+            self._authenticated = True
+            self._framer.reset()
+            yield from self._begin()
+        elif phase is Phase.SASL and tag == _FAILURE:
+            yield from self._fall_back("the server does not accept our certificate")
+        elif tag in KINDS:
+            raise StreamError(StreamCondition.NOT_AUTHORIZED)
+        else:
+            raise StreamError(StreamCondition.UNSUPPORTED_STANZA_TYPE)
+
+    def _open_element(self, received: Element) -> Events:
+        tag = received.tag
+        if tag in KINDS:
+            if not self.bidi:  # the way back is another stream, on which the peer must prove itself
+                raise StreamError(StreamCondition.NOT_AUTHORIZED)
+            yield self._pairs.admit(received)
+        elif tag == dialback.RESULT:
+            yield from self._result(Dialback.read(received))
+        elif tag == dialback.VERIFY:
+            yield from self._verified(Dialback.read(received))
+        else:
+            raise StreamError(StreamCondition.UNSUPPORTED_STANZA_TYPE)
+
+    # -- opening -------------------------------------------------------------
+
+    def _begin(self) -> Events:
+        """Send our header, if the peer is the one we mean."""
+        tls, remote = self.tls, self.remote
+        self._enter(Phase.HEADER)
+        if tls is not None and not self._policy.dialback and not tls.proves(remote):
+            yield from self._over(Ending(tls.why_not(remote), permanent=True))
+            return
+        self._send(initial_header(self.local, remote))
+
+    def _header(self, header: StreamHeader) -> None:
+        if header.content_namespace != ns.SERVER:
+            raise StreamError(StreamCondition.INVALID_NAMESPACE)
+        check_version(header)
+        self.id = header.id or ""
+        self._enter(Phase.FEATURES)
+
+    def _negotiate(self, features: Element) -> Events:
+        if self.tls is None and child(features, ns.TLS, "starttls") is not None:
+            self._send(_STARTTLS)
+            self._enter(Phase.PROCEED)
+            return
+        if self.tls is None and self._policy.require_tls:
+            yield from self._leave(Ending("the server offers no TLS", permanent=True))
+            return
+        self._learn(features)
+        if self._authenticated:
+            yield from self._opened((self.remote, self.local), "certificate")
+        elif self._verify_only:
+            yield from self._opened(None, "")
+        else:
+            yield from self._authenticate(features)
+
+    def _learn(self, features: Element) -> None:
+        """What the peer can do, and takes."""
+        offer = child(features, ns.FEATURE_DIALBACK, "dialback")
+        self._multiplexes = offer is not None and child(offer, ns.FEATURE_DIALBACK, "errors") is not None
+        limits = child(features, ns.STREAM_LIMITS, "limits")
+        most = "" if limits is None else child_text(limits, ns.STREAM_LIMITS, "max-bytes").strip()
+        if most.isascii() and most.isdecimal() and len(most) < 16:
+            self.max_bytes = int(most)
+
+    def _authenticate(self, features: Element) -> Events:
+        if self._policy.bidi and child(features, ns.FEATURE_BIDI, "bidi") is not None:
+            self._send(_TURN_BIDI)  # XEP-0288 2.2: before authentication
+            self.bidi = True
+        mechanisms = child(features, ns.SASL, "mechanisms")
+        names = () if mechanisms is None else [each.text for each in mechanisms.findall(_MECHANISM)]
+        if EXTERNAL not in names:
+            yield from self._fall_back("the server does not accept our certificate")
+            return
+        # XEP-0178 3: the authorization identity is not needed, but older servers want it.
+        text = encode(self.local.encode())
+        self._send(serialise(element(ns.SASL, "auth", {"mechanism": EXTERNAL}, text=text)))
+        self._enter(Phase.SASL)
+
+    def _fall_back(self, reason: str) -> Events:
+        """Use dialback where policy has it."""
+        if not self._policy.dialback:
+            yield from self._leave(Ending(reason, permanent=True))
+        elif not self.id:
+            raise StreamError(StreamCondition.BAD_FORMAT, "a stream without id")
+        else:
+            self._send_key((self.remote, self.local))
+            yield from self._opened(None, "")
+
+    def _opened(self, pair: Pair | None, method: str) -> Events:
+        self._enter(Phase.OPEN)
+        self._send_waiting()
+        if pair is not None:
+            yield self._established(pair, method)
+
+    def _established(self, pair: Pair, method: str) -> Established:
+        self._framer.limits = self._policy.limits_after
+        self._wanted.discard(pair)
+        self._pairs.add(pair)
+        remote, local = pair
+        return Established(local, remote, method)
+
+    # -- dialback ------------------------------------------------------------
+
+    def _send_key(self, pair: Pair) -> None:
+        remote, local = pair
+        key = dialback.make_key(self._secret, remote, local, self.id)
+        self._asked.add(pair)
+        self._send(dialback.request("result", local, remote, key))
+
+    def _send_waiting(self) -> None:
+        if self._phase is not Phase.OPEN:
+            return
+        for asked in self._waiting:
+            same = self._verifying.setdefault((asked.from_, asked.to, asked.stream_id), [])
+            same.append(asked)
+            self._send(dialback.request("verify", asked.to, asked.from_, asked.key, asked.stream_id))
+        self._waiting.clear()
+
+    def _result(self, received: Dialback) -> Events:
+        """XEP-0220 2.1.1; an answer to what was not asked is an attack (4)."""
+        if not received.type and self.bidi:  # the peer wants another pair: on a stream of its own
+            refusal = StanzaError(Condition.NOT_ACCEPTABLE)
+            self._send(dialback.answer("result", received, refusal))
+            return
+        pair = received.from_, received.to
+        if not received.type or pair not in self._asked:
+            raise StreamError(StreamCondition.POLICY_VIOLATION, "unsolicited dialback answer")
+        self._asked.discard(pair)
+        if received.type == "valid":
+            yield self._established(pair, "dialback")
+            return
+        self._wanted.discard(pair)
+        yield _refused(pair, received)
+        if not len(self._pairs) and not self._wanted and not self._waiting and not self._verifying:
+            yield from self._leave(Ending("nothing is left to do"))
+
+    def _verified(self, received: Dialback) -> Events:
+        """XEP-0220 2.1.2."""
+        key = received.from_, received.to, received.id
+        waiting = self._verifying.get(key)
+        if not received.type or not waiting:
+            raise StreamError(StreamCondition.POLICY_VIOLATION, "unsolicited dialback answer")
+        asked = waiting.pop(0)
+        if not waiting:
+            del self._verifying[key]
+        verdict = received.verdict
+        # XEP-0220 2.5: whatever went wrong there, our peer hears that the server was not found.
+        unknown = StanzaError(Condition.REMOTE_SERVER_NOT_FOUND)
+        yield VerifyAnswered(asked, unknown if isinstance(verdict, StanzaError) else verdict)
+
+    # -- the end -------------------------------------------------------------
+
+    def _ended(self, ending: Ending) -> Events:
+        """The peer has closed the stream: do likewise (RFC 6120 4.4)."""
+        if self._phase is not Phase.CLOSING:
+            self._send(CLOSING_TAG)
+        yield from self._over(ending)
+
+    def _leave(self, ending: Ending) -> Events:
+        """Nothing can be done here: close, without waiting for the peer."""
+        self._send(CLOSING_TAG)
+        yield from self._over(ending)
+
+    def _over(self, ending: Ending) -> Events:
+        self._enter(Phase.CLOSED)
+        yield from self._give_up(ending)
+        yield StreamClosed(ending.condition)
+
+    def _give_up(self, ending: Ending) -> Events:
+        """Answer all that is open."""
+        waiting = [*self._waiting, *(asked for same in self._verifying.values() for asked in same)]
+        wanted = sorted(self._wanted)
+        self._waiting.clear()
+        self._verifying.clear()
+        self._wanted.clear()
+        self._asked.clear()
+        for asked in waiting:
+            yield VerifyAnswered(asked, StanzaError(ending.bounce))
+        for remote, local in wanted:
+            yield Refused(local, remote, ending.reason, ending.permanent, ending.bounce)
+
+    # -- small things --------------------------------------------------------
+
+    def _enter(self, phase: Phase) -> None:
+        if phase not in FOLLOWS[self._phase]:
+            raise RuntimeError(f"{phase.name} does not follow {self._phase.name}")
+        self._phase = phase
+
+    def _send(self, data: bytes) -> None:
+        self._output.append(data)
+
+
+def _refused(pair: Pair, received: Dialback) -> Refused:
+    """XEP-0220 2.1.1, 2.5: what stanzas that wait for this pair are told."""
+    remote, local = pair
+    error = received.error
+    if error is None:
+        reason = "the server says that our dialback key is not valid"
+        return Refused(local, remote, reason, False, Condition.INTERNAL_SERVER_ERROR)
+    ending = Ending(f"the server refuses dialback: {error.condition.value}")
+    if error.condition is Condition.ITEM_NOT_FOUND:
+        ending = Ending("the server does not know this domain", permanent=True)
+    return Refused(local, remote, ending.reason, ending.permanent, ending.bounce)

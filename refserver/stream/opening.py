@@ -10,6 +10,7 @@ from refserver import ns
 from refserver.errors import StreamCondition, StreamError
 from refserver.jid import JID, InvalidJID
 from refserver.xml.framer import StreamHeader
+from refserver.xml.write import escape_attribute
 
 CLOSING_TAG: Final = b"</stream:stream>"
 _VERSION: Final = re.compile(r"0*([0-9]{1,4})\.[0-9]{1,4}").fullmatch
@@ -45,10 +46,30 @@ def answer_header(content: str, stream_id: str, host: JID | None, peer: str | No
     if `peer`, the `from` of the peer's header, is an address.
     """
     from_ = host.attribute if host is not None else ""
+    return _header(content, f" id='{stream_id}' from='{from_}'{_to(peer)}")
+
+
+def initial_header(local: str, remote: str) -> bytes:
+    """The header of our own stream to another server."""
+    return _header(ns.SERVER, f" from='{escape_attribute(local)}' to='{escape_attribute(remote)}'")
+
+
+def _header(content: str, addresses: str) -> bytes:
+    # XEP-0220 2.4.1: who declares the namespace supports dialback, and elements use that prefix.
+    dialback = f" xmlns:db='{ns.DIALBACK}'" if content == ns.SERVER else ""
     return (
-        f"<?xml version='1.0'?><stream:stream xmlns='{content}' xmlns:stream='{ns.STREAM}'"
-        f" id='{stream_id}' from='{from_}'{_to(peer)} version='1.0' xml:lang='en'>"
+        f"<?xml version='1.0'?><stream:stream xmlns='{content}' xmlns:stream='{ns.STREAM}'{dialback}"
+        f"{addresses} version='1.0' xml:lang='en'>"
     ).encode()
+
+
+def bare_domain(text: str | None) -> str:
+    """The prepared domain that `text` is; "" if it is none, or more than one."""
+    try:
+        jid = JID.parse(text or "")
+    except InvalidJID:
+        return ""
+    return "" if jid.localpart or jid.resourcepart else jid.domainpart
 
 
 def _to(peer: str | None) -> str:

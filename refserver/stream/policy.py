@@ -34,7 +34,7 @@ def _proves_nothing(domain: str) -> bool:
 
 
 def _no_certificate(domain: str) -> str:
-    return "it shows no certificate"
+    return "no certificate was shown"
 
 
 @frozen

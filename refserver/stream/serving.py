@@ -1,19 +1,46 @@
-"""The receiving side of a server's stream: RFC 6120, XEP-0220 (receiving and authoritative), XEP-0288."""
+"""The receiving side of a server's stream: domains are proved, then stanzas between them flow.
+
+RFC 6120 with SASL EXTERNAL (XEP-0178), XEP-0220 in the receiving and the authoritative role, XEP-0288.
+What it shares with clients' streams is inbound.py, what may be carried pairs.py. Whom the peer's
+certificate proves is in `TLSInfo`; asking the authoritative server about a key is the shell's business.
+
+A domain is proved by the certificate, whether the peer then uses EXTERNAL or sends a dialback key, or,
+where policy has dialback, by its authoritative server. Proved is always a pair of domains, and only
+stanzas between proved ones are accepted.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import ClassVar
+from typing import ClassVar, Final
 
 from refserver import ns
-from refserver.sasl import FakeVerifiers
+from refserver.errors import Condition, StanzaError, StreamCondition, StreamError
+from refserver.jid import JID
+from refserver.sasl import FakeVerifiers, Surroundings
 from refserver.stanza import Stanza
+from refserver.stream import dialback
+from refserver.stream.dialback import Dialback
 from refserver.stream.events import Event
-from refserver.stream.federation import KeyToVerify, ServerPolicy, Verdict
-from refserver.stream.inbound import InboundStream
+from refserver.stream.features import StreamFeature
+from refserver.stream.federation import Established, KeyToVerify, ServerPolicy, Verdict
+from refserver.stream.inbound import Events, InboundStream
+from refserver.stream.opening import bare_domain
+from refserver.stream.pairs import KINDS, DomainPairs, Pair
 from refserver.stream.policy import TLSInfo
+from refserver.stream.server_features import SERVER_FEATURES, ServerSituation
+from refserver.stream.state import Move, State
+from refserver.xml.element import Element, clark
+from refserver.xml.framer import StreamHeader
 
 __all__ = ["ServingStream"]
+
+_BIDI: Final = clark(ns.BIDI, "bidi")
+_READY: Final = (State.NEGOTIATING, State.AUTHENTICATED)
+
+
+def _everyone(from_: str, to: str) -> bool:
+    return True
 
 
 class ServingStream(InboundStream):
@@ -22,12 +49,16 @@ class ServingStream(InboundStream):
     Events: `StartTLS` (handshake as the server, the peer asked for a certificate, then `tls_started`),
     `Authenticated`, `AuthenticationFailed`, `KeyToVerify`, `Established`, `Stanza`, `StanzaRefused`,
     `StreamClosed`, `StreamFailed`. `secret` makes and checks our dialback keys. Keys that other
-    servers want verified are answered without the shell.
+    servers want verified are answered without the shell. `welcomes` says whether the peer's domain
+    (first) may talk to ours at all.
     """
 
     content: ClassVar[str] = ns.SERVER
+    offers: ClassVar[tuple[StreamFeature, ...]] = SERVER_FEATURES
 
-    __slots__ = ("bidi", "peer")
+    __slots__ = ("_asked", "_keys_received", "_pairs", "_secret", "_welcomes", "bidi", "peer")
+
+    _policy: ServerPolicy
 
     def __init__(
         self,
@@ -35,21 +66,197 @@ class ServingStream(InboundStream):
         policy: ServerPolicy,
         secret: bytes,
         tls: TLSInfo | None = None,
+        *,
+        welcomes: Callable[[str, str], bool] = _everyone,
     ) -> None:
         super().__init__(serves, policy, FakeVerifiers(secret), tls)
         self.peer = ""
         """The domain that the peer's header names; nothing is proved by that."""
         self.bidi = False
         """Whether the peer wants stanzas on this stream too (XEP-0288)."""
+        self._welcomes = welcomes
+        self._secret = secret
+        self._pairs = DomainPairs(serves)
+        self._asked: dict[Pair, KeyToVerify] = {}  # what the shell is finding out
+        self._keys_received = False
+
+    # -- what the shell calls ------------------------------------------------
+
+    def receive(self, data: bytes) -> Iterator[Event]:
+        """Take what the peer sent."""
+        if self._state is State.AUTHENTICATED:
+            return self._stanzas(data)
+        return super().receive(data)
+
+    def tls_started(self, info: TLSInfo) -> None:
+        """Answer `StartTLS`: nothing from before the handshake counts."""
+        super().tls_started(info)
+        self.bidi = False
+        self._asked.clear()
 
     def key_verified(self, asked: KeyToVerify, verdict: Verdict) -> Iterator[Event]:
-        """Answer `KeyToVerify`. Nothing happens on a closed stream."""
-        return iter(())
+        """Answer `KeyToVerify`, `asked` being the event itself. An answer that nobody waits for any more
+        is dropped.
+        """
+        pair = asked.from_, asked.to
+        if self._state not in _READY or self._asked.get(pair) is not asked:
+            return iter(())
+        del self._asked[pair]
+        request = Dialback(*pair, "", "", asked.key)
+        if verdict is True:
+            return iter(self._prove(request, "dialback"))
+        return iter(self._not_proved(request, verdict))
 
     def carries(self, from_: str, to: str) -> bool:
         """Whether stanzas from our domain `from_` to the peer's `to` may go this way: only with bidi."""
-        return False
+        return self.bidi and self._state is State.AUTHENTICATED and (to, from_) in self._pairs
 
     def encode(self, stanza: Stanza) -> bytes:
         """The bytes to send; only where `carries`."""
         return stanza.encode(ns.SERVER)
+
+    # -- opening -------------------------------------------------------------
+
+    def _admit(self, header: StreamHeader) -> None:
+        """RFC 6120 4.7.1: a server says who it is; and it stays the same (4.9.3.9)."""
+        peer, host = bare_domain(header.from_), self.host
+        if not peer:
+            raise StreamError(StreamCondition.IMPROPER_ADDRESSING)
+        if self._serves(peer) or (self.account is not None and peer != self.account.domainpart):
+            raise StreamError(StreamCondition.INVALID_FROM)
+        if host is not None and not self._welcomes(peer, host.domainpart):
+            raise StreamError(StreamCondition.POLICY_VIOLATION, "this domain is not welcome here")
+        self.peer = peer
+        if self.tls is not None and not self._policy.dialback and not self.tls.proves(peer):
+            raise StreamError(StreamCondition.NOT_AUTHORIZED, self.tls.why_not(peer))
+
+    def _open(self, header: StreamHeader) -> Events:
+        super()._open(header)
+        if self._state is State.AUTHENTICATED and self.host is not None:
+            pair = self.peer, self.host.domainpart
+            self._pairs.add(pair)
+            return (Established(*pair, "certificate"),)
+        return ()
+
+    def _situation(self) -> ServerSituation:
+        proved = self.tls is not None and bool(self.peer) and self.tls.proves(self.peer)
+        return ServerSituation(self._policy, self.tls is not None, (), self.account is not None, proved)
+
+    def _surroundings(self) -> Surroundings:
+        domain = self.host.domainpart if self.host else ""
+        mechanisms = self._situation().mechanisms
+        return Surroundings(
+            domain, self._fake, {}, mechanisms, proved=JID.parse(self.peer) if mechanisms else None
+        )
+
+    def _authenticate(self, received: Element) -> Events:
+        if self._keys_received:  # one way or the other: nothing that is under way may survive the restart
+            raise StreamError(StreamCondition.POLICY_VIOLATION, "SASL after dialback")
+        return super()._authenticate(received)
+
+    # -- elements ------------------------------------------------------------
+
+    def _stanzas(self, data: bytes) -> Iterator[Event]:
+        """As `_events`, for a stream on which something is proved: the hot path."""
+        admit = self._pairs.admit
+        try:
+            for frame in self._framer.feed(data):
+                if isinstance(frame, Element) and frame.tag in KINDS and self._state is State.AUTHENTICATED:
+                    yield admit(frame)
+                else:
+                    yield from self._take(frame)
+        except StreamError as error:
+            yield self._fail(error)
+
+    def _stanza_element(self, received: Element) -> Events:
+        if self._state is State.AUTHENTICATED and received.tag in KINDS:
+            return (self._pairs.admit(received),)
+        if self._state in _READY and received.tag == dialback.RESULT:
+            return self._key(Dialback.read(received))
+        if self._state in _READY and received.tag == dialback.VERIFY:
+            return self._verify(Dialback.read(received))
+        if received.tag == _BIDI:
+            return self._turn_bidi(received)
+        raise self._unexpected(received)
+
+    def _turn_bidi(self, received: Element) -> Events:
+        """XEP-0288 2.2: after TLS, before authentication."""
+        private = self.tls is not None or not self._policy.require_tls
+        if self._state is not State.NEGOTIATING or not self._policy.bidi or not private:
+            raise self._unexpected(received)
+        self.bidi = True
+        return ()
+
+    # -- dialback: the authoritative role ------------------------------------
+
+    def _verify(self, asked: Dialback) -> Events:
+        """XEP-0220 2.2.2: whether a key is ours. An answer to what was never asked is an attack (4)."""
+        if asked.type:
+            raise StreamError(StreamCondition.POLICY_VIOLATION, "unsolicited dialback answer")
+        self._send(dialback.answer("verify", asked, self._ours(asked)))
+        return ()
+
+    def _ours(self, asked: Dialback) -> Verdict:
+        if self.tls is None and self._policy.require_tls:
+            return StanzaError(Condition.POLICY_VIOLATION, "TLS is required")
+        if not self._serves(asked.to):
+            return StanzaError(Condition.ITEM_NOT_FOUND)
+        return dialback.check_key(self._secret, asked.from_, asked.to, asked.id, asked.key)
+
+    # -- dialback: the receiving role ----------------------------------------
+
+    def _key(self, asked: Dialback) -> Events:
+        """XEP-0220 2.2.1. The certificate serves as proof too ("dialback without dialing back")."""
+        if asked.type:
+            raise StreamError(StreamCondition.POLICY_VIOLATION, "unsolicited dialback answer")
+        self._keys_received = True
+        pair = asked.from_, asked.to
+        if pair in self._pairs:
+            self._send(dialback.answer("result", asked, True))
+            return ()
+        refusal = self._refusal(asked)
+        if refusal is not None:
+            return self._not_proved(asked, refusal)
+        if self.tls is not None and self.tls.proves(asked.from_):
+            return self._prove(asked, "certificate")
+        if not self._policy.dialback:
+            return self._not_proved(asked, StanzaError(Condition.NOT_AUTHORIZED, "a certificate is required"))
+        self._asked[pair] = event = KeyToVerify(*pair, asked.key, self.id)
+        return (event,)
+
+    def _refusal(self, asked: Dialback) -> StanzaError | None:
+        """Why the key is not even looked at (XEP-0220 2.5), None if it is."""
+        pair = asked.from_, asked.to
+        if self.tls is None and self._policy.require_tls:
+            return StanzaError(Condition.POLICY_VIOLATION, "TLS is required")
+        if not self._serves(asked.to):
+            return StanzaError(Condition.ITEM_NOT_FOUND)
+        if self._serves(asked.from_) or not self._welcomes(*pair):  # nobody else is one of us
+            return StanzaError(Condition.NOT_AUTHORIZED)
+        if pair in self._asked or len(self._asked) + len(self._pairs) >= self._policy.max_pairs:
+            return StanzaError(Condition.RESOURCE_CONSTRAINT)
+        return None
+
+    def _prove(self, asked: Dialback, method: str) -> Events:
+        self._pairs.add((asked.from_, asked.to))
+        if self._state is State.NEGOTIATING:
+            self._move(Move.PROVED)
+            self.account = JID.parse(asked.from_)
+            self._framer.limits = self._policy.limits_after
+        self._send(dialback.answer("result", asked, True))
+        return (Established(asked.from_, asked.to, method),)
+
+    def _not_proved(self, asked: Dialback, verdict: Verdict) -> Events:
+        """XEP-0220 2.2.1: an invalid key ends a stream that carries nothing yet. Else only invalid keys
+        count, for what is served here changes, and other servers are away at times.
+        """
+        unused, invalid = not len(self._pairs), verdict is False
+        if invalid and not unused:
+            verdict = StanzaError(Condition.FORBIDDEN)
+        self._send(dialback.answer("result", asked, verdict))
+        if invalid and unused:
+            return (self._fail(StreamError(StreamCondition.NOT_AUTHORIZED, "the dialback key is not valid")),)
+        self._auth_failures += invalid or unused
+        if self._auth_failures < self._policy.max_auth_attempts:
+            return ()
+        return (self._fail(StreamError(StreamCondition.POLICY_VIOLATION, "too many failures")),)

@@ -10,7 +10,8 @@ send is decided where that is read (inbound.py, receiving.py); this table says w
 3. A SASL exchange walks between CHALLENGED (the peer's turn), CREDENTIALS and PASSWORD (the
    shell's turn) until it fails, back to NEGOTIATING, or succeeds.
 4. After RESTARTED comes AUTHENTICATED, where a client may only bind (RFC 6120 7); BINDING is the
-   shell's turn. A server's stream is ready when it is AUTHENTICATED.
+   shell's turn. A server's stream is ready when it is AUTHENTICATED, which a server may also
+   become by dialback, without a restart (XEP-0220).
 5. REGISTERING is the shell's turn too: one registration request at a time (XEP-0077).
 6. While it is the shell's turn nothing is read: what arrives is kept, within the limits.
 7. CLOSE (ours) and END (the peer's closing tag, or an error) are possible everywhere. Nothing
@@ -60,6 +61,7 @@ class Move(Enum):
     BIND = auto()  # the shell was asked for a resource
     BIND_AGAIN = auto()  # … and has refused it
     BOUND = auto()  # … and has given it
+    PROVED = auto()  # a server has proved a domain by dialback
     CLOSE = auto()  # we sent our closing tag
     END = auto()  # the stream is over
 
@@ -82,6 +84,7 @@ TRANSITIONS: Final[dict[State, dict[Move, State]]] = {
         **_EXCHANGE,
         Move.PROCEED: State.SECURING,
         Move.REGISTER: State.REGISTERING,
+        Move.PROVED: State.AUTHENTICATED,
     },
     State.SECURING: {**_ALWAYS, Move.SECURED: State.HEADER},
     State.CHALLENGED: {**_ALWAYS, **_EXCHANGE},
