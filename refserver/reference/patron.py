@@ -147,7 +147,7 @@ class Patrons:
                 now=queue.core.now(),
                 staffed=bool(queue.desk.duties()),
                 hourly_limit=queue.hourly_limit,
-                live=[librarian for librarian in queue.librarians if queue.is_live(librarian)],
+                live=[librarian for librarian in queue.librarians if queue.is_reachable(librarian)],
             )
         except TooManyQuestions:
             queue.courier.tell_patron(patron, texts.too_many())

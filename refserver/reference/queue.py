@@ -197,13 +197,10 @@ class Queue:
         host = self.core.hosts.get(jid.domainpart)
         return host is not None and host.find(jid.localpart) is None
 
-    def is_live(self, jid: JID) -> bool:
-        """Whether a message would reach a client here at once."""
-        return any(session.priority >= 0 for session in self.core.sessions.of(jid).values())
-
     def is_reachable(self, jid: JID) -> bool:
         """Whether a message can be handed over now: to a client here, or to another server."""
-        return self.is_live(jid) or not self.is_local(jid)
+        here = any(session.priority >= 0 for session in self.core.sessions.of(jid).values())
+        return here or not self.is_local(jid)
 
     def is_present(self, jid: JID) -> bool:
         """Whether somebody is there; of accounts elsewhere we are not told, so we think the best."""
@@ -269,7 +266,7 @@ class Queue:
     async def give_rest_to(self, librarian: JID) -> None:
         """Hand over what has come for a librarian while she was away."""
         rests = await self.core.database.write(
-            remainders.for_librarian, self.record.id, librarian, self.is_live(librarian)
+            remainders.for_librarian, self.record.id, librarian, self.is_reachable(librarian)
         )
         for rest in rests:
             self.courier.recapitulate(rest.question, rest.doubtful)

@@ -81,7 +81,7 @@ class Staff:
         self._do(self._take(number, librarian), answer)
 
     async def _take(self, number: int, librarian: JID) -> None:
-        now, live = self._queue.core.now(), self._queue.is_live(librarian)
+        now, live = self._queue.core.now(), self._queue.is_reachable(librarian)
         self._queue.turns.taken(await self._write(numbered.take, number, librarian, now, live))
 
     def list_canned(self, answer: Answer) -> None:
@@ -131,7 +131,7 @@ class Staff:
                 said,
                 self._queue.core.now(),
                 self._patron_is_live(line.number),
-                self._queue.is_live(line.librarian),
+                self._queue.is_reachable(line.librarian),
             )
         )
 
@@ -212,8 +212,9 @@ class Staff:
     # -- doing ------------------------------------------------------------------------------
 
     def _patron_is_live(self, number: int) -> bool:
+        """Of a question so new that it is not on the board yet: its patron has just written."""
         question = self._queue.board.numbered(number)
-        return question is not None and question.patron is not None and self._queue.is_live(question.patron)
+        return question is None or (question.patron is not None and self._queue.is_reachable(question.patron))
 
     async def _write(self, verb: Callable[..., Any], number: int, librarian: JID, *args: object) -> Any:
         return await self._queue.core.database.write(verb, self._queue.record.id, number, librarian, *args)
