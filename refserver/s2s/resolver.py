@@ -17,11 +17,11 @@ from typing import Any, Final, Protocol, TypeAlias
 import idna
 from attrs import define, field, frozen
 from twisted.internet.defer import Deferred, gatherResults, maybeDeferred
+from twisted.internet.interfaces import IReactorTime
 from twisted.names import dns
 from twisted.names.error import AuthoritativeDomainError, DNSNameError, DomainError
 from twisted.python.failure import Failure
 
-from refserver.core.ports import Clock
 from refserver.s2s.ordering import Record, Target, arrange, fallback, interleave, literal
 
 __all__ = ["NameServers", "NoAnswer", "NoSuchServer", "Resolver"]
@@ -76,7 +76,7 @@ class Resolver:
     """
 
     _dns: NameServers
-    _clock: Clock
+    clock: IReactorTime
     _overrides: Mapping[str, tuple[str, int]] = field(factory=dict)
     _random: Callable[[], float] = random.random
     _known: OrderedDict[tuple[str, str], _Known] = field(factory=OrderedDict, init=False)
@@ -132,7 +132,7 @@ class Resolver:
             if not missing:
                 both.callback(answers)
             elif known.records:
-                self._clock.callLater(SECOND_FAMILY_SECONDS, enough)
+                self.clock.callLater(SECOND_FAMILY_SECONDS, enough)
 
         def enough() -> None:
             if not both.called:
@@ -147,7 +147,7 @@ class Resolver:
         key = kind, name
         answer: Deferred[_Known] = Deferred()
         known = self._known.get(key)
-        if known is not None and known.expires > self._clock.seconds():
+        if known is not None and known.expires > self.clock.seconds():
             answer.callback(known)
             return answer
         waiting = self._asked.get(key)
@@ -184,7 +184,7 @@ class Resolver:
         self, key: tuple[str, str], records: tuple[Any, ...], seconds: float, trouble: bool = False
     ) -> None:
         seconds = max(SHORTEST_SECONDS, min(LONGEST_SECONDS, seconds))
-        known = _Known(records, self._clock.seconds() + seconds, trouble)
+        known = _Known(records, self.clock.seconds() + seconds, trouble)
         self._known.pop(key, None)
         self._known[key] = known
         if len(self._known) > MOST_NAMES:

@@ -1,0 +1,206 @@
+"""One connection from another server: bytes into the stream machine, its events to the core, answers back.
+
+Owns no rule of the protocol (stream/serving.py), and not what a proved domain may do (intake.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any, Final
+
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from refserver.errors import StreamCondition, StreamError
+from refserver.net.connection import Connection
+from refserver.s2s.remotes import Remote
+from refserver.stanza import Stanza
+from refserver.stream import events
+from refserver.stream.federation import Established, KeyToVerify, StanzaRefused, Verdict
+from refserver.stream.policy import TLSInfo
+from refserver.stream.serving import ServingStream
+
+if TYPE_CHECKING:
+    from refserver.s2s.service import ServerService
+
+__all__ = ["IncomingConnection"]
+
+log = Logger()
+
+CLOSE_SECONDS: Final = 10.0
+
+
+class IncomingConnection:
+    """Implements `Receiver`, and `Carrier` for a peer that takes our stanzas on its own stream (XEP-0288)."""
+
+    __slots__ = ("_connection", "_ip", "_remotes", "_service", "_stream", "_tls", "last_heard")
+
+    def __init__(
+        self, service: ServerService, connection: Connection, source: str, *, direct_tls: bool
+    ) -> None:
+        self._service = service
+        self._connection = connection
+        self._ip = source
+        self._tls: TLSInfo | None = None
+        self._remotes: dict[str, Remote] = {}  # of the domains that were proved
+        self._stream: ServingStream | None = None if direct_tls else self._new_stream(None)
+        self.last_heard = service.seconds()
+
+    def _new_stream(self, tls: TLSInfo | None) -> ServingStream:
+        service = self._service
+        return ServingStream(service.hosts.is_local, service.policy, service.secret, tls)
+
+    # -- Receiver ----------------------------------------------------------
+
+    def received(self, data: bytes) -> None:
+        """Bytes from the peer."""
+        if self._stream is not None:
+            self.last_heard = self._service.seconds()
+            self._go_on(self._stream.receive(data))
+
+    def secured(self) -> None:
+        """The TLS handshake is finished: the one asked for, or the one that direct TLS begins with."""
+        assert self._connection.tls is not None
+        self._tls = self._service.contexts.info(self._connection.tls)
+        if self._stream is None:
+            self._stream = self._new_stream(self._tls)
+        else:
+            self._stream.tls_started(self._tls)
+
+    def lost(self, reason: str) -> None:
+        """The connection is gone."""
+        self._service.gone(self, self._ip)
+        for remote in self._remotes.values():
+            remote.incoming -= 1
+        self._remotes.clear()
+
+    def expired(self) -> None:
+        """The peer has proved nothing in time, or does not close its side."""
+        if self._stream is None or self._stream.closed or self._remotes:
+            self._connection.abort("too slow")
+        else:
+            self.close(StreamError(StreamCondition.CONNECTION_TIMEOUT))
+
+    # -- Carrier -----------------------------------------------------------
+
+    def send(self, stanza: Stanza) -> bool:
+        """See `Carrier`."""
+        sender, to = stanza.from_, stanza.to
+        assert sender is not None
+        assert to is not None
+        stream = self._stream
+        if stream is None or self._connection.closed or not stream.carries(sender.domainpart, to.domainpart):
+            return False
+        self._connection.send(stream.encode(stanza))
+        remote = self._remotes.get(to.domainpart)
+        if remote is not None:
+            remote.sent += 1
+        return True
+
+    # -- the end -----------------------------------------------------------
+
+    def close(self, error: StreamError | None = None) -> None:
+        """End the stream, at once with an error, in order without."""
+        stream = self._stream
+        if stream is None:
+            self._connection.abort("no TLS handshake in time")
+        elif error is not None:
+            stream.fail(error)
+            self._flush()
+            self._connection.close()
+        else:
+            stream.close()
+            self._flush()
+            self._service.mux.expire(self, CLOSE_SECONDS)
+
+    def _closed(self, event: events.StreamClosed | events.StreamFailed) -> None:
+        if isinstance(event, events.StreamFailed):
+            for remote in self._remotes.values():
+                remote.failed(f"its stream to us broke the protocol: {event.error.condition.value}")
+        self._connection.close()
+
+    # -- events ------------------------------------------------------------
+
+    def _go_on(self, happened: Iterable[events.Event]) -> None:
+        """Deal with events one by one: the machine goes on when the next is asked for."""
+        for event in happened:
+            if type(event) is Stanza:
+                self._stanza(event)
+            else:
+                self._flush()
+                handler = _HANDLERS.get(type(event))
+                if handler is not None:
+                    handler(self, event)
+        self._flush()
+
+    def _flush(self) -> None:
+        assert self._stream is not None
+        output = self._stream.take_output()
+        if output:
+            self._connection.send(output)
+
+    def _stanza(self, stanza: Stanza) -> None:
+        assert stanza.from_ is not None
+        remote = self._remotes.get(stanza.from_.domainpart)
+        if remote is None or self._connection.closed:
+            return
+        try:
+            self._service.intake.take(stanza, remote)
+        except StreamError as error:
+            remote.failed(f"refused: {error.condition.value}")
+            self.close(error)
+
+    def _start_tls(self, event: events.StartTLS) -> None:
+        self._connection.start_tls(self._service.contexts.incoming(event.host))
+
+    def _key_to_verify(self, event: KeyToVerify) -> None:
+        if self._service.hosts.is_local(event.from_):  # nobody else is one of our domains
+            self._verified(event, False)
+            return
+        verdict = self._service.verifications.verify(event)
+        verdict.addCallback(lambda word: self._verified(event, word))
+        verdict.addErrback(self._broken)
+
+    def _verified(self, asked: KeyToVerify, verdict: Verdict) -> None:
+        if self._stream is not None and not self._connection.closed:
+            self._go_on(self._stream.key_verified(asked, verdict))
+
+    def _established(self, event: Established) -> None:
+        hosts = self._service.hosts
+        if not hosts.is_local(event.to):  # the way back (XEP-0288)
+            self._service.pool.carry((event.from_, event.to), self)
+            return
+        if hosts.is_local(event.from_):
+            self.close(StreamError(StreamCondition.INVALID_FROM))
+            return
+        remote = self._remotes.get(event.from_)
+        if remote is None:
+            remote = self._remotes[event.from_] = self._service.pool.remotes.get(event.from_)
+            remote.incoming += 1
+        remote.incoming_method = event.method
+        if self._tls is not None:
+            proved = self._tls.proves(event.from_)
+            remote.certificate = "valid" if proved else self._tls.why_not(event.from_)
+        self._service.proved(self, event, bidi=self._stream is not None and self._stream.bidi)
+
+    def _stanza_refused(self, event: StanzaRefused) -> None:
+        for remote in self._remotes.values():
+            remote.refused += 1
+            break
+        if event.reply is not None:
+            self._service.pool.deliver(event.reply)
+
+    def _broken(self, failure: Failure) -> None:
+        log.failure("a stream of another server failed", failure=failure)
+        if not self._connection.closed:
+            self.close(StreamError(StreamCondition.INTERNAL_SERVER_ERROR))
+
+
+_HANDLERS: dict[type, Callable[[IncomingConnection, Any], None]] = {
+    events.StartTLS: IncomingConnection._start_tls,
+    KeyToVerify: IncomingConnection._key_to_verify,
+    Established: IncomingConnection._established,
+    StanzaRefused: IncomingConnection._stanza_refused,
+    events.StreamClosed: IncomingConnection._closed,
+    events.StreamFailed: IncomingConnection._closed,
+}

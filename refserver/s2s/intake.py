@@ -1,0 +1,152 @@
+"""What other servers send: counted, checked once more, and given to the router.
+
+That a stanza's sender belongs to a proved domain is the stream machine's business; here is what a proved
+domain may do, and how much of it. Limits go by remote address and by remote domain: a flood costs its own
+domain its credit and nobody else.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Final
+
+from attrs import field, frozen
+from twisted.logger import Logger
+
+from refserver.core.hosts import Hosts
+from refserver.core.limits import Quota
+from refserver.core.router import Router
+from refserver.errors import Condition, StanzaError, StreamCondition, StreamError
+from refserver.jid import JID
+from refserver.s2s.remotes import Remote
+from refserver.stanza import Stanza
+
+__all__ = ["Intake", "IntakeLimits"]
+
+log = Logger()
+
+MOST_CONVERSATIONS: Final = 20_000
+
+
+@frozen
+class IntakeLimits:
+    """How much one remote address, and one remote domain, may send; 0 is no limit.
+
+    A conversation is new if these two bare addresses have not exchanged messages lately.
+    """
+
+    stanzas_per_minute: int = 600
+    domain_stanzas_per_minute: int = 6_000
+    subscriptions_per_hour: int = 30
+    domain_subscriptions_per_hour: int = 600
+    conversations_per_hour: int = 60
+    domain_conversations_per_hour: int = 1_200
+
+    @classmethod
+    def none(cls) -> IntakeLimits:
+        """Without limits: for benchmarks and trusted networks."""
+        return cls(0, 0, 0, 0, 0, 0)
+
+
+@frozen(eq=False)
+class _Limit:
+    """A quota for each address and one for each domain."""
+
+    address: Quota
+    domain: Quota
+
+    @classmethod
+    def of(cls, address: int, domain: int, period: float, seconds: Callable[[], float]) -> _Limit:
+        return cls(Quota(address, period, seconds), Quota(domain, period, seconds))
+
+    def spend(self, sender: JID) -> bool:
+        return self.address.spend(sender.bare) and self.domain.spend(sender.domainpart)
+
+
+@frozen(eq=False)
+class Intake:
+    """Passes what other servers send on to `router`. `seconds` is a clock that never goes back."""
+
+    router: Router
+    hosts: Hosts
+    limits: IntakeLimits
+    seconds: Callable[[], float]
+    _stanzas: _Limit = field(init=False)
+    _subscriptions: _Limit = field(init=False)
+    _conversations: _Limit = field(init=False)
+    _talking: OrderedDict[tuple[JID, JID], None] = field(factory=OrderedDict, init=False)
+
+    @_stanzas.default
+    def _make_stanzas(self) -> _Limit:
+        limits = self.limits
+        return _Limit.of(limits.stanzas_per_minute, limits.domain_stanzas_per_minute, 60, self.seconds)
+
+    @_subscriptions.default
+    def _make_subscriptions(self) -> _Limit:
+        limits = self.limits
+        return _Limit.of(
+            limits.subscriptions_per_hour, limits.domain_subscriptions_per_hour, 3600, self.seconds
+        )
+
+    @_conversations.default
+    def _make_conversations(self) -> _Limit:
+        limits = self.limits
+        return _Limit.of(
+            limits.conversations_per_hour, limits.domain_conversations_per_hour, 3600, self.seconds
+        )
+
+    def take(self, stanza: Stanza, remote: Remote) -> None:
+        """Route a stanza of a proved domain. Raises `StreamError` where that domain lies.
+
+        What goes wrong in here costs this one stanza.
+        """
+        self._check(stanza)
+        remote.received += 1
+        try:
+            self._spend(stanza)
+            self.router.route(stanza)
+        except StanzaError as error:
+            remote.refused += 1
+            self.router.bounce(stanza, error)
+        except Exception:
+            log.failure("a {kind} from another server could not be processed", kind=stanza.kind)
+            self.router.bounce(stanza, StanzaError(Condition.INTERNAL_SERVER_ERROR))
+
+    def _check(self, stanza: Stanza) -> None:
+        """Whatever was negotiated: nobody else speaks for us, and nothing is relayed (RFC 6120 8.1.2.2)."""
+        sender, to = stanza.from_, stanza.to
+        if sender is None or self.hosts.is_local(sender.domainpart):
+            raise StreamError(StreamCondition.INVALID_FROM)
+        if to is None:
+            raise StreamError(StreamCondition.IMPROPER_ADDRESSING)
+        if not self.hosts.is_local(to.domainpart):
+            raise StreamError(StreamCondition.HOST_UNKNOWN)
+
+    def _spend(self, stanza: Stanza) -> None:
+        sender, to = stanza.from_, stanza.to
+        assert sender is not None
+        assert to is not None
+        if not self._stanzas.spend(sender):
+            raise _too_much("too many stanzas; try again later")
+        if stanza.kind == "presence":
+            if stanza.type == "subscribe" and not self._subscriptions.spend(sender):
+                raise _too_much("too many requests; try again later")
+        elif stanza.kind == "message" and stanza.type != "error":
+            self._converse(sender, to)
+
+    def _converse(self, sender: JID, to: JID) -> None:
+        """Count a message as a new conversation if these two are not talking."""
+        pair = sender.bare, to.bare
+        if pair in self._talking:
+            self._talking.move_to_end(pair)
+            return
+        if not self._conversations.spend(sender):
+            raise _too_much("too many new conversations; try again later")
+        self._talking[pair] = None
+        if len(self._talking) > MOST_CONVERSATIONS:
+            self._talking.popitem(last=False)
+
+
+def _too_much(text: str) -> StanzaError:
+    return StanzaError(Condition.RESOURCE_CONSTRAINT, text)

@@ -1,0 +1,297 @@
+"""One connection to another server: bytes into the stream machine, its events to who wanted it.
+
+Owns no rule of the protocol (stream/initiating.py) and not which address is tried (reaching.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Final
+
+from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
+
+from refserver.errors import Condition, StanzaError, StreamError
+from refserver.net.certificates import ascii_name
+from refserver.net.connection import Connection
+from refserver.stanza import Stanza
+from refserver.stream import events
+from refserver.stream.federation import (
+    Established,
+    KeyToVerify,
+    Refused,
+    StanzaRefused,
+    Verdict,
+    VerifyAnswered,
+)
+from refserver.stream.initiating import InitiatingStream
+from refserver.stream.policy import TLSInfo
+
+if TYPE_CHECKING:
+    from refserver.s2s.reaching import Reach
+
+__all__ = ["OutgoingConnection", "Unreachable"]
+
+CLOSE_SECONDS: Final = 10.0  # for the peer to close the stream too
+
+
+class Unreachable(Exception):
+    """There is no stream to another server. The text is for people; `condition` is for the senders.
+
+    If `permanent`, trying again at once is of no use.
+    """
+
+    def __init__(self, reason: str, condition: Condition, *, permanent: bool = False) -> None:
+        super().__init__(reason)
+        self.condition = condition
+        self.permanent = permanent
+
+
+class OutgoingConnection:
+    """Implements `Receiver`. `ended` is called once when an established stream is over, with the reason;
+    `came` takes the stanzas that the peer sends on this stream, if both agreed on that (XEP-0288).
+    """
+
+    __slots__ = (
+        "_connection",
+        "_direct_tls",
+        "_established",
+        "_failure",
+        "_is_established",
+        "_keys",
+        "_local",
+        "_reach",
+        "_stream",
+        "_verdicts",
+        "_verify_only",
+        "came",
+        "ended",
+        "method",
+        "remote",
+    )
+
+    def __init__(
+        self, reach: Reach, local: str, remote: str, *, direct_tls: bool, verify_only: bool = False
+    ) -> None:
+        self._reach = reach
+        self._local = local
+        self.remote = remote
+        self._direct_tls = direct_tls
+        self._verify_only = verify_only
+        self._connection: Connection | None = None
+        self._stream: InitiatingStream | None = None
+        self._established: Deferred[None] | None = None
+        self._is_established = False
+        self._failure: Unreachable | None = None
+        self._keys: list[KeyToVerify] = []  # to be asked about once there is a stream
+        self._verdicts: dict[KeyToVerify, Deferred[Verdict]] = {}
+        self.method = ""
+        self.ended: Callable[[OutgoingConnection, str], None] = _nobody
+        self.came: Callable[[Stanza, OutgoingConnection], None] = _drop
+
+    # -- what its owner calls ----------------------------------------------
+
+    def begin(self, connection: Connection) -> None:
+        """The connection stands."""
+        self._connection = connection
+        if self._direct_tls:
+            context = self._reach.contexts.outgoing(self._local)
+            connection.start_tls(context, ascii_name(self.remote))
+        else:
+            self._open(None)
+
+    def established(self) -> Deferred[None]:
+        """Fires when stanzas may be sent; errbacks with `Unreachable`. Cancelling gives the connection up."""
+        waiting: Deferred[None] = Deferred(lambda _: self._give_up())
+        if self._is_established:
+            waiting.callback(None)
+        elif self._failure is not None:
+            waiting.errback(Failure(self._failure))
+        else:
+            self._established = waiting
+        return waiting
+
+    def verify(self, asked: KeyToVerify) -> Deferred[Verdict]:
+        """Ask the server, which is authoritative for `asked.from_`, about a dialback key. Never fails."""
+        verdict: Deferred[Verdict] = Deferred(lambda _: self._forget(asked))
+        self._verdicts[asked] = verdict
+        if self._stream is None:
+            self._keys.append(asked)
+        else:
+            self._go_on(self._stream.verify(asked))
+        return verdict
+
+    @property
+    def usable(self) -> bool:
+        """Whether what is sent now has a chance to arrive."""
+        return self._is_established and self._connection is not None and not self._connection.closed
+
+    @property
+    def queued(self) -> int:
+        """Bytes that the peer was too slow to take yet."""
+        return 0 if self._connection is None else self._connection.queued
+
+    def send(self, stanza: Stanza) -> None:
+        """Send a stanza; only while `usable`. Raises `StanzaError` if the peer takes none of that size."""
+        assert self._stream is not None
+        self.send_bytes(self._stream.encode(stanza))
+
+    def send_bytes(self, data: bytes) -> None:
+        """As `send`, for a stanza that is encoded already."""
+        assert self._stream is not None
+        assert self._connection is not None
+        most = self._stream.max_bytes
+        if most and len(data) > most:  # XEP-0478 3
+            raise StanzaError(Condition.POLICY_VIOLATION, f"the other server takes {most} bytes at most")
+        self._connection.send(data)
+
+    def close(self, error: StreamError | None = None) -> None:
+        """End the stream in order; the peer has CLOSE_SECONDS to end its side."""
+        self._is_established = False
+        connection = self._connection
+        if connection is None:
+            return
+        if self._stream is None:
+            connection.abort("closed")
+        elif error is not None:
+            self._go_on(self._stream.fail(error))
+            connection.close()
+        else:
+            self._go_on(self._stream.close())
+            self._reach.mux.expire(self, CLOSE_SECONDS)
+
+    # -- Receiver ----------------------------------------------------------
+
+    def received(self, data: bytes) -> None:
+        """Bytes from the peer."""
+        if self._stream is not None:
+            self._go_on(self._stream.receive(data))
+
+    def secured(self) -> None:
+        """The TLS handshake is finished."""
+        assert self._connection is not None
+        assert self._connection.tls is not None
+        info = self._reach.contexts.info(self._connection.tls)
+        remote = self._reach.remotes.get(self.remote)
+        remote.certificate = "valid" if info.proves(self.remote) else info.why_not(self.remote)
+        if self._stream is None:
+            self._open(info)
+        else:
+            self._go_on(self._stream.tls_started(info))
+
+    def lost(self, reason: str) -> None:
+        """The connection is gone."""
+        self._reach.mux.unexpire(self)
+        if self._stream is None:
+            self._stream = self._new_stream(None)
+        self._go_on(self._stream.lost(reason))
+        self._over(reason)
+
+    def expired(self) -> None:
+        """The peer did not close its side."""
+        if self._connection is not None:
+            self._connection.abort("closed")
+
+    # -- events ------------------------------------------------------------
+
+    def _new_stream(self, tls: TLSInfo | None) -> InitiatingStream:
+        reach = self._reach
+        return InitiatingStream(
+            self._local, self.remote, reach.policy, reach.secret, tls, verify_only=self._verify_only
+        )
+
+    def _open(self, tls: TLSInfo | None) -> None:
+        self._stream = self._new_stream(tls)
+        self._go_on(self._stream.start())
+        keys, self._keys = self._keys, []
+        for asked in keys:
+            self._go_on(self._stream.verify(asked))
+
+    def _go_on(self, happened: Iterable[events.Event]) -> None:
+        for event in happened:
+            self._flush()
+            self._take(event)
+        self._flush()
+
+    def _flush(self) -> None:
+        if self._stream is not None and self._connection is not None:
+            output = self._stream.take_output()
+            if output:
+                self._connection.send(output)
+
+    def _take(self, event: events.Event) -> None:
+        connection = self._connection
+        if isinstance(event, Stanza):
+            self.came(event, self)
+        elif isinstance(event, events.StartTLS):
+            assert connection is not None
+            context = self._reach.contexts.outgoing(self._local)
+            connection.start_tls(context, ascii_name(self.remote))
+        elif isinstance(event, Established):
+            self.method = event.method
+            self._settle(None)
+        elif isinstance(event, Refused):
+            self._refused(event)
+        elif isinstance(event, VerifyAnswered):
+            self._verdict(event)
+        elif isinstance(event, StanzaRefused):
+            self._reach.remotes.get(self.remote).refused += 1
+        elif isinstance(event, events.StreamClosed | events.StreamFailed):
+            self._over(_why(event))
+            if connection is not None:
+                connection.close()
+
+    def _refused(self, event: Refused) -> None:
+        self._settle(Unreachable(event.reason, event.condition, permanent=event.permanent))
+        self._over(event.reason)
+        if self._stream is not None and not self._stream.closed:
+            self._go_on(self._stream.close())
+        if self._connection is not None:
+            self._connection.close()
+
+    def _settle(self, error: Unreachable | None) -> None:
+        """Tell who waits for the stream."""
+        self._is_established = error is None
+        self._failure = error
+        waiting, self._established = self._established, None
+        if waiting is None or waiting.called:
+            return
+        if error is None:
+            waiting.callback(None)
+        else:
+            waiting.errback(Failure(error))
+
+    def _verdict(self, event: VerifyAnswered) -> None:
+        waiting = self._verdicts.pop(event.asked, None)
+        if waiting is not None and not waiting.called:
+            waiting.callback(event.verdict)
+
+    def _over(self, reason: str) -> None:
+        """The stream will carry nothing more."""
+        self._settle(Unreachable(reason, Condition.REMOTE_SERVER_TIMEOUT))
+        ended, self.ended = self.ended, _nobody
+        ended(self, reason)
+
+    def _give_up(self) -> None:
+        self._established = None
+        if self._connection is not None:
+            self._connection.abort("no stream in time")
+
+    def _forget(self, asked: KeyToVerify) -> None:
+        self._verdicts.pop(asked, None)
+
+
+def _why(event: events.StreamClosed | events.StreamFailed) -> str:
+    if isinstance(event, events.StreamFailed):
+        return f"it broke the protocol: {event.error.condition.value}"
+    if event.peer_error:
+        return f"it closed the stream: {event.peer_error}"
+    return "it closed the stream"
+
+
+def _nobody(connection: OutgoingConnection, reason: str) -> None:
+    """Nobody wants to know."""
+
+
+def _drop(stanza: Stanza, connection: OutgoingConnection) -> None:
+    """Nobody takes stanzas from this stream."""

@@ -1,0 +1,137 @@
+"""All ways to other servers: the destination of every stanza that is not for us.
+
+Owns which way a stanza takes, and how many there may be. Specification: RFC 6120 10.4.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from typing import Final, Protocol
+
+from attrs import define, field
+from twisted.internet.interfaces import IReactorTime
+
+from refserver.core.hosts import Hosts
+from refserver.errors import Condition, StanzaError, StreamError
+from refserver.s2s.backlog import Budget
+from refserver.s2s.outgoing import OutgoingConnection
+from refserver.s2s.reaching import Reach
+from refserver.s2s.remotes import Remotes
+from refserver.s2s.way import Way
+from refserver.stanza import Stanza
+
+__all__ = ["Carrier", "Pair", "Pool"]
+
+MOST_WAYS: Final = 5_000
+MOST_ATTEMPTS: Final = 256
+IDLE_SECONDS: Final = 600.0
+
+Pair = tuple[str, str]  # our domain, theirs
+
+
+class Carrier(Protocol):
+    """A stream that the other server opened, and on which it takes our stanzas too (XEP-0288)."""
+
+    def send(self, stanza: Stanza) -> bool:
+        """Send a stanza; False if that is not possible any more."""
+
+
+def _drop(stanza: Stanza, connection: OutgoingConnection) -> None:
+    """Nobody takes what comes on outgoing streams."""
+
+
+@define(eq=False)
+class Pool:
+    """Implements `Destination` for `router.remote`. `bounce` returns a stanza to its sender.
+
+    A pair of domains has one stream, so the order of stanzas between two addresses is kept.
+    """
+
+    reach: Reach
+    hosts: Hosts
+    bounce: Callable[[Stanza, StanzaError], None]
+    random: Callable[[], float] = random.random
+    came: Callable[[Stanza, OutgoingConnection], None] = _drop
+    budget: Budget = field(factory=Budget)
+    _ways: OrderedDict[Pair, Way] = field(factory=OrderedDict, init=False)
+    _carriers: dict[Pair, Carrier] = field(factory=dict, init=False)
+    _closed: bool = field(default=False, init=False)
+
+    @property
+    def clock(self) -> IReactorTime:
+        """The reactor's."""
+        return self.reach.clock
+
+    @property
+    def remotes(self) -> Remotes:
+        """What is known of the others."""
+        return self.reach.remotes
+
+    def deliver(self, stanza: Stanza) -> None:
+        """See `Destination`. What does not come from a domain of ours is never passed on."""
+        assert stanza.to is not None
+        if stanza.from_ is None or not self.hosts.is_local(stanza.from_.domainpart):
+            return
+        pair = stanza.from_.domainpart, stanza.to.domainpart
+        way = self._ways.get(pair)
+        if way is None or way.resting:
+            carrier = self._carriers.get(pair)
+            if carrier is not None and carrier.send(stanza):
+                return
+        if way is None:
+            way = self._new_way(pair)
+        if way is None or self._closed:
+            self.bounce(stanza, StanzaError(Condition.RESOURCE_CONSTRAINT))
+        else:
+            way.send(stanza)
+
+    def may_connect(self) -> bool:
+        """Whether one more attempt is possible now."""
+        return sum(way.connecting for way in self._ways.values()) < MOST_ATTEMPTS
+
+    def connection(self, local: str, remote: str) -> OutgoingConnection | None:
+        """The open stream of a pair."""
+        way = self._ways.get((local, remote))
+        return None if way is None else way.connection
+
+    def carry(self, pair: Pair, carrier: Carrier) -> None:
+        """Stanzas of a pair may go over a stream that the other server opened."""
+        self._carriers[pair] = carrier
+
+    def carry_no_more(self, carrier: Carrier) -> None:
+        """That stream is over."""
+        self._carriers = {pair: each for pair, each in self._carriers.items() if each is not carrier}
+
+    def heard_from(self, remote: str) -> None:
+        """Another server is alive: nobody has to wait for it any longer."""
+        for way in self._ways.values():
+            if way.remote == remote:
+                way.heard()
+
+    def close_idle(self) -> None:
+        """Close the streams on which nothing was sent for IDLE_SECONDS."""
+        before = self.clock.seconds() - IDLE_SECONDS
+        for way in self._ways.values():
+            if way.last_used < before and not way.connecting:
+                way.close()
+
+    def close_all(self, error: StreamError) -> None:
+        """End everything: the server stops. What waits is returned."""
+        self._closed = True
+        for way in list(self._ways.values()):
+            way.close(error)
+
+    def __iter__(self) -> Iterator[Way]:
+        return iter(list(self._ways.values()))
+
+    def _new_way(self, pair: Pair) -> Way | None:
+        """A new way; None where there are too many and none can be forgotten."""
+        if len(self._ways) >= MOST_WAYS:
+            resting = next((known for known, way in self._ways.items() if way.resting), None)
+            if resting is None:
+                return None
+            del self._ways[resting]
+        way = self._ways[pair] = Way(self, *pair)
+        return way

@@ -1,0 +1,144 @@
+"""From a domain to a connection with a stream on it: every target and address in turn.
+
+Owns the deadlines of one attempt. Does not own trying again (way.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any, Final, Protocol, TypeVar
+
+from attrs import frozen
+from OpenSSL import SSL
+from twisted.internet.defer import TimeoutError as TimedOut
+from twisted.internet.interfaces import IReactorTime
+
+from refserver.errors import Condition
+from refserver.net.connection import Accept, Connection
+from refserver.net.tls import TLSState
+from refserver.s2s.dialling import dial
+from refserver.s2s.ordering import Target
+from refserver.s2s.outgoing import OutgoingConnection, Unreachable
+from refserver.s2s.remotes import Remotes
+from refserver.s2s.resolver import NoAnswer, NoSuchServer, Resolver
+from refserver.stream.federation import ServerPolicy
+from refserver.stream.policy import TLSInfo
+
+__all__ = ["Contexts", "Reach", "Sockets"]
+
+CONNECT_SECONDS: Final = 10.0
+NEGOTIATE_SECONDS: Final = 15.0
+
+T = TypeVar("T")
+
+
+class Contexts(Protocol):
+    """Where the TLS contexts of server streams come from, and what a handshake has shown."""
+
+    def outgoing(self, domain: str) -> SSL.Context:
+        """For our connections from `domain` to others: shows its certificate, records the peer's."""
+
+    def incoming(self, domain: str) -> SSL.Context:
+        """For others' connections to `domain` ("": not known yet): asks for a certificate.
+
+        Raises `LookupError` if we have none at all.
+        """
+
+    def info(self, tls: TLSState) -> TLSInfo:
+        """What a finished handshake proves."""
+
+    def __bool__(self) -> bool:
+        """Whether we have any certificate."""
+
+
+class Sockets(Protocol):
+    """What is needed of the multiplexer (net/mux.py)."""
+
+    def connect(self, address: tuple[str, int] | str, accept: Accept, seconds: float) -> Any:
+        """See `Mux.connect`."""
+
+    def expire(self, what: Any, seconds: float) -> None:
+        """See `Mux.expire`."""
+
+    def unexpire(self, what: Any) -> None:
+        """See `Mux.unexpire`."""
+
+
+@frozen(eq=False)
+class Reach:
+    """All that is needed to get to another server. `secret` makes our dialback keys."""
+
+    mux: Sockets
+    clock: IReactorTime
+    resolver: Resolver
+    contexts: Contexts
+    policy: ServerPolicy
+    secret: bytes
+    remotes: Remotes
+
+    async def connect(
+        self,
+        local: str,
+        remote: str,
+        use: Callable[[OutgoingConnection], Awaitable[T]],
+        *,
+        verify_only: bool = False,
+    ) -> T:
+        """Connect to `remote` on behalf of our domain `local`, and return what `use` makes of it.
+
+        Where `use` raises `Unreachable` the next target has its turn. Raises `Unreachable` in the end:
+        that of the target with the best chance to be different next time.
+        """
+        failure: Unreachable | None = None
+        for target in await self._targets(remote):
+            try:
+                connection = OutgoingConnection(
+                    self, local, remote, direct_tls=target.direct_tls, verify_only=verify_only
+                )
+                connection.begin(await self._dial(target, connection))
+                return await use(connection)
+            except Unreachable as error:
+                if failure is None or failure.permanent:
+                    failure = error
+        assert failure is not None, "there is always a target"
+        raise failure
+
+    async def established(self, connection: OutgoingConnection) -> OutgoingConnection:
+        """The connection once stanzas may be sent on it. Raises `Unreachable`, also for one that is slow."""
+        try:
+            await connection.established().addTimeout(NEGOTIATE_SECONDS, self.clock)
+        except TimedOut:
+            raise Unreachable("it did not get ready in time", Condition.REMOTE_SERVER_TIMEOUT) from None
+        return connection
+
+    async def _targets(self, remote: str) -> list[Target]:
+        try:
+            return await self.resolver.targets(remote)
+        except NoSuchServer:
+            raise _not_found("DNS has no XMPP server for it") from None
+        except NoAnswer:
+            raise Unreachable("the name servers do not answer", Condition.REMOTE_SERVER_TIMEOUT) from None
+
+    async def _dial(self, target: Target, connection: OutgoingConnection) -> Connection:
+        try:
+            addresses = await self.resolver.addresses(target.host)
+            return await dial(
+                self.mux,
+                self.clock,
+                [(address, target.port) for address in addresses],
+                connection,
+                CONNECT_SECONDS,
+            )
+        except NoSuchServer:
+            raise _not_found(f"DNS has no address for {target.host}") from None
+        except NoAnswer:
+            raise Unreachable(
+                f"the name servers do not answer for {target.host}", Condition.REMOTE_SERVER_TIMEOUT
+            ) from None
+        except OSError as error:
+            reason = (error.strerror or "no connection").lower()
+            raise Unreachable(f"{target}: {reason}", Condition.REMOTE_SERVER_TIMEOUT) from None
+
+
+def _not_found(reason: str) -> Unreachable:
+    return Unreachable(reason, Condition.REMOTE_SERVER_NOT_FOUND, permanent=True)

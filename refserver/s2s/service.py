@@ -1,0 +1,206 @@
+"""Federation as a whole: listening for other servers, and all that their connections share.
+
+Specifications: RFC 6120, XEP-0220 (dialback), XEP-0288 (one stream for both directions), XEP-0368.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from ipaddress import IPv6Address, IPv6Network
+from typing import Final
+
+from attrs import evolve, field, frozen
+from twisted.internet.interfaces import IListeningPort
+
+from refserver.core.core import Core
+from refserver.core.hosts import Hosts
+from refserver.errors import StreamCondition, StreamError
+from refserver.net.connection import Connection
+from refserver.net.mux import Mux
+from refserver.s2s.incoming import IncomingConnection
+from refserver.s2s.intake import Intake, IntakeLimits
+from refserver.s2s.outgoing import OutgoingConnection
+from refserver.s2s.pool import Pool
+from refserver.s2s.reaching import Contexts, Reach
+from refserver.s2s.remotes import Remotes, RemoteStatus
+from refserver.s2s.resolver import Resolver
+from refserver.s2s.verifying import Verifications
+from refserver.stanza import Stanza
+from refserver.stream.federation import Established, ServerPolicy
+
+__all__ = ["FederationPolicy", "ServerService"]
+
+TICKS_BETWEEN_LOOKS: Final = 15
+IDLE_SECONDS: Final = 1800.0  # the peer's own streams: it closes them sooner if it wants to
+
+
+@frozen
+class FederationPolicy:
+    """The operator's settings for other servers. `stream` holds what the stream machines must know.
+
+    Times in seconds; a limit of 0 is none.
+    """
+
+    stream: ServerPolicy
+    unproved_timeout: float = 30.0
+    bytes_per_second: int = 65_536
+    connections_per_ip: int = 64
+    intake: IntakeLimits = field(factory=IntakeLimits)
+
+
+@frozen(eq=False)
+class ServerService:
+    """What the connections from and to other servers share. `pool` is the destination for other servers."""
+
+    core: Core
+    mux: Mux
+    settings: FederationPolicy
+    contexts: Contexts
+    resolver: Resolver
+    secret: bytes
+    pool: Pool = field(init=False)
+    intake: Intake = field(init=False)
+    verifications: Verifications = field(init=False)
+    connections: set[IncomingConnection] = field(factory=set, init=False)
+    seconds: Callable[[], float] = field(init=False)
+    _by_ip: Counter[str] = field(factory=Counter, init=False)
+    _ticks: list[int] = field(factory=lambda: [0], init=False)
+    _without_tls: ServerPolicy = field(init=False)
+
+    @pool.default
+    def _make_pool(self) -> Pool:
+        clock = self.resolver.clock
+        remotes = Remotes(self.core.now)
+        reach = Reach(
+            self.mux, clock, self.resolver, self.contexts, self.settings.stream, self.secret, remotes
+        )
+        return Pool(reach, self.core.hosts, self.core.router.bounce, came=self._came)
+
+    @intake.default
+    def _make_intake(self) -> Intake:
+        return Intake(self.core.router, self.core.hosts, self.settings.intake, self.core.clock.seconds)
+
+    @verifications.default
+    def _make_verifications(self) -> Verifications:
+        return Verifications(self.pool)
+
+    @seconds.default
+    def _make_seconds(self) -> Callable[[], float]:
+        return self.core.clock.seconds
+
+    @_without_tls.default
+    def _make_without_tls(self) -> ServerPolicy:
+        return evolve(self.settings.stream, offer_tls=False)
+
+    @property
+    def hosts(self) -> Hosts:
+        """Our domains."""
+        return self.core.hosts
+
+    @property
+    def policy(self) -> ServerPolicy:
+        """What a new stream is allowed: TLS is offered as soon as there is a certificate."""
+        return self.settings.stream if self.contexts else self._without_tls
+
+    # -- accepting ---------------------------------------------------------
+
+    def start(self) -> None:
+        """Take what is for other servers, and look after idle streams."""
+        self.core.router.remote = self.pool
+        self.mux.tick(self._tick)
+
+    def listen(self, port: IListeningPort, *, tls: bool) -> None:
+        """Take the connections that come to `port`."""
+        self.mux.listen(port, self.accept_tls if tls else self.accept_plain)
+
+    def accept_plain(self, connection: Connection) -> IncomingConnection | None:
+        """A connection on which the other server asks for TLS; None turns it away."""
+        return self._accept(connection, direct_tls=False)
+
+    def accept_tls(self, connection: Connection) -> IncomingConnection | None:
+        """A connection that starts with the TLS handshake (XEP-0368)."""
+        try:
+            context = self.contexts.incoming("")
+        except LookupError:  # no certificate at all
+            return None
+        accepted = self._accept(connection, direct_tls=True)
+        if accepted is not None:
+            connection.start_tls(context)
+        return accepted
+
+    def _accept(self, connection: Connection, *, direct_tls: bool) -> IncomingConnection | None:
+        ip = _source_of(connection.peer.host)
+        limit = self.settings.connections_per_ip
+        if limit and self._by_ip[ip] >= limit:
+            return None
+        self._by_ip[ip] += 1
+        connection.bytes_per_second = self.settings.bytes_per_second
+        accepted = IncomingConnection(self, connection, ip, direct_tls=direct_tls)
+        self.connections.add(accepted)
+        self.mux.expire(accepted, self.settings.unproved_timeout)
+        return accepted
+
+    # -- what the connections tell -----------------------------------------
+
+    def proved(self, connection: IncomingConnection, event: Established, *, bidi: bool) -> None:
+        """Another server has proved to be `event.from_`."""
+        self.mux.unexpire(connection)
+        self.pool.heard_from(event.from_)
+        if bidi:
+            self.pool.carry((event.to, event.from_), connection)
+
+    def gone(self, connection: IncomingConnection, ip: str) -> None:
+        """A connection is lost."""
+        self.mux.unexpire(connection)
+        self.pool.carry_no_more(connection)
+        self.connections.discard(connection)
+        self._by_ip[ip] -= 1
+        if not self._by_ip[ip]:
+            del self._by_ip[ip]
+
+    def _came(self, stanza: Stanza, connection: OutgoingConnection) -> None:
+        """A stanza on a stream that we opened (XEP-0288)."""
+        try:
+            self.intake.take(stanza, self.pool.remotes.get(connection.remote))
+        except StreamError as error:
+            connection.close(error)
+
+    def _tick(self) -> None:
+        self._ticks[0] = (self._ticks[0] + 1) % TICKS_BETWEEN_LOOKS
+        if self._ticks[0]:
+            return
+        self.pool.close_idle()
+        before = self.seconds() - IDLE_SECONDS
+        for connection in list(self.connections):
+            if connection.last_heard < before:
+                connection.close()
+
+    # -- people, and the end -----------------------------------------------
+
+    def status(self) -> list[RemoteStatus]:
+        """All other servers that had to do with us lately, by domain."""
+        waiting: Counter[str] = Counter()
+        connecting = set()
+        for way in self.pool:
+            waiting[way.remote] += way.waiting
+            if way.connecting:
+                connecting.add(way.remote)
+        remotes = sorted(self.pool.remotes, key=lambda remote: remote.domain)
+        return [remote.status(waiting[remote.domain], remote.domain in connecting) for remote in remotes]
+
+    def close_all(self) -> None:
+        """End all streams: the server stops (RFC 6120 4.9.3.19)."""
+        error = StreamError(StreamCondition.SYSTEM_SHUTDOWN)
+        self.pool.close_all(error)
+        for connection in list(self.connections):
+            connection.close(error)
+
+
+def _source_of(host: str) -> str:
+    """What limits go by: an IPv4 address, or the /64 of an IPv6 address, which one household has whole."""
+    try:
+        address = IPv6Address(host)
+    except ValueError:
+        return host
+    return str(IPv6Network((address, 64), strict=False))
