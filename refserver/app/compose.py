@@ -9,12 +9,14 @@ from twisted.application.service import IService
 from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThreadPool
 
+from refserver.app.components import Components
 from refserver.app.control import SOCKET, Control
 from refserver.app.live import Live
 from refserver.app.parts import Clients, Desks, Libraries, LibraryCertificates, Rereading, Storage
 from refserver.app.server import Part, Server
 from refserver.app.settings import Settings
 from refserver.c2s.service import ClientPolicy, ClientService
+from refserver.components.service import ComponentPolicy, ComponentService
 from refserver.core.core import Core
 from refserver.core.feature import Feature
 from refserver.features.credentials import Credentials
@@ -94,12 +96,21 @@ def _parts(settings: Settings, reactor: Any, reread: Callable[[], Settings]) -> 
         core.feature(Credentials),
     )
     yield Clients(reactor, mux, service, settings.listen.c2s, settings.listen.c2s_tls)
+    components = Components(
+        reactor,
+        ComponentService(core, mux, _component_policy(settings)),
+        settings.listen.component,
+        settings.components.secret_files,
+    )
 
     def take_up(changed: Settings) -> None:
         service.renew(_client_policy(changed))
+        components.service.policy = _component_policy(changed)
+        components.secret_files = changed.components.secret_files
         reference.limit_questions(changed.limits.questions_per_patron_hour)
 
     yield Rereading(settings, reread, take_up)
+    yield components
     desks = Desks(reference)
     yield desks
     live = Live(core, libraries, desks.take_over)
@@ -127,4 +138,13 @@ def _client_policy(settings: Settings) -> ClientPolicy:
         bytes_per_second=settings.limits.c2s_bytes_per_second,
         connections_per_ip=settings.limits.connections_per_ip,
         registrations_per_ip_hour=settings.limits.registrations_per_ip_hour,
+    )
+
+
+def _component_policy(settings: Settings) -> ComponentPolicy:
+    return ComponentPolicy(
+        limits_before=BEFORE_AUTHENTICATION,
+        limits_after=Limits(stanza_bytes=settings.limits.stanza_bytes),
+        handshake_timeout=settings.c2s.unauthenticated_timeout,
+        connections_per_ip=settings.limits.connections_per_ip,
     )
