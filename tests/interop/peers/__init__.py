@@ -14,6 +14,7 @@ from tests.interop.peers.prosody import ProsodyServer
 from tests.interop.peers.refserver_process import RefserverProcess
 from tests.interop.peers.server import PeerServer
 from tests.interop.peers.slixmpp_client import LoginFailed, SlixmppClient
+from tests.interop.peers.slixmpp_component import SlixmppComponent
 from tests.interop.peers.waiting import wait_until
 
 __all__ = [
@@ -28,6 +29,7 @@ __all__ = [
     "RefserverProcess",
     "ServerAddress",
     "SlixmppClient",
+    "SlixmppComponent",
     "TestAuthority",
     "free_port",
     "wait_until",

@@ -18,7 +18,7 @@ from xml.etree.ElementTree import Element, fromstring, tostring
 import slixmpp
 
 _CLIENT = "{jabber:client}"
-_FAILURES = ("failed_all_auth", "connection_failed", "ssl_invalid_chain", "disconnected", "stream_error")
+FAILURES = ("failed_all_auth", "connection_failed", "ssl_invalid_chain", "disconnected", "stream_error")
 
 T = TypeVar("T")
 Predicate = Callable[[Element], object]
@@ -182,9 +182,9 @@ class SlixmppClient:
         client.enable_direct_tls, client.enable_starttls = self._direct_tls, not self._direct_tls
         client.auto_authorize, client.auto_subscribe = None, False
         client.add_filter("in", self._keep)
-        for event in _FAILURES:
-            client.add_event_handler(event, lambda data, event=event: _fail(outcome, event, data))
-        client.add_event_handler("session_start", lambda _: _succeed(outcome))
+        for event in FAILURES:
+            client.add_event_handler(event, lambda data, event=event: fail(outcome, event, data))
+        client.add_event_handler("session_start", lambda _: succeed(outcome))
         client.connect(*self._address)
         await outcome
         if presence:
@@ -210,11 +210,11 @@ class SlixmppClient:
         return next((element for element in self._received if predicate(element)), None)
 
 
-def _succeed(outcome: asyncio.Future[None]) -> None:
+def succeed(outcome: asyncio.Future[None]) -> None:
     if not outcome.done():
         outcome.set_result(None)
 
 
-def _fail(outcome: asyncio.Future[None], event: str, data: object) -> None:
+def fail(outcome: asyncio.Future[None], event: str, data: object) -> None:
     if not outcome.done():
         outcome.set_exception(LoginFailed(f"{event}: {data}"))
