@@ -31,6 +31,7 @@ _PLAIN_DOMAIN: Final = re.compile(
 ).fullmatch
 _PLAIN_ATTRIBUTE: Final = re.compile(r"[^&<>'\"]*").fullmatch
 _QUOTES: Final = {"'": "&apos;", '"': "&quot;"}
+_DOTS: Final = (".", "\u3002", "\uff0e", "\uff61")  # RFC 3490 3.1
 _FORBIDDEN_IN_LOCALPART: Final = frozenset("\"&'/:<>@")  # RFC 7622 3.3.1
 
 
@@ -165,7 +166,7 @@ def _resourcepart(text: str) -> str:
 
 
 def _domainpart(text: str) -> str:
-    if text.endswith("."):  # RFC 7622 3.2: a trailing dot is stripped
+    if text.endswith(_DOTS):  # RFC 7622 3.2: a trailing dot is stripped
         text = text[:-1]
     _checked(text)
     if text[0] == "[":
@@ -174,15 +175,17 @@ def _domainpart(text: str) -> str:
         return text
     try:
         # U-labels (RFC 7622 3.2.1), mapped as people type them, and valid as A-labels too
-        encoded = idna.encode(text, uts46=True, transitional=False)
-        return _checked(idna.decode(encoded))
+        domain = _checked(idna.decode(idna.encode(text, uts46=True)))
     except (UnicodeError, IndexError) as error:
         raise InvalidJID("domainpart is not a host name") from error
+    if domain.endswith("."):  # a second one, or a character that is mapped to one
+        raise InvalidJID("domainpart ends with dots")
+    return domain
 
 
 def _ip_literal(text: str) -> str:
-    if text[-1] != "]":
-        raise InvalidJID("an IPv6 address needs its closing bracket")
+    if text[-1] != "]" or "%" in text:  # a zone means something on one machine only
+        raise InvalidJID("an IPv6 address needs its closing bracket, and has no zone")
     try:
         return f"[{ipaddress.IPv6Address(text[1:-1]).compressed}]"
     except ValueError as error:
