@@ -18,7 +18,7 @@ from refserver.stanza import Stanza
 __all__ = ["Backlog", "Budget"]
 
 MOST_STANZAS: Final = 1_000
-MOST_BYTES: Final = 1 << 20
+MOST_BYTES: Final = 2 << 20
 MOST_BYTES_TOGETHER: Final = 16 << 20
 OVERHEAD: Final = 1_000  # what one waiting stanza costs beside its bytes, about
 

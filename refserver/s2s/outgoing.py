@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 __all__ = ["OutgoingConnection", "Unreachable"]
 
 CLOSE_SECONDS: Final = 10.0  # for the peer to close the stream too
+LAST_SECONDS: Final = 30.0  # for a stream that was refused, and what else it is used for
 
 
 class Unreachable(Exception):
@@ -188,7 +189,7 @@ class OutgoingConnection:
         self._over(reason)
 
     def expired(self) -> None:
-        """The peer did not close its side."""
+        """The peer did not close its side, or there is no use for the stream."""
         if self._connection is not None:
             self._connection.abort("closed")
 
@@ -244,10 +245,8 @@ class OutgoingConnection:
     def _refused(self, event: Refused) -> None:
         self._settle(Unreachable(event.reason, event.condition, permanent=event.permanent))
         self._over(event.reason)
-        if self._stream is not None and not self._stream.closed:
-            self._go_on(self._stream.close())
-        if self._connection is not None:
-            self._connection.close()
+        # The machine closes the stream unless keys are still being asked about.
+        self._reach.mux.expire(self, LAST_SECONDS)
 
     def _settle(self, error: Unreachable | None) -> None:
         """Tell who waits for the stream."""
