@@ -98,14 +98,14 @@ class Courier:
 
     # -- what the two say to each other ----------------------------------------------
 
-    def carry(self, question: Question, messages: Iterable[Message]) -> None:
-        """Hand stored messages to their recipients, once, and have the store know it."""
-        self._done(message.id for message in messages if self._carry(question, message))
+    def carry(self, question: Question, messages: Iterable[Message], *, late: bool = False) -> None:
+        """Hand stored messages to their recipients, once, and have the store know it; `late`: with the time."""
+        self._done(message.id for message in messages if self._carry(question, message, late))
 
     def carry_again(self, question: Question, message: Message) -> None:
         """Hand over what its sender sends again, if a crash has left it open whether it ever arrived."""
         if message.relay not in (Relay.TO_DO, Relay.DONE):
-            self.carry(question, [message])
+            self.carry(question, [message], late=True)
 
     def put_back(self, message: Message) -> None:
         """A message was to be handed over at once, but its recipient has just gone."""
@@ -116,7 +116,8 @@ class Courier:
         """Give a new owner everything that was said before she came."""
         handed = []
         for message in messages:
-            if message.direction is Direction.PATRON and self._carry(question, message, Relay.TO_DO):
+            new = message.direction is Direction.PATRON and message.relay is Relay.TO_DO
+            if new and self._carry(question, message):
                 handed.append(message.id)
             elif question.owner is not None and message.direction is not Direction.SYSTEM:
                 chat, text = self._queue.chat(question.number), self._retold(message)
@@ -158,9 +159,9 @@ class Courier:
         if ids:
             self._note(ids, Relay.DONE)
 
-    def _carry(self, question: Question, message: Message, only: Relay | None = None) -> bool:
-        """False for what this process has handed over already, or what has not come just so far."""
-        if message.id in self._handed or (only is not None and message.relay is not only):
+    def _carry(self, question: Question, message: Message, late: bool = False) -> bool:
+        """False for what this process has handed over already."""
+        if message.id in self._handed:
             return False
         if message.direction is Direction.PATRON:
             to, sender = question.owner, self._queue.chat(question.number)
@@ -171,7 +172,7 @@ class Courier:
         children = self._travelling(question, message)
         if message.receipt and message.direction is Direction.STAFF:
             children.append(element(ns.RECEIPTS, "request"))
-        if self._queue.core.now() - message.sent_at > LATE_SECONDS:
+        if late or self._queue.core.now() - message.sent_at > LATE_SECONDS:
             children.append(self._delay(message))
         id = message.origin_id or f"{self._queue.jid.localpart}-{question.number}-{message.sequence}"
         self._handed[message.id] = None
