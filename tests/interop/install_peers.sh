@@ -6,7 +6,7 @@
 set -u
 
 # command:package
-PEERS="openssl:openssl prosody:prosody ejabberdctl:ejabberd profanity:profanity tmux:tmux node:nodejs npm:npm"
+PEERS="openssl:openssl prosody:prosody ejabberdctl:ejabberd profanity:profanity tmux:tmux node:nodejs npm:npm biboumi:biboumi"
 
 PATH="$PATH:/usr/local/sbin:/usr/sbin:/sbin"
 
@@ -30,7 +30,7 @@ install() {
     apt-get install -qq -y --no-install-recommends $1 >/dev/null 2>&1 || {
         apt-get update -qq && apt-get install -qq -y --no-install-recommends $1 >/dev/null
     }
-    for service in prosody ejabberd; do
+    for service in prosody ejabberd biboumi; do
         case " $1 " in *" $service "*) systemctl disable --quiet "$service" >/dev/null 2>&1 ;; esac
     done
 }
