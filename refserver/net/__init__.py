@@ -12,11 +12,13 @@ from .certificates import (
     UnknownDomain,
 )
 from .connection import Accept, Connection
+from .identity import PeerIdentity
 from .listener import Listener
 from .mux import Mux
 from .peer import Peer
 from .receiver import Receiver
 from .tls import TLSState
+from .trust import Trust, Verification
 
 __all__ = [
     "XMPP_CLIENT",
@@ -29,7 +31,10 @@ __all__ = [
     "Listener",
     "Mux",
     "Peer",
+    "PeerIdentity",
     "Receiver",
     "TLSState",
+    "Trust",
     "UnknownDomain",
+    "Verification",
 ]

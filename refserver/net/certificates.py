@@ -31,6 +31,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from OpenSSL import SSL
 
 from .tls import describe, server_name
+from .trust import Trust
 
 XMPP_CLIENT = b"xmpp-client"
 XMPP_SERVER = b"xmpp-server"
@@ -102,11 +103,12 @@ class Certificates:
     """The certificates in `folder`; raises BrokenCertificates if a file in it cannot be used.
 
     `default` is the domain whose certificate is shown where no other fits; else it is the first in the
-    alphabet.
+    alphabet. With `trust`, other servers are asked for their certificates.
     """
 
     _folder: Path
     _default: str = ""
+    _trust: Trust | None = None
     _known: Mapping[str, Certificate] = field(factory=dict, init=False)
     _contexts: dict[tuple[str, bytes], SSL.Context] = field(factory=dict, init=False)
 
@@ -159,6 +161,23 @@ class Certificates:
             raise UnknownDomain(domain)
         return self._context(chosen, protocol)
 
+    def client_context(self, domain: str, *, direct: bool) -> SSL.Context:
+        """The context for connections from our `domain` to other servers, which shows its certificate.
+
+        `direct`: TLS comes first, so the protocol is told (ALPN, XEP-0368 3); after STARTTLS it is clear.
+        """
+        certificate = self.certificate(domain)
+        key = certificate.domain if certificate else "", b"client direct" if direct else b"client"
+        context = self._contexts.get(key)
+        if context is None:
+            context = make_client_context(certificate)
+            if direct:
+                context.set_alpn_protos([XMPP_SERVER])
+            if self._trust is not None:
+                self._trust.ask(context)
+            self._contexts[key] = context
+        return context
+
     def _context(self, certificate: Certificate, protocol: bytes) -> SSL.Context:
         key = certificate.domain, protocol
         context = self._contexts.get(key)
@@ -166,6 +185,8 @@ class Certificates:
             context = make_context(certificate)
             context.set_tlsext_servername_callback(lambda ssl: self._choose(ssl, protocol))
             context.set_alpn_select_callback(lambda ssl, offered: select_protocol(protocol, offered))
+            if protocol == XMPP_SERVER and self._trust is not None:
+                self._trust.ask(context)
             self._contexts[key] = context
         return context
 
@@ -247,12 +268,26 @@ def make_context(certificate: Certificate) -> SSL.Context:
     """A server context that shows `certificate`. Raises SSL.Error if OpenSSL does not take it."""
     context = SSL.Context(SSL.TLS_SERVER_METHOD)
     harden(context)
+    show(context, certificate)
+    return context
+
+
+def make_client_context(certificate: Certificate | None) -> SSL.Context:
+    """A client context that shows `certificate`, if there is one, to servers that ask for it."""
+    context = SSL.Context(SSL.TLS_CLIENT_METHOD)
+    harden(context)
+    if certificate is not None:
+        show(context, certificate)
+    return context
+
+
+def show(context: SSL.Context, certificate: Certificate) -> None:
+    """Let `context` show `certificate` with its chain."""
     context.use_privatekey(certificate.key)
     context.use_certificate(certificate.chain[0])
     for intermediate in certificate.chain[1:]:
         context.add_extra_chain_cert(intermediate)
     context.check_privatekey()
-    return context
 
 
 def harden(context: SSL.Context) -> None:

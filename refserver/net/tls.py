@@ -23,6 +23,8 @@ from cryptography.hazmat.bindings.openssl.binding import Binding
 from cryptography.hazmat.primitives import hashes
 from OpenSSL import SSL
 
+from .trust import Verification
+
 _lib = Binding.lib
 _ffi = Binding.ffi
 _read = _lib.SSL_read
@@ -87,6 +89,12 @@ class TLSState:
     def peer_certificate(self) -> x509.Certificate | None:
         """The certificate the peer showed."""
         return self._ssl.get_peer_certificate(as_cryptography=True)
+
+    @property
+    def verification(self) -> Verification | None:
+        """What is wrong with that certificate's chain, if anything; None if it was not looked at."""
+        found: Verification | None = self._ssl.get_app_data()
+        return found
 
     def exporter(self, label: bytes, length: int) -> bytes:
         """`length` bytes of keying material for `label`, without context (RFC 5705, RFC 8446 7.5)."""

@@ -1,0 +1,127 @@
+"""Which domains a peer's certificate proves: names in certificates, as XMPP reads them.
+
+Owns the matching of a domain to a verified certificate (RFC 6120 13.7, RFC 9525, by the library
+service-identity): DNS-ID, with a wildcard for exactly the left-most label, and SRV-ID `_xmpp-server`. A
+common name is no identity. XmppAddr (RFC 6120 13.7.1.4) is for clients and not looked at. The chain's
+verification is trust.py's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Final
+
+from attrs import field, frozen
+from cryptography import x509
+from cryptography.hazmat import asn1
+from service_identity.exceptions import CertificateError
+from service_identity.hazmat import DNS_ID, SRV_ID, CertificatePattern, DNSPattern, SRVPattern
+
+from .certificates import ascii_name
+from .tls import TLSState
+from .trust import Verification, in_words
+
+_SRV_NAME: Final = x509.ObjectIdentifier("1.3.6.1.5.5.7.8.7")  # RFC 4985 2
+_SERVICE: Final = "_xmpp-server."
+_UNREADABLE: Final = (
+    ValueError,
+    x509.ExtensionNotFound,
+    x509.DuplicateExtension,
+    x509.UnsupportedGeneralNameType,
+)
+_NAMES_SHOWN: Final = 8
+
+
+@frozen(eq=False)
+class PeerIdentity:
+    """Who the other end of a TLS connection is.
+
+    `verified`: the chain leads to an authority that we trust, and is valid now; `error`: in plain words, why
+    it is not. `names`: the DNS names and services certified (SRV-IDs with their service), verified or not;
+    `subject` and `issuer` for people, as RFC 4514 writes them; `expires` in UTC. All that comes from the
+    certificate is the peer's choice of words.
+    """
+
+    verified: bool
+    error: str
+    names: tuple[str, ...] = ()
+    subject: str = ""
+    issuer: str = ""
+    expires: datetime | None = None
+    _patterns: tuple[CertificatePattern, ...] = field(default=(), repr=False)
+
+    @classmethod
+    def of(cls, tls: TLSState) -> PeerIdentity:
+        """The identity of the peer. Verification must have been asked for (`Trust.ask`)."""
+        try:
+            certificate = tls.peer_certificate
+        except ValueError:
+            return cls(False, "the certificate cannot be read")
+        return (
+            cls(False, "no certificate was shown")
+            if certificate is None
+            else cls.shown(certificate, tls.verification)
+        )
+
+    @classmethod
+    def shown(cls, certificate: x509.Certificate, found: Verification | None) -> PeerIdentity:
+        """The identity in `certificate`, of which OpenSSL has `found` what it says."""
+        if found is None or not found.finished:
+            error = "the certificate was not verified"
+        else:
+            error = f"the certificate {in_words(found.error)}" if found.error else ""
+        patterns = tuple(_patterns(certificate))
+        try:
+            subject, issuer = certificate.subject.rfc4514_string(), certificate.issuer.rfc4514_string()
+            expires = certificate.not_valid_after_utc
+        except ValueError:
+            return cls(False, "the certificate cannot be read")
+        return cls(not error, error, tuple(map(_name, patterns)), subject, issuer, expires, patterns)
+
+    def proves(self, domain: str) -> bool:
+        """Whether the peer has proved to be the (prepared) XMPP domain."""
+        return self.verified and self.names_domain(domain)
+
+    def why_not(self, domain: str) -> str:
+        """In plain words why it has not; "" if it has."""
+        if self.error or self.proves(domain):
+            return self.error
+        if not self.names:
+            return f"the certificate names no server, and so not {domain}"
+        return f"the certificate is not for {domain} but for {', '.join(self.names[:_NAMES_SHOWN])}"
+
+    def names_domain(self, domain: str) -> bool:
+        """Whether the certificate, be it valid or not, names the domain."""
+        name = ascii_name(domain)
+        try:
+            wanted = DNS_ID(name), SRV_ID(_SERVICE + name)
+        except ValueError:  # an address literal, or nothing that DNS can hold
+            return False
+        return any(each.verify(pattern) for each in wanted for pattern in self._patterns)
+
+
+def _patterns(certificate: x509.Certificate) -> Iterator[CertificatePattern]:
+    """The names that count. One that is of no use (such as `*.localhost`) does not spoil the others."""
+    try:
+        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except _UNREADABLE:
+        return
+    for name in names:
+        try:
+            if isinstance(name, x509.DNSName):
+                yield DNSPattern.from_bytes(name.value.encode())
+            elif isinstance(name, x509.OtherName) and name.type_id == _SRV_NAME:
+                yield SRVPattern.from_bytes(_ia5(name.value))
+        except (CertificateError, ValueError, IndexError):
+            continue
+
+
+def _ia5(der: bytes) -> bytes:
+    return asn1.decode_der(asn1.IA5String, der).as_str().encode("ascii")
+
+
+def _name(pattern: CertificatePattern) -> str:
+    if isinstance(pattern, SRVPattern):
+        return f"_{pattern.name_pattern.decode()}.{pattern.dns_pattern.pattern.decode()}"
+    return str(pattern.pattern.decode()) if isinstance(pattern, DNSPattern) else ""
