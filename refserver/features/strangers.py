@@ -35,7 +35,8 @@ class Strangers(Feature):
             raise StanzaError(Condition.SERVICE_UNAVAILABLE)
 
     def _is_ours(self, sender: JID) -> bool:
-        return not sender.localpart and self.core.hosts.is_local(sender.domainpart)
+        # A library itself. Rooms and components have domains here too, and others speak through them.
+        return not sender.localpart and self.core.hosts.get(sender.domainpart) is not None
 
     def _may_see(self, account: JID, watcher: JID) -> bool:
         # The roster of an account with a session is in memory; if it could not be read, nobody is known.

@@ -10,6 +10,7 @@ import pytest
 from refserver.components.service import ComponentPolicy, ComponentService, DomainTaken
 from refserver.core.hosts import Host
 from refserver.features.messages import Messages
+from refserver.features.strangers import Strangers
 from refserver.net.peer import Peer
 from refserver.stanza import Stanza
 from refserver.stream.component import digest
@@ -88,7 +89,7 @@ class Server(Harness):
     """With the components of SECRETS, and mia."""
 
     def __init__(self, **policy: Any) -> None:
-        super().__init__(features=[Messages])
+        super().__init__(features=[Messages, Strangers])
         self.deadlines = cast(Any, Deadlines())
         limits = ComponentPolicy(Limits(10_000), Limits(100_000), **policy)
         self.service = ComponentService(self.core, self.deadlines, limits)
@@ -166,6 +167,20 @@ def test_subscriptions_and_presence_go_both_ways(server: Server, mia: Client):
     assert f"available from +431@{DOMAIN}/phone" in mia.told()
     answer = gateway.send(f"<presence {bare} type='probe'/>")
     assert answer.startswith(f"<presence to='+431@{DOMAIN}' from='mia@library.example/desk'")
+
+
+@pytest.mark.parametrize("sender", [DOMAIN, f"{DOMAIN}/gateway", f"+431@{DOMAIN}"])
+def test_it_is_a_stranger_to_accounts_like_everybody_from_elsewhere(server: Server, mia: Client, sender: str):
+    """Above all it makes no roster pushes (RFC 6121 2.1.6), whatever its address."""
+    gateway = server.gateway()
+    to = "to='mia@library.example/desk'"
+    for payload in (
+        "<query xmlns='jabber:iq:roster'><item jid='evil@far.example' subscription='both'/></query>",
+        "<query xmlns='jabber:iq:version'/>",
+    ):
+        answer = gateway.send(f"<iq type='set' id='1' from='{sender}' {to}>{payload}</iq>")
+        assert "<service-unavailable " in answer
+    assert mia.told() == []
 
 
 def test_a_stanza_that_cannot_be_delivered_comes_back(server: Server):
