@@ -20,6 +20,7 @@ from refserver.reference.refusals import TooManyQuestions, WrongState
 from refserver.reference.states import UNCLAIMED
 from refserver.reference.texts import PatronTexts, patron_texts
 from refserver.stanza import Stanza
+from refserver.storage.conversations import Relay
 from refserver.storage.questions import Question
 from refserver.xml.element import child_text, clark, element
 
@@ -169,10 +170,11 @@ class Patrons:
             queue.courier.acknowledge(stanza)
             return
         queue.board.put(question, said.message.body if said.new else None)
-        if question.owner is not None and queue.is_reachable(question.owner):
-            queue.courier.carry(question, [said.message])
-        else:
-            queue.courier.put_back(said.message)
+        if said.message.relay is not Relay.TO_DO:  # else she gets it when she comes
+            if question.owner is not None and queue.is_reachable(question.owner):
+                queue.courier.carry(question, [said.message])
+            else:
+                queue.courier.put_back(said.message)
         queue.courier.acknowledge(stanza)
         if said.new:
             self._confirm(question, said.position, texts)

@@ -261,7 +261,7 @@ class Queue:
     async def give_rest_to_patrons(self) -> None:
         """Hand over what a crash has kept from patrons; their servers keep it while they are away."""
         for rest in await self.core.database.read(remainders.for_patrons, self.record.id):
-            self.courier.carry(rest.question, rest.due, late=True)
+            self.courier.carry_answers(rest.question, rest.due, late=True)
 
     async def give_rest_to(self, librarian: JID) -> None:
         """Hand over what has come for a librarian while she was away."""

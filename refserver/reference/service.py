@@ -112,14 +112,15 @@ class Reference(Feature):
     @on(SessionAvailable)
     def available(self, event: SessionAvailable) -> None:
         """A librarian gets what waited for her; the contact of a patron's question comes."""
-        if not event.initial:
-            return
         account = event.session.account
         for queue in self._queues.values():
             if account in queue.librarians:
-                queue.run(queue.entries.correct(account))
-                queue.run(queue.give_rest_to(account))
-            queue.entries.patron_changed(account)
+                if event.initial:
+                    queue.run(queue.entries.correct(account))
+                if event.session.priority >= 0:
+                    queue.run(queue.give_rest_to(account))
+            if event.initial:
+                queue.entries.patron_changed(account)
 
     @on(SessionUnavailable)
     def unavailable(self, event: SessionUnavailable) -> None:

@@ -187,7 +187,7 @@ class Staff:
         if replied.again:
             self._queue.courier.carry_again(replied.question, replied.message)
         else:
-            self._queue.courier.carry(replied.question, [replied.message])
+            self._queue.courier.carry_answers(replied.question, [replied.message])
 
     # -- handing over -----------------------------------------------------------------------
 
