@@ -166,7 +166,7 @@ class Failures:
 
 
 @pytest.fixture
-def logged.types -> Iterator[Failures]:
+def logged() -> Iterator[Failures]:
     failures = Failures()
     globalLogPublisher.addObserver(failures)
     yield failures
