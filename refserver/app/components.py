@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import stat
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from attrs import define
 from twisted.logger import Logger
 
 from refserver.app.parts import open_ports
+from refserver.app.secret_files import KEY, UnusableSecret, is_open, read_secret
 from refserver.app.server import CannotStart
 from refserver.components.service import ComponentService, DomainTaken
 
 __all__ = ["Components", "read_secrets"]
 
 log = Logger()
-
-SHORTEST_SECRET: Final = 8  # characters
-_KEY: Final = "components.secret_files"
 
 
 @define(eq=False)
@@ -48,7 +45,7 @@ class Components:
         except DomainTaken as error:
             raise CannotStart(
                 f"{error.domain} is a library here, or a service of one: a component cannot have it too. "
-                f"Choose another domain: {_KEY} in the configuration."
+                f"Choose another domain: {KEY} in the configuration."
             ) from error
         if secrets and not self.listening:
             for port in open_ports(self.reactor, "listen.component", self.endpoints):
@@ -57,24 +54,15 @@ class Components:
 
 
 def read_secrets(files: Mapping[str, Path]) -> dict[str, str]:
-    """The secrets by domain, without the white space around them. Raises `CannotStart`.
-
-    What the message holds is the domain: neither what a file holds, nor its name, for somebody may
-    have written a secret where the name should be.
-    """
+    """The secrets by domain. Raises `CannotStart`."""
     return {domain: _secret(domain, file) for domain, file in files.items()}
 
 
 def _secret(domain: str, file: Path) -> str:
     try:
-        secret = file.read_text("utf-8").strip()
-        mode = file.stat().st_mode
-    except OSError as error:
-        raise CannotStart(f"the file of {domain} cannot be read ({error.strerror}): {_KEY}") from error
-    except UnicodeDecodeError as error:
-        raise CannotStart(f"the file of {domain} is not UTF-8: {_KEY}") from error
-    if len(secret) < SHORTEST_SECRET:
-        raise CannotStart(f"the secret of {domain} has fewer than {SHORTEST_SECRET} characters: {_KEY}")
-    if mode & (stat.S_IROTH | stat.S_IWOTH):
+        secret = read_secret(domain, file)
+    except UnusableSecret as error:
+        raise CannotStart(f"{error}: {KEY} in the configuration") from error
+    if is_open(file):
         log.warn("the file with the secret of {domain} is open to everybody on this machine", domain=domain)
     return secret

@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from refserver.app.checks.certificates import check_certificates
+from refserver.app.checks.components import check_components
 from refserver.app.checks.data import check_data
 from refserver.app.checks.desks import check_desks
 from refserver.app.checks.finding import Finding
-from refserver.app.checks.ports import LISTENERS, check_ports
+from refserver.app.checks.ports import check_ports, listeners
 from refserver.app.commandline.caller import Caller
 from refserver.app.config import ConfigurationError, find, load
 from refserver.app.settings import Settings
@@ -44,6 +45,7 @@ def check_everything(config: Path | None) -> Iterator[Finding]:
     yield from check_desks(libraries or (), queues or ())
     domains = [library["domain"] for library in libraries or ()]
     yield from check_certificates(settings.tls.certificates, domains)
+    yield from check_components(settings.components.secret_files, domains)
     yield from check_ports(settings, _held(status, settings))
 
 
@@ -51,6 +53,6 @@ def _held(status: Any, settings: Settings) -> list[str] | None:
     """What our server listens on; if it does not say, what it should listen on. None: it does not run."""
     if status is None or not status.get("running"):
         return None
-    usual = [description for key in LISTENERS for description in getattr(settings.listen, key)]
+    usual = [description for key in listeners(settings) for description in getattr(settings.listen, key)]
     held: list[str] = status.get("listening", usual)
     return held

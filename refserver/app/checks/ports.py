@@ -12,17 +12,22 @@ from refserver.app.checks.finding import Finding
 from refserver.app.endpoints import tcp_address
 from refserver.app.settings import Settings
 
-__all__ = ["LISTENERS", "bind_error", "check_ports"]
+__all__ = ["LISTENERS", "bind_error", "check_ports", "listeners"]
 
 LISTENERS: Final = ("c2s", "c2s_tls")
-"""The keys of [listen] that this version serves."""
+"""The keys of [listen] that this version serves, components' aside."""
 
 _LOOPBACK: Final = ("127.", "::1")
 
 
+def listeners(settings: Settings) -> tuple[str, ...]:
+    """The keys of [listen] that hold; components' does once there is one."""
+    return (*LISTENERS, "component") if settings.components.secret_files else LISTENERS
+
+
 def check_ports(settings: Settings, held: Collection[str] | None) -> Iterator[Finding]:
     """Findings on the addresses in `settings`; `held`: those our server listens on, None: it does not run."""
-    for key in LISTENERS:
+    for key in listeners(settings):
         for description in getattr(settings.listen, key):
             address = tcp_address(description)
             if address is not None:
