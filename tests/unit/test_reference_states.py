@@ -60,6 +60,22 @@ def test_moves(before: str, verb: Verb, then: State) -> None:
     assert State(before) in sources(verb)
 
 
+@pytest.mark.parametrize(
+    "state, verbs",
+    [
+        (State.WAITING, "add, offer, claim, note, abandon"),
+        (State.OFFERED, "add, offer, widen, withdraw, claim, note, abandon"),
+        (State.CLAIMED, "add, release, hand over, accept, decline, note, answer, close, refer, park"),
+        (State.PARKED, "add, claim, note"),
+        (State.CLOSED, "reopen"),
+        (State.REFERRED, "reopen"),
+        (State.ABANDONED, "reopen"),
+    ],
+)
+def test_a_state_allows_these_verbs_and_no_others(state: State, verbs: str) -> None:
+    assert set(verbs.split(", ")) == {verb.value for (before, verb) in TABLE if before is state}
+
+
 def test_a_move_that_is_not_in_the_table_is_refused() -> None:
     with pytest.raises(WrongState) as refused:
         after("closed", Verb.ANSWER)
