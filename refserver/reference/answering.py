@@ -163,13 +163,8 @@ def answer(
     utterance: Utterance,
     *,
     now: float,
-    live: bool = False,
 ) -> Replied:
-    """Store what the owner says to the patron.
-
-    `live`: the patron's client can take it at once, so it is stored as under way. Raises
-    `NotYours`, `WrongState`, or `PatronGone`.
-    """
+    """Store what the owner says to the patron. Raises `NotYours`, `WrongState`, or `PatronGone`."""
     known = conversations.known(connection, Direction.STAFF, utterance.origin_id, question_id=question_id)
     question = owned(connection, question_id, librarian, Verb.ANSWER)
     if known is not None:
@@ -186,7 +181,7 @@ def answer(
         origin_id=utterance.origin_id,
         extras=utterance.extras,
         gap=seconds_since_last(connection, question, now),
-        relay=Relay.UNDER_WAY if live else Relay.TO_DO,
+        relay=Relay.TO_DO,
         receipt=utterance.receipt,
     )
     return Replied(question, message, False, False)
@@ -199,7 +194,6 @@ def reply(
     utterance: Utterance,
     *,
     now: float,
-    live: bool = False,
 ) -> Replied:
     """A plain message in the question's chat: the first one takes the question and answers it.
 
@@ -208,7 +202,7 @@ def reply(
     claimed = questions.get(connection, question_id).owner != librarian
     if claimed:
         take(connection, question_id, librarian, now)
-    replied = answer(connection, question_id, librarian, utterance, now=now, live=live)
+    replied = answer(connection, question_id, librarian, utterance, now=now)
     return Replied(replied.question, replied.message, claimed, replied.again)
 
 

@@ -8,9 +8,8 @@ say what is decided elsewhere, before anything is carried.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from datetime import UTC, datetime
-from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from refserver import ns
@@ -106,21 +105,8 @@ class Courier:
         """
         self._done(message.id for message in messages if self._carry(question, message, late))
 
-    def carry_answers(self, question: Question, answers: list[Message], *, late: bool = False) -> None:
-        """`carry` to the patron, whose account keeps them while she is away.
-
-        What was stored while she was away, and finds her here, is marked first.
-        """
-        if question.patron is not None and self._queue.is_reachable(question.patron):
-            unmarked = [message for message in answers if message.relay is Relay.TO_DO]
-            if unmarked:
-                then = partial(self.carry, question, answers, late=late)
-                self._note([message.id for message in unmarked], Relay.GIVEN, then)
-                return
-        self.carry(question, answers, late=late)
-
     def carry_again(self, question: Question, message: Message) -> None:
-        """Hand over what its sender sends again, if a crash has left it open whether it ever arrived."""
+        """Hand over what a patron sends again, if a crash has left it open whether it ever arrived."""
         if message.relay not in (Relay.TO_DO, Relay.DONE):
             self.carry(question, [message], late=True)
 
@@ -152,11 +138,8 @@ class Courier:
             return self._queue.staff_texts.note_line(message.author, message.body)
         return f"{message.author}: {message.body}" if message.author else message.body
 
-    def _note(self, message_ids: list[int], relay: Relay, then: Callable[[], None] | None = None) -> None:
-        noted = self._queue.core.database.write(conversations.set_relay, message_ids, relay)
-        if then is not None:
-            noted.addCallback(lambda _: then())
-        self._queue.watch(noted)
+    def _note(self, message_ids: list[int], relay: Relay) -> None:
+        self._queue.watch(self._queue.core.database.write(conversations.set_relay, message_ids, relay))
 
     def pass_signals(self, question: Question, stanza: Stanza, children: Iterable[Element]) -> None:
         """Relay what has no words and is not stored: typing, markers, the recipient's receipts."""

@@ -73,15 +73,14 @@ def reply(
     librarian: JID,
     utterance: Utterance,
     now: float,
-    live: bool,
-    librarian_live: bool = False,
+    live: bool = False,
 ) -> Answered:
-    """Say something to the patron; the first to do so takes the question."""
+    """Say something to the patron; the first to do so takes the question (`live`: as for `take`)."""
     question = numbered(connection, queue_id, number)
     taken = None
     if question.owner != librarian:
-        taken = take(connection, queue_id, number, librarian, now, librarian_live)
-    replied = answering.answer(connection, question.id, librarian, utterance, now=now, live=live)
+        taken = take(connection, queue_id, number, librarian, now, live)
+    replied = answering.answer(connection, question.id, librarian, utterance, now=now)
     return Answered(replied, taken)
 
 
@@ -93,16 +92,13 @@ def reply_canned(
     name: str,
     origin_id: str | None,
     now: float,
-    live: bool,
 ) -> Answered:
     """Say what the queue keeps under `name`, to a patron one has. Raises `NoSuchCannedReply`, too."""
     texts: Mapping[str, str] = queues.canned(connection, queue_id)
     if name not in texts:
         raise NoSuchCannedReply(name)
     question = numbered(connection, queue_id, number)
-    replied = answering.answer(
-        connection, question.id, librarian, Utterance(texts[name], origin_id), now=now, live=live
-    )
+    replied = answering.answer(connection, question.id, librarian, Utterance(texts[name], origin_id), now=now)
     return Answered(replied, None)
 
 

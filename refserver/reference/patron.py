@@ -20,6 +20,7 @@ from refserver.reference.refusals import TooManyQuestions, WrongState
 from refserver.reference.states import UNCLAIMED
 from refserver.reference.texts import PatronTexts, patron_texts
 from refserver.stanza import Stanza
+from refserver.storage import conversations
 from refserver.storage.conversations import Relay
 from refserver.storage.questions import Question
 from refserver.xml.element import child_text, clark, element
@@ -78,13 +79,19 @@ class Patrons:
     def _signals(self, stanza: Stanza, patron: JID) -> None:
         """Typing and markers while somebody has the question; receipts also just after its end."""
         received = receipt_of(stanza)
-        children = signals(stanza)
         if received:
-            question = self._queue.board.latest_of(patron)
-            children.append(element(ns.RECEIPTS, "received", {"id": received}))
-        else:
-            question = self._queue.board.of_patron(patron)
+            self._queue.run(self._received(stanza, patron, received))
+            return
+        question, children = self._queue.board.of_patron(patron), signals(stanza)
         if question is not None and question.owner is not None and children:
+            self._queue.courier.pass_signals(question, stanza, children)
+
+    async def _received(self, stanza: Stanza, patron: JID, id: str) -> None:
+        """A receipt is passed on once it is durable: what has one is never handed over again."""
+        question = self._queue.board.latest_of(patron)
+        if question is not None and question.owner is not None:
+            await self._queue.core.database.write(conversations.confirm, question.id, id)
+            children = [*signals(stanza), element(ns.RECEIPTS, "received", {"id": id})]
             self._queue.courier.pass_signals(question, stanza, children)
 
     def _undelivered(self, patron: JID) -> None:

@@ -1,6 +1,6 @@
 """A queue on the wire: the destination of `ask` and every `ask+…` of a library.
 
-Owns its parts and what they share (who works here, the board, who is live), and says which
+Owns its parts and what they share (who works here, the board, who can be reached), and says which
 part an address belongs to. The parts: patron.py and staff.py take messages, desk.py the
 room, offers.py what waits, contact.py the presence, entries.py librarians' rosters;
 courier.py sends, turns.py tells everybody what follows a verb.
@@ -261,7 +261,7 @@ class Queue:
     async def give_rest_to_patrons(self) -> None:
         """Hand over what a crash has kept from patrons; their servers keep it while they are away."""
         for rest in await self.core.database.read(remainders.for_patrons, self.record.id):
-            self.courier.carry_answers(rest.question, rest.due, late=True)
+            self.courier.carry(rest.question, rest.due, late=True)
 
     async def give_rest_to(self, librarian: JID) -> None:
         """Hand over what has come for a librarian while she was away."""

@@ -130,7 +130,6 @@ class Staff:
                 line.librarian,
                 said,
                 self._queue.core.now(),
-                self._patron_is_live(line.number),
                 self._queue.is_reachable(line.librarian),
             )
         )
@@ -174,7 +173,6 @@ class Staff:
             name,
             line.stanza.id or None,
             self._queue.core.now(),
-            self._patron_is_live(line.number),
         )
         self._answered(answered)
         line.answer(self._queue.staff_texts.sent(answered.replied.message.body))
@@ -184,10 +182,8 @@ class Staff:
         replied = answered.replied
         if answered.taken is not None:
             self._queue.turns.taken(answered.taken)
-        if replied.again:
-            self._queue.courier.carry_again(replied.question, replied.message)
-        else:
-            self._queue.courier.carry_answers(replied.question, [replied.message])
+        if not replied.again:
+            self._queue.courier.carry(replied.question, [replied.message])
 
     # -- handing over -----------------------------------------------------------------------
 
@@ -210,11 +206,6 @@ class Staff:
             queue.courier.tell_staff(line.number, question.owner, text)
 
     # -- doing ------------------------------------------------------------------------------
-
-    def _patron_is_live(self, number: int) -> bool:
-        """Of a question so new that it is not on the board yet: its patron has just written."""
-        question = self._queue.board.numbered(number)
-        return question is None or (question.patron is not None and self._queue.is_reachable(question.patron))
 
     async def _write(self, verb: Callable[..., Any], number: int, librarian: JID, *args: object) -> Any:
         return await self._queue.core.database.write(verb, self._queue.record.id, number, librarian, *args)

@@ -22,6 +22,7 @@ __all__ = [
     "Message",
     "Relay",
     "add",
+    "confirm",
     "counts",
     "delete_finished",
     "gaps",
@@ -48,11 +49,12 @@ class Direction(StrEnum):
 class Relay(IntEnum):
     """How far a message's way to its recipient has come.
 
-    A message is marked before it is handed over, in the commit whose answer it is handed over
-    with: UNDER_WAY in the one that stores it, GIVEN in a later one (a claim, a librarian's
-    log-in). After a crash nobody can tell whether it has arrived. Where its sender cannot know
-    either and will not send it again, it is then DOUBTFUL; RETOLD, once its recipient was told
-    of it in other words.
+    An answer is TO_DO until it was handed over; after a crash it may be handed over twice,
+    rather than never, but not once it was confirmed. What a patron says has its receipt before
+    it is handed over, and must come once: it is marked in the commit before, UNDER_WAY in the
+    one that stores it, GIVEN in a later one (a claim, a librarian's log-in). After a crash
+    nobody can tell whether it has arrived. Where the patron cannot know either and will not
+    send it again, it is then DOUBTFUL; RETOLD, once the librarian was told of it in other words.
     """
 
     TO_DO = 0
@@ -172,20 +174,25 @@ def with_relay(connection: Connection, queue_id: int, *relays: Relay) -> list[Me
     return _messages(connection.execute(query.order_by(columns.question, columns.sequence)))
 
 
-def recover(connection: Connection) -> None:
-    """After a crash, decide what becomes of messages that may not have arrived.
+def confirm(connection: Connection, question_id: int, origin_id: str) -> None:
+    """The patron's client has acknowledged the answer with that id."""
+    columns = question_messages.c
+    this = (columns.question == question_id) & (columns.origin_id == origin_id)
+    answer = update(question_messages).where(this, columns.direction == Direction.STAFF)
+    connection.execute(answer.values(relay=Relay.DONE))
 
-    Who asked for a receipt has it if the message arrived, and else sends again and is
-    recognised: nothing to do. Of all others, patrons get answers again (twice is better than
-    never), and what patrons said is doubtful.
+
+def recover(connection: Connection) -> None:
+    """After a crash: what patrons said and was perhaps not handed over is doubtful.
+
+    But not what was under way and wants a receipt: if the patron has it, the message has
+    arrived, and else it is sent again and recognised.
     """
     columns = question_messages.c
-    open_end = (columns.relay == Relay.GIVEN) | (
+    doubtful = (columns.relay == Relay.GIVEN) | (
         (columns.relay == Relay.UNDER_WAY) & columns.receipt.is_(False)
     )
-    for direction, relay in ((Direction.STAFF, Relay.TO_DO), (Direction.PATRON, Relay.DOUBTFUL)):
-        these = open_end & (columns.direction == direction)
-        connection.execute(update(question_messages).where(these).values(relay=relay))
+    connection.execute(update(question_messages).where(doubtful).values(relay=Relay.DOUBTFUL))
 
 
 def openings(connection: Connection, queue_id: int, states: Collection[str]) -> dict[int, str]:

@@ -145,17 +145,36 @@ def test_a_message_that_came_with_the_close_still_reaches_the_librarian(library:
     assert again.question().state == "closed"
 
 
-def test_an_answer_the_crash_swallowed_is_known_when_it_comes_again(library: Library) -> None:
+def test_an_answer_the_crash_swallowed_comes_late_and_once(library: Library) -> None:
     mia, pat = claimed(library)
     with library.dying():
         write(mia, chat(), "Upstairs.", "a2", RECEIPT)
     assert pat.received() == []
     again = library.restart()
-    mia, pat = again.online(f"mia@{DOMAIN}/desk"), again.patron()
+    pat = again.client(f"pat@{DOMAIN}/phone")
+    pat.send("<presence/>")
+    (answer,) = with_id(messages(pat), "a2")
+    assert answer.child(ns.DELAY, "delay") is not None
+    mia = again.online(f"mia@{DOMAIN}/desk")
     write(mia, chat(), "Upstairs.", "a2", RECEIPT)
-    write(mia, chat(), "Upstairs.", "a2", RECEIPT)
-    assert len(with_id(messages(pat), "a2")) == 1
+    assert with_id(messages(pat), "a2") == []
     assert again.said().count(("staff", "Upstairs.")) == 1
+
+
+def test_the_librarians_receipt_is_durable_before_she_sees_it(library: Library) -> None:
+    """What she has a receipt for is never handed over again."""
+    mia, pat = claimed(library)
+    with library.dying():
+        write(mia, chat(), "Upstairs.", "a2", RECEIPT)
+    again = library.restart()
+    mia, pat = again.online(f"mia@{DOMAIN}/desk"), again.patron()
+    with again.holding():
+        pat.send(f"<message to='{ASK}'><received xmlns='{ns.RECEIPTS}' id='a2'/></message>")
+        assert messages(mia) == []
+    assert receipts(messages(mia, chat())) == ["a2"]
+    pat = again.restart().client(f"pat@{DOMAIN}/phone")
+    pat.send("<presence/>")
+    assert messages(pat) == []
 
 
 def test_an_answer_nobody_will_send_again_reaches_the_patron_even_after_the_close(library: Library) -> None:

@@ -556,17 +556,15 @@ def test_removing_a_library_removes_its_questions(desk: Desk) -> None:
 # -- what is still to be handed over -------------------------------------------------------
 
 
-def test_after_a_crash_patrons_get_again_what_nobody_sends_again(desk: Desk) -> None:
+def test_after_a_crash_patrons_get_what_was_not_handed_over_or_confirmed(desk: Desk) -> None:
     question = desk.claimed()
-    repeated = Utterance("Which?", "a1", receipt=True)
-    under_way = [desk.answer(question).message.id]
-    under_way.append(desk.do(answering.answer, question.id, MIA, repeated, now=desk.now).message.id)
-    done = desk.answer(question).message.id
-    desk.do(conversations.set_relay, under_way, Relay.UNDER_WAY)
-    desk.do(conversations.set_relay, [done], Relay.DONE)
+    lost, done = desk.answer(question, id="a1").message, desk.answer(question, id="a2").message
+    desk.answer(question, id="a3")
+    desk.do(conversations.set_relay, [done.id], Relay.DONE)
+    desk.do(conversations.confirm, question.id, "a3")
     desk.do(conversations.recover)
     (rest,) = desk.database.read_now(remainders.for_patrons, desk.queue)
-    assert [message.id for message in rest.due] == under_way[:1]
+    assert [message.id for message in rest.due] == [lost.id]
 
 
 def test_after_a_crash_a_librarian_gets_what_is_due_and_is_told_of_what_is_doubtful(desk: Desk) -> None:
