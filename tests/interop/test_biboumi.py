@@ -63,4 +63,6 @@ def test_biboumi_attaches_answers_dies_and_comes_back(
         with Biboumi(folder, IRC, "known to biboumi too", port) as biboumi:
             wait_until(lambda: is_attached(2), "biboumi again", 10, lambda: biboumi.output)
             assert "result" == disco(pat, IRC, "d3").get("type")
+            server.restart()
+            wait_until(lambda: is_attached(3), "biboumi after a restart", 20, lambda: biboumi.output)
     assert complaints(server.log) == []

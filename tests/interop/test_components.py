@@ -147,6 +147,23 @@ def test_a_gateway_that_dies_and_comes_back_goes_on(served: Served, library: Lib
     assert ("claimed", "mia") == (library.question(1)["state"], library.question(1)["librarian"])
 
 
+def test_a_gateway_asks_for_the_presences_it_missed(served: Served, library: Library):
+    """With probes (RFC 6121 4.3), as another server would: for each of its patrons."""
+    with served.gateway() as gateway:
+        gateway.send_raw(f"<presence type='subscribe' from='{PATRON}' to='{library.queue}'/>")
+        gateway.sees(PATRON, library.queue)
+    library.librarian("mia")
+    with served.gateway() as gateway:
+        gateway.send_raw(f"<presence type='probe' from='{PATRON}' to='{library.queue}'/>")
+        presence = gateway.wait_for(lambda e: e.findtext(f"{CLIENT}status") == "1 librarian, no wait")
+        assert PATRON == presence.get("to")
+        gateway.send_raw(f"<presence type='unsubscribe' from='{PATRON}' to='{library.queue}'/>")
+        gateway.sees(PATRON, library.queue, "unavailable")
+        gateway.sees(PATRON, library.queue, "unsubscribed")
+        gateway.send_raw(f"<presence type='probe' from='{PATRON}' to='{library.queue}'/>")
+        gateway.sees(PATRON, library.queue, "unsubscribed")
+
+
 def test_a_patrons_client_is_told_that_a_gateway_is_away(library: Library):
     """Not that there is no such address."""
     mia = library.librarian("mia", at_desk=False)
@@ -217,29 +234,66 @@ def test_a_librarian_may_be_behind_a_gateway(library: Library, gateway: SlixmppC
     assert body(mia.at_desk("On duty")) == "On duty: mia 0/3"
 
 
-@pytest.fixture
-def write_secret(served: Served) -> Callable[[str], None]:
-    def write(secret: str) -> None:
-        (served.server.folder / "sms.secret").write_text(secret)
-        known = len(served.server.log)
-        os.kill(served.server.process.pid, signal.SIGHUP)
-        again = "certificates and settings were read again"
-        wait_until(lambda: again in served.server.log[known:], again, 10, lambda: served.server.log[known:])
-
-    return write
+def reload(server: RefserverProcess) -> None:
+    known = len(server.log)
+    os.kill(server.process.pid, signal.SIGHUP)
+    again = "certificates and settings were read again"
+    wait_until(lambda: again in server.log[known:], again, 10, lambda: server.log[known:])
 
 
-def test_a_new_secret_holds_without_a_restart(served: Served, library: Library, write_secret):
+def test_a_new_secret_holds_without_a_restart(served: Served, library: Library):
     """Who is attached stays so; a secret that cannot be used changes nothing."""
+    secret = served.server.folder / "sms.secret"
     with served.gateway() as gateway:
-        write_secret("another long secret")
+        secret.write_text("another long secret")
+        reload(served.server)
         ask_the_server(gateway, library)
         with pytest.raises(LoginFailed, match="not-authorized"), served.gateway():
             pass
-        write_secret("short")
+        secret.write_text("short")
+        reload(served.server)
         assert f"the secret of {SMS} has fewer than 8 characters" in served.server.log
         with served.gateway("another long secret"):
             pass
-    write_secret(SECRET)
+    secret.write_text(SECRET)
+    reload(served.server)
     with served.gateway():
         pass
+
+
+def test_components_come_and_go_without_a_restart(start_refserver: Callable[..., RefserverProcess]):
+    """The port opens with the first; one that is taken out of the configuration is told so."""
+    port = free_port("127.0.0.1")
+    listen = {"listen": {"component": [f"tcp:{port}:interface=127.0.0.1"]}}
+    server = start_refserver(settings=listen)
+    with pytest.raises(LoginFailed), SlixmppComponent(SMS, SECRET, port):
+        pass
+    configuration = server.config.read_text()
+    (server.folder / "sms.secret").write_text(SECRET)
+    server.config.write_text(f'{configuration}[components.secret_files]\n"{SMS}" = "sms.secret"\n')
+    reload(server)
+    with SlixmppComponent(SMS, SECRET, port) as gateway:
+        told: list[str] = []
+        gateway.call(
+            gateway.client.add_event_handler, "stream_error", lambda error: told.append(error["condition"])
+        )
+        server.config.write_text(configuration)
+        reload(server)
+        wait_until(lambda: told, "a stream error", 10, lambda: server.log)
+        assert ["host-gone"] == told
+    assert complaints(server.log) == []
+
+
+def test_a_component_that_would_be_a_library_stops_the_start(
+    start_refserver: Callable[..., RefserverProcess],
+):
+    """With a line that says why."""
+    server = start_refserver()
+    server.add_library(DOMAIN)
+    server.stop()
+    (server.folder / "sms.secret").write_text(SECRET)
+    server.config.write_text(
+        f'{server.config.read_text()}[components.secret_files]\n"rooms.{DOMAIN}" = "sms.secret"\n'
+    )
+    with pytest.raises(AssertionError, match=f"rooms.{DOMAIN} is a library here, or a service of one"):
+        server.start()
