@@ -96,7 +96,7 @@ class OutgoingConnection:
         """The connection stands."""
         self._connection = connection
         if self._direct_tls:
-            context = self._reach.contexts.outgoing(self._local)
+            context = self._reach.contexts.outgoing(self._local, direct=self._direct_tls)
             connection.start_tls(context, ascii_name(self.remote))
         else:
             self._open(None)
@@ -226,7 +226,7 @@ class OutgoingConnection:
             self.came(event, self)
         elif isinstance(event, events.StartTLS):
             assert connection is not None
-            context = self._reach.contexts.outgoing(self._local)
+            context = self._reach.contexts.outgoing(self._local, direct=self._direct_tls)
             connection.start_tls(context, ascii_name(self.remote))
         elif isinstance(event, Established):
             self.method = event.method

@@ -35,8 +35,11 @@ T = TypeVar("T")
 class Contexts(Protocol):
     """Where the TLS contexts of server streams come from, and what a handshake has shown."""
 
-    def outgoing(self, domain: str) -> SSL.Context:
-        """For our connections from `domain` to others: shows its certificate, records the peer's."""
+    def outgoing(self, domain: str, *, direct: bool) -> SSL.Context:
+        """For our connections from `domain` to others: shows its certificate, records the peer's.
+
+        `direct`: TLS comes before anything else (XEP-0368).
+        """
 
     def incoming(self, domain: str) -> SSL.Context:
         """For others' connections to `domain` ("": not known yet): asks for a certificate.
