@@ -82,19 +82,19 @@ class Courier:
 
     def tell_patron(self, patron: JID, text: str) -> None:
         """A line of the queue for a patron."""
-        self._send(patron, self._queue.jid, text, (element(ns.CHATSTATES, "active"),))
+        self._send(patron, self._queue.address, text, (element(ns.CHATSTATES, "active"),))
 
     def tell_staff(self, number: int, librarian: JID, text: str) -> None:
         """A line of the queue in the chat of a question; the mark sets it off from the patron's words."""
-        self._send(librarian, self._queue.chat(number), f"* {text}")
+        self._send(librarian, self._queue.speaker(number), f"* {text}")
 
     def acknowledge(self, stanza: Stanza) -> None:
         """Tell who wants to know that a message is durably stored (XEP-0184 5.4)."""
         if stanza.element.find(_REQUEST) is None or not stanza.id or stanza.from_ is None:
             return
         received = element(ns.RECEIPTS, "received", {"id": stanza.id})
-        assert stanza.to is not None
-        self._route(Stanza.message(stanza.from_, stanza.to, stanza.type or "normal", children=(received,)))
+        sender = self._queue.address
+        self._route(Stanza.message(stanza.from_, sender, stanza.type or "normal", children=(received,)))
 
     # -- what the two say to each other ----------------------------------------------
 
@@ -122,8 +122,8 @@ class Courier:
             if new and self._carry(question, message):
                 handed.append(message.id)
             elif question.owner is not None and message.direction is not Direction.SYSTEM:
-                chat, text = self._queue.chat(question.number), self._retold(message)
-                self._send(question.owner, chat, text, (self._delay(message),))
+                speaker, text = self._queue.speaker(question.number), self._retold(message)
+                self._send(question.owner, speaker, text, (self._delay(message),))
         self._done(handed)
 
     def recapitulate(self, question: Question, messages: Iterable[Message]) -> None:
@@ -145,9 +145,9 @@ class Courier:
         """Relay what has no words and is not stored: typing, markers, the recipient's receipts."""
         to_staff = stanza.from_ is not None and stanza.from_.bare == question.patron
         to, sender = (
-            (question.owner, self._queue.chat(question.number))
+            (question.owner, self._queue.speaker(question.number))
             if to_staff
-            else (question.patron, self._queue.jid)
+            else (question.patron, self._queue.address)
         )
         thread = child(stanza.element, ns.CLIENT, "thread")
         carried = [*children] if thread is None else [*children, thread]
@@ -158,17 +158,17 @@ class Courier:
         ids = list(handed)
         while len(self._handed) > HANDED_KEPT:
             self._handed.popitem(last=False)
-        if ids:
-            self._note(ids, Relay.DONE)
+        if ids:  # not before the end of this turn, at which the bytes leave
+            self._queue.core.clock.callLater(0, self._note, ids, Relay.DONE)
 
     def _carry(self, question: Question, message: Message, late: bool = False) -> bool:
         """False for what this process has handed over already."""
         if message.id in self._handed:
             return False
         if message.direction is Direction.PATRON:
-            to, sender = question.owner, self._queue.chat(question.number)
+            to, sender = question.owner, self._queue.speaker(question.number)
         else:
-            to, sender = question.patron, self._queue.jid
+            to, sender = question.patron, self._queue.address
         if to is None:
             return False
         children = self._travelling(question, message)

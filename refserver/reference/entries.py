@@ -49,8 +49,8 @@ class Entries:
 
     def hide(self, question: Question, librarian: JID) -> None:
         """A question is somebody's no more."""
-        chat = self._queue.chat(question.number)
-        self._queue.core.router.route(Stanza.presence(librarian, chat, "unavailable"))
+        chat, speaker = self._queue.chat(question.number), self._queue.speaker(question.number)
+        self._queue.core.router.route(Stanza.presence(librarian, speaker, "unavailable"))
         if self._queue.is_local(librarian):
             removed = self._rosters.remove_item(librarian, chat)
             self._queue.watch(removed.addErrback(lambda failure: failure.trap(NoSuchAccount) and None))
@@ -59,9 +59,9 @@ class Entries:
         """Send the presence of a question's chat: the patron's, as far as it is known here."""
         present = question.patron is not None and self._queue.is_present(question.patron)
         status = element(ns.CLIENT, "status", text=self._queue.guest(question))
-        chat = self._queue.chat(question.number)
+        speaker = self._queue.speaker(question.number)
         self._queue.core.router.route(
-            Stanza.presence(to, chat, "" if present else "unavailable", children=(status,))
+            Stanza.presence(to, speaker, "" if present else "unavailable", children=(status,))
         )
 
     def patron_changed(self, patron: JID) -> None:

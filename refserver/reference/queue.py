@@ -173,6 +173,13 @@ class Queue:
         """The address of a question's chat."""
         return JID.of(f"{self.jid.localpart}+{number}", self.jid.domainpart)
 
+    def speaker(self, number: int) -> JID:
+        """Who speaks in a question's chat: as everywhere in XMPP, something with a resource.
+
+        COMPAT: profanity shows nobody typing who has none.
+        """
+        return self.chat(number).with_resource(RESOURCE)
+
     def number_of(self, jid: JID) -> int | None:
         """The number of the question whose chat an address is."""
         name, plus, detail = jid.localpart.partition("+")

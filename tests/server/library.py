@@ -98,7 +98,8 @@ class Library(Harness):
             self._answers.held = None
 
     def restart(self) -> Library:
-        """kill -9, and another server on the same database."""
+        """kill -9 at the end of the reactor's turn, and another server on the same database."""
+        self.clock.advance(0)
         again = Library(self.database)
         again._answers = self._answers
         again.clock.advance(self.clock.seconds())
