@@ -41,7 +41,7 @@ def guarded(tmp_path_factory: pytest.TempPathFactory, certificates: TestAuthorit
     In each are accounts `mia`, `pat` and `eve`.
     """
     folder = tmp_path_factory.mktemp("guarded") / "server"
-    accounts = dict.fromkeys(LIBRARIES, ["mia", "pat", "eve"])
+    accounts = {domain: ["mia", "pat", "eve"] for domain in LIBRARIES}
     with LiveServer(folder, certificates, accounts, {"c2s": {"unauthenticated_timeout": 3}}) as server:
         yield server
 
