@@ -148,8 +148,14 @@ def test_following_the_guide_leads_to_an_answered_question_in_the_report(demo: D
     mia.follow([console, answer])
     pat.screen.wait_for_text("Yes, on shelf 638.")
 
-    pat.follow(["The one by Seeley."])
+    pat.screen.press("T", "h", "e")
+    mia.screen.wait_for_text("typing...")
+    pat.follow([" one by Seeley."])
     mia.screen.wait_for_text("The one by Seeley.")
+    mia.screen.press("H", "e", "r", "e")
+    pat.screen.wait_for_text("typing...")
+    mia.follow([" it is."])
+    pat.screen.wait_for_text("Here it is.")
     mia.follow([close])
     pat.screen.wait_for_text("Thank you for asking")
 
@@ -163,7 +169,7 @@ def test_a_second_start_finds_everything_as_it_was_left(demo: Demo, sit_down: An
     before = demo.guide
     pat = sit_down("pat@localhost")
     pat.follow([line for line in demo.typed(2)[1:] if not line.startswith(("/sub", "/status"))])
-    pat.screen.wait_for_text("Library: ")  # the question is acknowledged: it is in the store
+    pat.screen.wait_for_text("your question is here")  # the question is acknowledged: it is in the store
     demo.restart()
     assert demo.guide.replace("!2", "!1").replace("ask+2@", "ask+1@") == before
     assert "questions         1 " in report(demo)
