@@ -1,0 +1,114 @@
+"""Two servers in one process, each only its federation: for tests of streams between them.
+
+What stands behind the streams is a router whose local side keeps what comes.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+from twisted.internet.endpoints import serverFromString
+from twisted.internet.protocol import Factory
+
+from refserver.core.hooks import Hooks
+from refserver.core.hosts import Host, Hosts
+from refserver.core.router import Router
+from refserver.jid import JID
+from refserver.net import Certificates, Mux
+from refserver.net.trust import Trust
+from refserver.s2s.contexts import CertificateContexts
+from refserver.s2s.ordering import Target
+from refserver.s2s.remotes import RemoteStatus
+from refserver.s2s.resolver import NoSuchServer
+from refserver.s2s.service import FederationPolicy, ServerService
+from refserver.stanza import Stanza
+from refserver.stream.federation import ServerPolicy
+from refserver.xml.limits import Limits
+from tests.interop.peers.authority import TestAuthority
+from tests.server.loopback import reactor, until
+
+BEFORE, AFTER = Limits(10_000), Limits(262_144)
+
+
+class Places:
+    """Where servers are: a resolver that knows what the test tells it."""
+
+    clock = reactor
+
+    def __init__(self, places: Mapping[str, Target]) -> None:
+        self.places = places
+
+    async def targets(self, domain: str) -> list[Target]:
+        if domain not in self.places:
+            raise NoSuchServer(domain)
+        return [self.places[domain]]
+
+    async def addresses(self, host: str) -> list[str]:
+        return [host]
+
+
+class FederatedServer:
+    """One server of `domains`; `places` is shared by all and says where they are."""
+
+    def __init__(
+        self, mux: Mux, folder: Path, places: dict[str, Target], domains: list[str], **policy: Any
+    ) -> None:
+        authority = policy.pop("authority", None) or TestAuthority(folder)
+        trusted = policy.pop("trusted", authority)
+        authority.certify(*policy.pop("certified", domains))
+        self.domains = domains
+        self.folder = folder
+        self.places = places
+        hosts = Hosts()
+        for domain in domains:
+            hosts.add(Host(domain))
+        self.router = Router(hosts, Hooks())
+        self.got: list[Stanza] = []
+        self.router.accounts = SimpleNamespace(deliver=self.got.append)
+        core: Any = SimpleNamespace(hosts=hosts, router=self.router, now=time.time, clock=reactor)
+        stream = {name: policy.pop(name) for name in ("dialback", "bidi") if name in policy}
+        certificates = Certificates(authority.folder, domains[0], trust=Trust(trusted.ca))
+        resolver: Any = Places(places)
+        self.service = ServerService(
+            core,
+            mux,
+            FederationPolicy(ServerPolicy(BEFORE, AFTER, **stream), bytes_per_second=0, **policy),
+            CertificateContexts(lambda: certificates),
+            resolver,
+            f"secret of {domains[0]}".encode(),
+        )
+        self.service.start()
+
+    async def listen(self, *, tls: bool = False) -> None:
+        """Take connections from now on."""
+        self.port = await serverFromString(reactor, "tcp:0:interface=127.0.0.1").listen(Factory())
+        number = self.port.getHost().port
+        self.service.listen(self.port, tls=tls)
+        self.places.update(dict.fromkeys(self.domains, Target("127.0.0.1", number, tls)))
+
+    def send(self, from_: str, to: str, body: str = "hello", type: str = "chat") -> None:
+        """Send a message."""
+        self.router.route(Stanza.message(JID.parse(to), JID.parse(from_), type=type, body=body))
+
+    async def until_got(self, count: int) -> list[str]:
+        """Wait for that many stanzas; what they say: their words, or the condition of an error."""
+        await until(lambda: len(self.got) >= count)
+        return [_says(stanza) for stanza in self.got]
+
+    def status(self, domain: str) -> RemoteStatus:
+        """What is known of another server."""
+        (found,) = [each for each in self.service.status() if each.domain == domain]
+        return found
+
+
+def _says(stanza: Stanza) -> str:
+    if stanza.type == "error":
+        return str(stanza.element[0][0].tag).partition("}")[2]
+    return stanza.body
+
+
+Make = Callable[..., FederatedServer]

@@ -1,0 +1,250 @@
+"""Streams between two servers over loopback: certificates, dialback, both directions on one, the end."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_twisted
+
+from refserver.net import Mux
+from refserver.s2s import reaching, way
+from refserver.s2s.ordering import Target
+from tests.interop.peers.authority import TestAuthority
+
+from .federated import FederatedServer, Make
+from .loopback import in_thread, reactor, until
+
+HERE, THERE = "library.example", "there.example"
+MIA, PAT = f"mia@{HERE}/desk", f"pat@{THERE}/phone"
+
+
+@pytest.fixture
+def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Make]:
+    """Servers on one multiplexer; they know each other once they listen."""
+    mux = Mux(reactor)
+    mux.start()
+    places: dict[str, Target] = {}
+    monkeypatch.setattr(way, "ATTEMPT_SECONDS", 3.0)
+
+    def server(*domains: str, **policy: Any) -> FederatedServer:
+        return FederatedServer(mux, tmp_path / "certificates", places, list(domains), **policy)
+
+    yield server
+    pytest_twisted.blockon(mux.stop(0.2))
+
+
+async def two(make: Make, tls: bool = False, **policy: Any) -> tuple[FederatedServer, FederatedServer]:
+    here, there = make(HERE, **policy), make(THERE, **policy)
+    await here.listen(tls=tls)
+    await there.listen(tls=tls)
+    return here, there
+
+
+@pytest.mark.parametrize("tls", [False, True], ids=["starttls", "direct tls"])
+@pytest_twisted.ensureDeferred
+async def test_certificates_prove_both_directions(make, tls):
+    here, there = await two(make, tls, bidi=False)
+    here.send(MIA, PAT, "question")
+    assert ["question"] == await there.until_got(1)
+    there.send(PAT, MIA, "answer")
+    assert ["answer"] == await here.until_got(1)
+    status = here.status(THERE)
+    assert ("certificate", "certificate", "valid") == (
+        status.outgoing_method,
+        status.incoming_method,
+        status.certificate,
+    )
+    assert (1, 1, 0, "") == (status.sent, status.received, status.returned, status.last_error)
+    assert (1, 1) == (status.outgoing_streams, status.incoming_streams)
+
+
+@pytest_twisted.ensureDeferred
+async def test_one_stream_serves_both_directions_where_both_agree(make):
+    here, there = await two(make)
+    here.send(MIA, PAT, "question")
+    await there.until_got(1)
+    there.send(PAT, MIA, "answer")
+    assert ["answer"] == await here.until_got(1)
+    assert (1, 0) == (here.status(THERE).outgoing_streams, here.status(THERE).incoming_streams)
+    assert 0 == there.status(HERE).outgoing_streams
+
+
+@pytest_twisted.ensureDeferred
+async def test_many_stanzas_arrive_once_and_in_order(make):
+    here, there = await two(make)
+    texts = [f"number {number}" for number in range(300)]
+    for text in texts[:200]:
+        here.send(MIA, PAT, text)
+    await there.until_got(1)
+    for text in texts[200:]:
+        here.send(MIA, PAT, text)
+    assert texts == await there.until_got(300)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_certificate_for_another_name_is_refused(make):
+    here = make(HERE)
+    there = make(THERE, certified=["other.example"], authority=TestAuthority(here.folder))
+    await here.listen()
+    await there.listen()
+    here.send(MIA, PAT)
+    assert ["remote-server-not-found"] == await here.until_got(1)
+    assert "the certificate is not for there.example" in here.status(THERE).last_error
+    there.send(PAT, MIA)
+    await there.until_got(1)
+    assert [] == there.got[1:]
+    assert 1 == len(here.got), "nothing of theirs came in"
+
+
+@pytest_twisted.ensureDeferred
+async def test_an_authority_that_is_not_trusted_is_refused_by_certificate(make, tmp_path):
+    stranger = TestAuthority(tmp_path / "stranger")
+    here, there = make(HERE), make(THERE, authority=stranger)
+    await here.listen()
+    await there.listen()
+    here.send(MIA, PAT)
+    assert ["remote-server-not-found"] == await here.until_got(1)
+    assert "authority that is not trusted" in here.status(THERE).last_error
+
+
+@pytest_twisted.ensureDeferred
+async def test_dialback_serves_where_policy_has_it(make, tmp_path):
+    stranger = TestAuthority(tmp_path / "stranger")
+    here = make(HERE, dialback=True, bidi=False)
+    there = make(THERE, dialback=True, bidi=False, authority=stranger)
+    await here.listen()
+    await there.listen()
+    here.send(MIA, PAT, "question")
+    assert ["question"] == await there.until_got(1)
+    there.send(PAT, MIA, "answer")
+    assert ["answer"] == await here.until_got(1)
+    status = here.status(THERE)
+    assert ("dialback", "dialback") == (status.outgoing_method, status.incoming_method)
+    assert "not trusted" in status.certificate
+
+
+@pytest_twisted.ensureDeferred
+async def test_dialback_does_not_believe_who_is_found_elsewhere(make, tmp_path):
+    """Somebody claims a domain; its own server knows nothing of the key."""
+    stranger = TestAuthority(tmp_path / "stranger")
+    here = make(HERE, dialback=True)
+    there = make(THERE, dialback=True, authority=stranger)
+    await here.listen()
+    await there.listen()
+    liar = make(THERE, dialback=True, authority=stranger)
+    object.__setattr__(liar.service, "secret", b"another secret")
+    object.__setattr__(liar.service.pool.reach, "secret", b"another secret")
+    liar.send(PAT, MIA, "believe me")
+    assert ["internal-server-error"] == await liar.until_got(1)
+    assert "the server says that our dialback key is not valid" == liar.status(HERE).last_error
+    assert [] == here.got
+
+
+@pytest_twisted.ensureDeferred
+async def test_no_server_and_no_listener_give_their_errors(make, monkeypatch):
+    monkeypatch.setattr(way, "ATTEMPT_SECONDS", 0.3)
+    here = make(HERE)
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        port = closed.getsockname()[1]
+    here.places["dead.example"] = Target("127.0.0.1", port)
+    here.send(MIA, "x@nowhere.example")
+    here.send(MIA, "x@dead.example")
+    assert ["remote-server-not-found", "remote-server-timeout"] == await here.until_got(2)
+    assert f"127.0.0.1:{port}: connection refused" == here.status("dead.example").last_error
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_server_without_tls_is_refused(make):
+    here = make(HERE)
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        here.places[THERE] = Target(*listening.getsockname())
+        here.send(MIA, PAT)
+        client, _ = await in_thread(listening.accept)
+        await in_thread(lambda: client.recv(1000))
+        client.sendall(
+            b"<stream:stream xmlns='jabber:server' xmlns:stream='http://etherx.jabber.org/streams'"
+            b" id='1' from='there.example' version='1.0'><stream:features/>"
+        )
+        assert ["remote-server-not-found"] == await here.until_got(1)
+        client.close()
+    assert "the server offers no TLS" == here.status(THERE).last_error
+
+
+@pytest_twisted.ensureDeferred
+async def test_an_endless_handshake_ends(make, monkeypatch):
+    monkeypatch.setattr(way, "ATTEMPT_SECONDS", 1.0)
+    monkeypatch.setattr(reaching, "NEGOTIATE_SECONDS", 0.3)
+    here = make(HERE)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        here.places[THERE] = Target(*silent.getsockname())
+        here.send(MIA, PAT)
+        assert ["remote-server-timeout"] == await here.until_got(1)
+        assert "it did not get ready in time" == here.status(THERE).last_error
+    await until(lambda: here.service.mux.connections == 0)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_stream_that_broke_is_made_anew(make):
+    here, there = await two(make)
+    here.send(MIA, PAT, "one")
+    await there.until_got(1)
+    for connection in list(there.service.connections):
+        connection._connection.abort("crashed")
+    await until(lambda: here.status(THERE).outgoing_streams == 0)
+    here.send(MIA, PAT, "two")
+    assert ["one", "two"] == await there.until_got(2)
+
+
+@pytest_twisted.ensureDeferred
+async def test_an_idle_stream_is_closed_in_order_and_comes_back(make):
+    here, there = await two(make)
+    here.send(MIA, PAT, "one")
+    await there.until_got(1)
+    for each in here.service.pool:
+        each.last_used -= 1000
+    here.service.pool.close_idle()
+    await until(lambda: not there.service.connections)
+    here.send(MIA, PAT, "two")
+    assert ["one", "two"] == await there.until_got(2)
+    assert "" == there.status(HERE).last_error
+
+
+@pytest_twisted.ensureDeferred
+async def test_the_end_closes_every_stream(make):
+    here, there = await two(make)
+    here.send(MIA, PAT)
+    await there.until_got(1)
+    there.service.close_all()
+    await until(lambda: here.service.mux.connections == 0)
+    assert "it closed the stream: system-shutdown" == here.status(THERE).last_error
+
+
+@pytest_twisted.ensureDeferred
+async def test_streams_from_one_address_are_bounded(make):
+    there = make(THERE, connections_per_ip=3)
+    await there.listen()
+    target = there.places[THERE]
+    clients = [socket.create_connection((target.host, target.port)) for _ in range(5)]
+    await until(lambda: len(there.service.connections) == 3)
+    assert b"" == await in_thread(lambda: clients[4].recv(10)), "turned away"
+    for client in clients:
+        client.close()
+    await until(lambda: not there.service.connections)
+    assert not there.service._by_ip
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_library_and_its_rooms_have_a_stream_each(make):
+    here = make(HERE, f"rooms.{HERE}")
+    there = make(THERE)
+    await here.listen()
+    await there.listen()
+    here.send(MIA, PAT, "from the library")
+    here.send(f"ask@rooms.{HERE}/mia", PAT, "from the room")
+    assert {"from the library", "from the room"} == set(await there.until_got(2))
+    there.send(PAT, f"ask@rooms.{HERE}", "to the room", "groupchat")
+    assert ["to the room"] == await here.until_got(1)
