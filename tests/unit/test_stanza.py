@@ -1,4 +1,4 @@
-"""Stanzas: what is checked when one is received, what answers it, and what is written of it."""
+"""Stanzas: what is taken, made, answered and copied."""
 
 from __future__ import annotations
 
@@ -10,191 +10,207 @@ from refserver import ns
 from refserver.errors import Condition, StanzaError, StreamCondition, StreamError, default_type
 from refserver.jid import JID
 from refserver.stanza import Stanza, new_id
-from refserver.xml.element import element
+from refserver.xml.element import clark, element
+from refserver.xml.write import serialise
 
-MIA = JID.parse("mia@library.example/desk")
-PAT = JID.parse("pat@home.example/phone")
+MIA, PAT = JID.parse("mia@library.example/desk"), JID.parse("pat@library.example")
 
 
 def tree(text: str) -> Element:
-    return fromstring(f"<stream xmlns='{ns.CLIENT}'>{text}</stream>")[0]
+    return fromstring(f"<s xmlns='{ns.CLIENT}'>{text}</s>")[0]
 
 
 def received(text: str) -> Stanza:
     return Stanza.received(tree(text))
 
 
-# -- receiving ---------------------------------------------------------------------
-
-
-def test_what_a_stanza_says_can_be_read() -> None:
-    stanza = received(
-        "<message to='pat@home.example' from='mia@library.example/desk' type='chat' id='m1'>"
-        "<body>first</body><body>second</body><x xmlns='urn:a'/></message>"
-    )
-    assert ("message", PAT.bare, MIA) == (stanza.kind, stanza.to, stanza.from_)
-    assert ("chat", "m1", "first") == (stanza.type, stanza.id, stanza.body)
-    assert stanza.child("urn:a", "x") is not None
-    assert stanza.child("urn:b", "x") is None
-
-
-def test_what_a_stanza_does_not_say_is_empty() -> None:
-    stanza = received("<message/>")
-    assert (None, None, "", "", "", None) == (
-        stanza.to,
-        stanza.from_,
-        stanza.type,
-        stanza.id,
-        stanza.body,
-        stanza.payload,
-    )
-
-
-def test_an_unknown_type_of_message_is_normal() -> None:
-    assert "normal" == received("<message type='shout'/>").type
+# -- what a stream delivers --------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     "text, condition",
     [
         ("<message to='@'/>", Condition.JID_MALFORMED),
-        ("<presence from='a b@c'/>", Condition.JID_MALFORMED),
+        ("<message to=''/>", Condition.JID_MALFORMED),
+        ("<presence from='a@b@c'/>", Condition.JID_MALFORMED),
         ("<presence type='here'/>", Condition.BAD_REQUEST),
+        ("<presence type='available'/>", Condition.BAD_REQUEST),
+        ("<iq id='1'><a/></iq>", Condition.BAD_REQUEST),
+        ("<iq type='ask' id='1'><a/></iq>", Condition.BAD_REQUEST),
         ("<iq type='get'><a/></iq>", Condition.BAD_REQUEST),
         ("<iq type='get' id=''><a/></iq>", Condition.BAD_REQUEST),
         ("<iq type='get' id='1'/>", Condition.BAD_REQUEST),
         ("<iq type='set' id='1'><a/><b/></iq>", Condition.BAD_REQUEST),
-        ("<iq id='1'><a/></iq>", Condition.BAD_REQUEST),
-        ("<iq type='ask' id='1'><a/></iq>", Condition.BAD_REQUEST),
+        ("<iq type='result'/>", Condition.BAD_REQUEST),
         ("<iq type='result' id='1'><a/><b/></iq>", Condition.BAD_REQUEST),
     ],
 )
-def test_what_no_stanza_may_be_is_refused(text: str, condition: Condition) -> None:
-    with pytest.raises(StanzaError) as caught:
+def test_a_malformed_stanza_is_an_error(text: str, condition: Condition) -> None:
+    with pytest.raises(StanzaError) as raised:
         received(text)
-    assert condition is caught.value.condition
+    assert condition is raised.value.condition
+    assert ("modify", condition.value) == (raised.value.type, str(raised.value))
 
 
 @pytest.mark.parametrize(
     "text",
     [
+        "<iq type='get' id='1'><a/></iq>",
         "<iq type='result' id='1'/>",
         "<iq type='result' id='1'><a/></iq>",
-        "<iq type='error' id='1'><a/><b/></iq>",
+        "<iq type='error' id='1'><a/><error type='cancel'/></iq>",
+        *(f"<presence type='{type}'/>" for type in ("unavailable", "probe", "subscribe", "error")),
+        *(f"<message type='{type}'/>" for type in ("chat", "normal", "groupchat", "headline", "error")),
     ],
 )
-def test_an_answer_may_be_empty(text: str) -> None:
-    assert "1" == received(text).id
+def test_good_ones_keep_their_type(text: str) -> None:
+    stanza = received(text)
+    assert tree(text).get("type") == stanza.type
+    assert tree(text).tag == clark(ns.CLIENT, stanza.kind)
 
 
-# -- answering ---------------------------------------------------------------------
-
-
-def test_a_result_goes_back_to_who_asked() -> None:
-    request = Stanza.iq("get", PAT, MIA, "i1", element("urn:a", "query"))
-    result = request.result(element("urn:a", "answer"))
-    assert ("iq", "result", "i1", MIA, PAT) == (result.kind, result.type, result.id, result.to, result.from_)
-    assert result.payload is not None
-    assert "{urn:a}answer" == result.payload.tag
-
-
-def test_an_error_repeats_nothing_of_what_it_answers() -> None:
-    message = Stanza.message(PAT, MIA, "chat", "m1", body="secret")
-    error = message.error(StanzaError(Condition.FORBIDDEN, "not you", app=element("urn:a", "why")))
-    assert (
-        "<message to='mia@library.example/desk' from='pat@home.example/phone' type='error' id='m1'>"
-        f"<error type='auth'><forbidden xmlns='{ns.STANZAS}'/>"
-        f"<text xmlns='{ns.STANZAS}' xml:lang='en'>not you</text><why xmlns='urn:a'/></error></message>"
-    ) == error.wire().decode()
-
-
-@pytest.mark.parametrize(
-    "condition, type_",
-    [
-        (Condition.FORBIDDEN, "auth"),
-        (Condition.BAD_REQUEST, "modify"),
-        (Condition.RESOURCE_CONSTRAINT, "wait"),
-        (Condition.ITEM_NOT_FOUND, "cancel"),
-    ],
-)
-def test_an_error_has_the_type_that_the_rfc_recommends(condition: Condition, type_: str) -> None:
-    assert type_ == default_type(condition) == StanzaError(condition).type
-    assert "wait" == StanzaError(condition, type="wait").type
-
-
-def test_a_stream_error_has_its_condition_text_and_reason() -> None:
-    error = StreamError(StreamCondition.CONFLICT, "replaced", element("urn:a", "why")).element()
-    assert [f"{{{ns.STREAMS}}}conflict", f"{{{ns.STREAMS}}}text", "{urn:a}why"] == [
-        child.tag for child in error
-    ]
-    assert [f"{{{ns.STREAMS}}}reset"] == [child.tag for child in StreamError(StreamCondition.RESET).element()]
-
-
-# -- writing -----------------------------------------------------------------------
-
-
-def test_its_own_idea_of_the_addresses_is_written_and_not_what_was_received() -> None:
-    stanza = received("<message to='eve@home.example' from='eve@home.example' id='m1'/>")
-    stanza.to, stanza.from_ = PAT, MIA
-    assert b"<message to='pat@home.example/phone' from='mia@library.example/desk' id='m1'/>" == stanza.wire()
-    stanza = received("<presence to='eve@home.example'/>")
-    stanza.to = None
-    assert b"<presence/>" == stanza.wire()
-
-
-def test_for_a_servers_stream_it_is_written_in_that_namespace() -> None:
-    stanza = Stanza.message(PAT, MIA, "chat", "m1", body="hi")
-    assert (
-        b"<message to='pat@home.example/phone' from='mia@library.example/desk' type='chat' id='m1'>"
-        b"<body>hi</body></message>"
-    ) == stanza.encode(ns.SERVER)
-
-
-def test_copies_to_many_differ_in_nothing_but_the_recipient() -> None:
-    stanza = Stanza.presence(None, MIA, children=[element(ns.CLIENT, "show", text="away")])
-    copies = [stanza.copy_to(to).wire() for to in (PAT, PAT.bare)]
-    rest = b" from='mia@library.example/desk'><show>away</show></presence>"
-    assert [
-        b"<presence to='pat@home.example/phone'" + rest,
-        b"<presence to='pat@home.example'" + rest,
-    ] == copies
-    assert copies[0] == stanza.wire_to(PAT)
-    assert stanza.to is None
-
-
-def test_a_copy_may_be_changed_and_the_original_stays() -> None:
-    stanza = Stanza.message(PAT, MIA, body="hi")
-    before = stanza.wire()
-    copied = stanza.copy()
-    copied.element.append(element("urn:a", "x"))
-    copied.changed()
-    assert before == stanza.wire()
-    assert b"<x xmlns='urn:a'/></message>" in copied.wire()
-
-
-def test_what_was_changed_is_written_anew() -> None:
-    raw = b"<message id='m1'/>"
+def test_a_message_of_an_unknown_type_is_normal_and_its_bytes_are_not_forwarded() -> None:
+    raw = b"<message type='urgent' to='pat@library.example'/>"
     stanza = Stanza.received(tree(raw.decode()), raw)
-    stanza.from_ = MIA
-    assert b"<message from='mia@library.example/desk' id='m1'/>" == stanza.wire()
-    stanza.element.set("id", "m2")
-    stanza.changed()
-    assert b"<message from='mia@library.example/desk' id='m2'/>" == stanza.wire()
-
-
-@pytest.mark.parametrize(
-    "raw",
-    [b"<message from='eve@home.example'/>", b"<message to='PAT@home.example'/>", b"<message type='shout'/>"],
-)
-def test_bytes_that_say_something_else_are_not_forwarded(raw: bytes) -> None:
-    stanza = Stanza.received(tree(raw.decode()), raw)
-    stanza.from_ = MIA
+    assert "normal" == stanza.type
     assert not stanza.can_splice
-    assert b"eve" not in stanza.wire()
-    assert b"PAT" not in stanza.wire()
-    assert b"shout" not in stanza.wire()
+    assert b"urgent" not in stanza.wire()
 
 
-def test_ids_are_used_once() -> None:
-    assert new_id() != new_id()
-    assert Stanza.message(PAT, MIA).id != Stanza.iq("get", PAT, MIA, payload=element("urn:a", "x")).id
+def test_a_server_s_stanza_is_one_too() -> None:
+    assert "message" == Stanza.received(element(ns.SERVER, "message")).kind
+
+
+def test_parts_are_read() -> None:
+    stanza = received(
+        "<message to='pat@library.example' from='mia@library.example/desk' id='7'>"
+        "<x xmlns='urn:x'>1</x><body>a</body><body>b</body></message>"
+    )
+    assert (PAT, MIA, "7", "", "a") == (stanza.to, stanza.from_, stanza.id, stanza.type, stanza.body)
+    found = stanza.child("urn:x", "x")
+    assert found is not None
+    assert found is stanza.payload
+    assert stanza.child("urn:x", "y") is None
+    empty = received("<message/>")
+    assert (None, None, "", "", "", None) == (
+        empty.to,
+        empty.from_,
+        empty.id,
+        empty.type,
+        empty.body,
+        empty.payload,
+    )
+    assert "" == received("<message><body/></message>").body
+
+
+# -- our own -----------------------------------------------------------------------------------
+
+
+def test_messages_presences_and_iqs_are_made() -> None:
+    said = Stanza.message(PAT, MIA, "chat", "1", (element("urn:x", "x"),), "a<b")
+    assert (
+        b"<message to='pat@library.example' from='mia@library.example/desk' type='chat' id='1'>"
+        b"<body>a&lt;b</body><x xmlns='urn:x'/></message>"
+    ) == said.wire()
+    gone = Stanza.presence(None, MIA, "unavailable")
+    assert b"<presence from='mia@library.example/desk' type='unavailable'/>" == gone.wire()
+    asked = Stanza.iq("get", PAT, None, "2", element(ns.PING, "ping"))
+    assert (
+        b"<iq to='pat@library.example' type='get' id='2'><ping xmlns='urn:xmpp:ping'/></iq>" == asked.wire()
+    )
+
+
+def test_ids_of_ours_are_used_once() -> None:
+    ids = {new_id() for _ in range(100)} | {Stanza.message(PAT, MIA).id, Stanza.iq("get", PAT, MIA).id}
+    assert 102 == len(ids)
+
+
+def test_an_empty_id_is_left_out() -> None:
+    assert "id" not in Stanza.message(PAT, MIA, id="").element.attrib
+
+
+# -- answers -----------------------------------------------------------------------------------
+
+
+def test_a_result_goes_back_under_the_same_id() -> None:
+    answer = Stanza.iq("get", PAT, MIA, "7", element("urn:x", "x")).result(element("urn:y", "y"))
+    assert (MIA, PAT, "7", "result") == (answer.to, answer.from_, answer.id, answer.type)
+    assert answer.payload is not None
+    assert "{urn:y}y" == answer.payload.tag
+
+
+def test_an_error_goes_back_with_condition_text_and_application_condition() -> None:
+    error = StanzaError(Condition.CONFLICT, "no", "wait", element("urn:app", "taken"))
+    answer = Stanza.message(PAT, MIA, id="7", body="secret").error(error)
+    assert (
+        b"<message to='mia@library.example/desk' from='pat@library.example' type='error' id='7'>"
+        b"<error type='wait'><conflict xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/>"
+        b"<text xmlns='urn:ietf:params:xml:ns:xmpp-stanzas' xml:lang='en'>no</text>"
+        b"<taken xmlns='urn:app'/></error></message>"
+    ) == answer.wire()
+
+
+def test_each_condition_has_the_type_that_the_rfc_recommends() -> None:
+    """RFC 6120 8.3.3; where it allows two, the one that says that trying again is of no use."""
+    types = {condition: default_type(condition) for condition in Condition}
+    expected = {
+        "auth": {"forbidden", "not-authorized", "registration-required", "subscription-required"},
+        "modify": {
+            "bad-request",
+            "jid-malformed",
+            "not-acceptable",
+            "policy-violation",
+            "redirect",
+        },
+        "wait": {
+            "recipient-unavailable",
+            "remote-server-timeout",
+            "resource-constraint",
+            "unexpected-request",
+        },
+    }
+    for type, names in expected.items():
+        assert names == {condition.value for condition, found in types.items() if found == type}
+    assert {"auth", "modify", "wait", "cancel"} == set(types.values())
+
+
+def test_a_stream_error_is_written_in_its_namespace() -> None:
+    error = StreamError(StreamCondition.POLICY_VIOLATION, "no", element("urn:app", "too-much"))
+    space = "urn:ietf:params:xml:ns:xmpp-streams"
+    assert (
+        f"<stream:error><policy-violation xmlns='{space}'/><text xmlns='{space}' xml:lang='en'>no</text>"
+        "<too-much xmlns='urn:app'/></stream:error>"
+    ).encode() == serialise(error.element())
+    assert "policy-violation" == str(error)
+
+
+# -- copies ------------------------------------------------------------------------------------
+
+
+def test_a_copy_may_be_changed_without_harm() -> None:
+    stanza = Stanza.message(PAT, MIA, id="1", body="a")
+    wire = stanza.wire()
+    copy = stanza.copy()
+    copy.element.append(element("urn:x", "x"))
+    copy.to = MIA
+    assert wire == stanza.wire()
+    assert 2 == len(copy.element)
+
+
+def test_the_bytes_are_made_once() -> None:
+    stanza = Stanza.message(PAT, MIA, id="1", body="a")
+    assert stanza.wire() is stanza.wire()
+    assert stanza.copy_to(MIA)._rest is stanza.copy_to(PAT)._rest
+
+
+def test_received_bytes_are_forwarded_with_the_sender_put_in() -> None:
+    raw = b'<message\n to="pat@library.example"><body>a</body></message>'
+    stanza = Stanza.received(tree(raw.decode()), raw)
+    assert stanza.can_splice
+    stanza.from_ = MIA
+    assert raw.replace(b"<message", b"<message from='mia@library.example/desk'") == stanza.wire()
+
+
+def test_without_a_sender_nothing_is_put_in() -> None:
+    raw = b"<presence><show>away</show></presence>"
+    assert raw == Stanza.received(tree(raw.decode()), raw).wire()
