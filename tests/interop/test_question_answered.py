@@ -27,7 +27,7 @@ def test_a_question_is_asked_announced_claimed_answered_and_closed(library):
 
     mia.write(1, "Tuesday to Friday, 9 to 5.")
     answer = pat.hears("Tuesday to Friday, 9 to 5.")
-    assert (library.queue, "chat") == (answer.get("from"), answer.get("type"))
+    assert (f"{library.queue}/queue", "chat") == (answer.get("from"), answer.get("type"))
     mia.hears(1, "#1 is yours.")
     mia.at_desk("#1 is with mia.")
     assert body(pat.hears("mia")) == "mia is with you now."

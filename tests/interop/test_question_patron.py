@@ -92,7 +92,7 @@ def test_a_question_to_an_empty_desk_is_kept_and_answered_later(library):
     again = library.patron("pat")
     answer = again.hears("Yes: write us its number.")
     assert answer.find(DELAY) is not None
-    assert library.queue == answer.get("from")
+    assert f"{library.queue}/queue" == answer.get("from")
     assert library.report()["staffed"] == 0
 
 

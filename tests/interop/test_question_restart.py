@@ -6,7 +6,7 @@ import json
 
 from tests.interop.conftest import UNLIMITED, complaints
 from tests.interop.peers import Library
-from tests.interop.peers.people import CLIENT, DELAY, body
+from tests.interop.peers.people import CLIENT, body
 
 WORDS = "Who wrote the town chronicle?"
 
@@ -62,7 +62,7 @@ def test_questions_go_on_after_a_restart(start_refserver, authority):
 
         assert WORDS not in ben.take_words()[0]
         ben.take(2)
-        assert ben.hears(2, "Is there a scanner?").find(DELAY) is None, "she gets it for the first time"
+        assert body(ben.hears(2, "Is there a scanner?")) == "Is there a scanner?"
         ben.write(2, "!to mia")
         mia.hears(2, "ben asks you to take over #2")
         mia.write(2, "Yes, beside the lift.")

@@ -335,7 +335,7 @@ def test_the_answer_comes_from_the_queue_with_its_own_id(library: Library) -> No
     write(mia, chat(), "Upstairs.", "a1", RECEIPT)
     told, answer = messages(pat, ASK.text)
     assert told.body == "mia is with you now."
-    assert (answer.body, answer.id, answer.from_) == ("Upstairs.", "a1", ASK)
+    assert (answer.body, answer.id, answer.from_) == ("Upstairs.", "a1", ASK.with_resource("queue"))
     assert answer.child(ns.RECEIPTS, "request") is not None
 
 
@@ -436,8 +436,8 @@ def test_patrons_of_other_servers_are_served_alike(library: Library) -> None:
     assert [str(s.to) for s in told] == ["eva@home.example/x", "eva@home.example"]
     write(mia, chat(), "Upstairs.", "a1")
     assert library.elsewhere.told() == [
-        f"message from {ASK}: mia is with you now. to eva@home.example",
-        f"message from {ASK}: Upstairs. to eva@home.example",
+        f"message from {ASK}/queue: mia is with you now. to eva@home.example",
+        f"message from {ASK}/queue: Upstairs. to eva@home.example",
     ]
 
 

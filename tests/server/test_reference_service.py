@@ -79,14 +79,14 @@ def test_a_librarian_of_another_server_works_like_the_others(library: Library) -
     write(pat, ASK.text, "Where are the maps?")
     pat.received()
     told = library.elsewhere.told()
-    assert any(f"message from {chat()}: * New question #1" in line for line in told)
+    assert any(f"message from {chat()}/queue: * New question #1" in line for line in told)
     library.arrive(f"<message from='{lou}/x' to='{chat()}' type='chat'><body>Upstairs.</body></message>")
     assert bodies(pat) == ["lou is with you now.", "Upstairs."]
-    assert f"available from {chat()} to {lou}" in library.elsewhere.told()
+    assert f"available from {chat()}/queue to {lou}" in library.elsewhere.told()
     library.arrive(f"<presence from='{lou}/x' to='{chat()}' type='probe'/>")
-    assert library.elsewhere.told() == [f"available from {chat()} to {lou}/x"]
+    assert library.elsewhere.told() == [f"available from {chat()}/queue to {lou}/x"]
     library.arrive(f"<message from='{lou}/x' to='{chat()}' type='chat'><body>!close 2</body></message>")
-    assert f"unavailable from {chat()} to {lou}" in library.elsewhere.told()
+    assert f"unavailable from {chat()}/queue to {lou}" in library.elsewhere.told()
 
 
 # -- the chat as a contact ----------------------------------------------------------------
@@ -98,10 +98,10 @@ def test_the_chat_of_a_question_is_a_contact_for_its_owner_only(library: Library
     write(mia, chat(), "Upstairs.")
     mia.received(), noa.received()
     mia.send(f"<presence to='{chat()}' type='subscribe'/>")
-    assert f"available from {chat()}" in mia.told()
+    assert f"available from {chat()}/queue" in mia.told()
     noa.send(f"<presence to='{chat()}' type='subscribe'/>")
     told = noa.told()
-    assert f"available from {chat()}" not in told
+    assert f"available from {chat()}/queue" not in told
     assert f"subscribed from {chat()}" not in told
     found = mia.ask("get", f"<query xmlns='{ns.DISCO_INFO}'/>", chat()).wire()
     assert ns.CHATSTATES.encode() in found

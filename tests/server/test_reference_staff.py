@@ -345,8 +345,8 @@ def test_a_word_to_the_desk(library: Library, mia: Client, pat: Client) -> None:
 def test_close_ends_it_for_everybody(library: Library, mia: Client, pat: Client) -> None:
     write(mia, chat(), "!close 3 answered maps")
     assert mia.told() == [
-        f"message from {chat()}: * #1 is closed. !reopen here if that was too early.",
-        f"unavailable from {chat()}",
+        f"message from {chat()}/queue: * #1 is closed. !reopen here if that was too early.",
+        f"unavailable from {chat()}/queue",
         f"push {chat()} remove",
     ]
     assert bodies(pat) == ["Thank you for asking. If there is anything else, just write again."]
@@ -475,16 +475,16 @@ def test_a_claimed_question_stands_in_the_roster_while_it_is_hers(library: Libra
     assert item.get("name") == "#1 Where are the old maps of the harbour…"
     assert item[0].text == "Questions"
     pat.end()
-    assert f"unavailable from {chat()}" in mia.told()
+    assert f"unavailable from {chat()}/queue" in mia.told()
     library.patron()
-    assert f"available from {chat()}" in mia.told()
+    assert f"available from {chat()}/queue" in mia.told()
 
 
 def test_at_log_in_the_owner_sees_her_questions(library: Library, mia: Client, pat: Client) -> None:
     mia.end()
     again = library.client(f"mia@{DOMAIN}/desk")
     again.send("<presence/>")
-    assert f"available from {chat()}" in again.told()
+    assert f"available from {chat()}/queue" in again.told()
 
 
 def test_a_roster_is_corrected_at_log_in(library: Library, mia: Client, pat: Client) -> None:
