@@ -513,3 +513,12 @@ def test_a_handshake_that_ends_after_the_stream_did_changes_nothing():
     assert not list(shell.stream.tls_started(tls(PEER)))
     assert b"" == shell.take()
     assert shell.stream.closed
+
+
+def test_after_our_close_only_the_peers_end_matters():
+    shell = established(OFFER_BIDI)
+    shell.walk(shell.stream.close())
+    assert END == shell.send(message(from_=f"pat@{PEER}", to=f"mia@{OURS}"))
+    assert not shell.events
+    shell.send(END)
+    assert [StreamClosed()] == shell.events
