@@ -16,6 +16,7 @@ from tests.interop.peers.process import PeerProcess, free_port
 from tests.interop.peers.waiting import wait_until
 
 _ROOT = Path(__file__).resolve().parents[3]
+_COVERED_TWISTD = Path(__file__).with_name("covered_twistd.py")
 _START_SECONDS = 30.0
 _STOP_SECONDS = 15.0
 _CTL_SECONDS = 30.0
@@ -87,7 +88,8 @@ class RefserverProcess:
 
     def start(self) -> None:
         """Start it on its data; return once it is ready. AssertionError holds what it said."""
-        twistd = Path(sys.executable).parent / "twistd"
+        measured = "COVERAGE_PROCESS_CONFIG" in os.environ
+        twistd = _COVERED_TWISTD if measured else Path(sys.executable).parent / "twistd"
         command: list[str | Path] = [sys.executable, twistd, "-n", "--pidfile=", "refserver"]
         command += ["--config", self.config]
         earlier = len(self.log)
