@@ -250,6 +250,15 @@ def test_headlines_errors_and_empty_messages_ask_nothing(library: Library) -> No
     assert list(library.queue.board) == []
 
 
+def test_what_looks_like_a_command_is_a_question_when_a_patron_says_it(library: Library) -> None:
+    sam = library.patron("sam")
+    write(sam, ASK.text, "Where are the maps?")
+    pat = library.patron()
+    write(pat, ASK.text, "!1")
+    assert library.question(1).owner is None
+    assert (library.question(2).patron, library.said(2)) == (pat.jid.bare, [("patron", "!1")])
+
+
 # -- plain words ---------------------------------------------------------------------
 
 

@@ -147,6 +147,12 @@ class TestUnknownAccount:
         client = ScramClient("nobody", "secret")
         assert refusal(exchange, scram(), client, None) is SaslCondition.NOT_AUTHORIZED
 
+    def test_nor_is_it_taken_for_an_account_without_a_verifier_for_this_hash(self, monkeypatch):
+        monkeypatch.setattr(FakeVerifiers, "of", lambda self, account, hash_name: STORED.verifiers[hash_name])
+        client = ScramClient("pat", "secret", "SHA-1")
+        only = Credentials({"SHA-256": STORED.verifiers["SHA-256"]})
+        assert refusal(exchange, scram("SCRAM-SHA-1"), client, only) is SaslCondition.NOT_AUTHORIZED
+
     def test_the_same_hashes_are_computed(self, monkeypatch):
         done: list[str] = []
 
