@@ -11,6 +11,7 @@ from twisted.internet.threads import deferToThreadPool
 
 from refserver.app.components import Components
 from refserver.app.control import SOCKET, Control
+from refserver.app.federation import make_federation
 from refserver.app.live import Live
 from refserver.app.parts import Clients, Desks, Libraries, LibraryCertificates, Rereading, Storage
 from refserver.app.server import Part, Server
@@ -80,7 +81,7 @@ def _parts(settings: Settings, reactor: Any, reread: Callable[[], Settings]) -> 
     core = Core(storage.database, reactor, offload=_offload(reactor))
     reference = Reference(core, settings.limits.questions_per_patron_hour)
     core.install([*(feature(core) for feature in FEATURES), reference])
-    certificates = LibraryCertificates(settings.tls.certificates)
+    certificates = LibraryCertificates(settings.tls.certificates, settings.s2s.trusted_ca)
     certificates.load()
     yield certificates
     libraries = Libraries(core, certificates)
@@ -111,6 +112,8 @@ def _parts(settings: Settings, reactor: Any, reread: Callable[[], Settings]) -> 
 
     yield Rereading(settings, reread, take_up)
     yield components
+    if settings.s2s.enabled:
+        yield make_federation(settings, reactor, core, mux, certificates)
     desks = Desks(reference)
     yield desks
     live = Live(core, libraries, desks.take_over)

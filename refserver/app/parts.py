@@ -27,6 +27,7 @@ from refserver.jid import JID
 from refserver.muc.service import RoomService
 from refserver.net.certificates import BrokenCertificates, Certificates
 from refserver.net.mux import Mux
+from refserver.net.trust import Trust
 from refserver.reference.service import Reference
 from refserver.storage import libraries
 from refserver.storage.engine import Database
@@ -118,9 +119,13 @@ class Libraries:
 
 @define(eq=False)
 class LibraryCertificates:
-    """The certificates of the libraries, one folder; read again on SIGHUP."""
+    """The certificates of the libraries, one folder; read again on SIGHUP.
+
+    `trusted_ca` is a PEM file of authorities that other servers' certificates may come from.
+    """
 
     folder: Path
+    trusted_ca: Path | None = None
     certificates: Certificates | None = None
 
     def start(self) -> None:
@@ -129,7 +134,11 @@ class LibraryCertificates:
     def load(self) -> None:
         """Read the folder. Raises `CannotStart` for files that cannot be used."""
         try:
-            self.certificates = Certificates(self.folder)
+            trust = Trust(self.trusted_ca)
+        except (OSError, SSL.Error) as error:
+            raise CannotStart(f"s2s.trusted_ca: {self.trusted_ca} holds no certificates to trust") from error
+        try:
+            self.certificates = Certificates(self.folder, trust=trust)
         except BrokenCertificates as error:
             raise CannotStart(str(error)) from error
 
@@ -147,8 +156,12 @@ class LibraryCertificates:
 
     def context_for(self, domain: str) -> SSL.Context:
         """See `c2s.service.Contexts`."""
+        return self.loaded().context_for(domain)
+
+    def loaded(self) -> Certificates:
+        """The certificates, once they are loaded."""
         assert self.certificates is not None
-        return self.certificates.context_for(domain)
+        return self.certificates
 
 
 @define(eq=False)

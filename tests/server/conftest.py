@@ -15,6 +15,7 @@ LIBRARIES = ["library.example", *(f"library{number}.example" for number in range
 SETTINGS: dict[str, dict[str, Any]] = {
     "c2s": {"require_tls": False, "plain_without_tls": True, "registration": "open"},
     "limits": {"c2s_bytes_per_second": 0},
+    "s2s": {"enabled": False},  # nobody is asked where other servers are
 }
 """TLS is there for who asks; no rate limit, so that large stanzas need no patience."""
 
