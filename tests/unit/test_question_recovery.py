@@ -1,4 +1,4 @@
-"""After a crash nobody can tell whether a message has arrived: what becomes of each, by how far it had come."""
+"""After a crash nobody can tell whether a message has arrived: what becomes of each one, and why."""
 
 from __future__ import annotations
 
