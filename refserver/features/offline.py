@@ -135,6 +135,9 @@ class Offline(Feature):
             return
         for _, _, stanza in waiting:
             session.send_bytes(stanza)
+        sent: Deferred[None] = Deferred()
+        self.core.clock.callLater(0, sent.callback, None)
+        await sent  # the bytes leave at the end of this turn: they must not be forgotten before
         await self.core.database.write(offline.delete, account, [number for number, _, _ in waiting])
 
     def _delivered(self, account: JID) -> None:

@@ -33,6 +33,8 @@ def mia(server: Harness) -> Client:
 
 
 def kept(server: Harness) -> int:
+    """How many messages are kept once the turn is over: what is being sent is kept until then."""
+    server.clock.advance(0)
     return server.database.read_now(offline.count, PAT)
 
 
@@ -108,6 +110,7 @@ def test_who_becomes_available_again_gets_what_came_meanwhile(server: Harness, m
         assert [] == bodies(phone)
         phone.send("<presence/>")
         assert ["meanwhile"] == bodies(phone)
+        assert 0 == kept(server)
 
 
 def test_presence_that_changes_nothing_reads_no_store(
@@ -258,3 +261,12 @@ def test_messages_go_with_the_account(server: Harness, mia: Client) -> None:
     server.database.write_now(accounts.remove, PAT)
     server.account(PAT.text)
     assert [] == bodies(come(server))
+
+
+def test_what_is_being_sent_is_kept_until_it_has_left(server: Harness, mia: Client) -> None:
+    """A crash in between delivers it again rather than never."""
+    mia.send(CHAT % "hello")
+    phone = come(server)
+    assert ["hello"] == bodies(phone)
+    assert 1 == server.database.read_now(offline.count, PAT)
+    assert 0 == kept(server)
