@@ -179,8 +179,7 @@ class IncomingConnection:
             remote.incoming += 1
         remote.incoming_method = event.method
         if self._tls is not None:
-            proved = self._tls.proves(event.from_)
-            remote.certificate = "valid" if proved else self._tls.why_not(event.from_)
+            remote.shows(self._tls)
         self._service.proved(self, event, bidi=self._stream is not None and self._stream.bidi)
 
     def _stanza_refused(self, event: StanzaRefused) -> None:

@@ -173,8 +173,7 @@ class OutgoingConnection:
         assert self._connection is not None
         assert self._connection.tls is not None
         info = self._reach.contexts.info(self._connection.tls)
-        remote = self._reach.remotes.get(self.remote)
-        remote.certificate = "valid" if info.proves(self.remote) else info.why_not(self.remote)
+        self._reach.remotes.get(self.remote).shows(info)
         if self._stream is None:
             self._open(info)
         else:

@@ -55,6 +55,7 @@ class Pool:
     random: Callable[[], float] = random.random
     came: Callable[[Stanza, OutgoingConnection], None] = _drop
     budget: Budget = field(factory=Budget)
+    attempts: int = field(default=0, init=False)  # under way
     _ways: OrderedDict[Pair, Way] = field(factory=OrderedDict, init=False)
     _carriers: dict[Pair, Carrier] = field(factory=dict, init=False)
     _closed: bool = field(default=False, init=False)
@@ -89,7 +90,7 @@ class Pool:
 
     def may_connect(self) -> bool:
         """Whether one more attempt is possible now."""
-        return sum(way.connecting for way in self._ways.values()) < MOST_ATTEMPTS
+        return self.attempts < MOST_ATTEMPTS
 
     def connection(self, local: str, remote: str) -> OutgoingConnection | None:
         """The open stream of a pair."""

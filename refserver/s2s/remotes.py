@@ -11,9 +11,12 @@ from typing import Final
 
 from attrs import define, field, frozen
 
+from refserver.stream.policy import TLSInfo
+
 __all__ = ["Remote", "RemoteStatus", "Remotes"]
 
 MOST_REMOTES: Final = 5_000
+LONGEST_REASON: Final = 400
 
 
 @frozen
@@ -61,9 +64,13 @@ class Remote:
     last_error_at: float = field(default=0.0, init=False)
 
     def failed(self, reason: str) -> None:
-        """Something went wrong with it."""
-        self.last_error = reason
+        """Something went wrong with it. `reason` may quote the peer."""
+        self.last_error = _printable(reason)
         self.last_error_at = self._now()
+
+    def shows(self, tls: TLSInfo) -> None:
+        """It has shown this certificate, or none."""
+        self.certificate = "valid" if tls.proves(self.domain) else _printable(tls.why_not(self.domain))
 
     def status(self, waiting: int, connecting: bool) -> RemoteStatus:
         """All of it, as it is now."""
@@ -109,3 +116,8 @@ class Remotes:
             if remote is not newest and not remote.outgoing and not remote.incoming:
                 del self._known[domain]
                 return
+
+
+def _printable(text: str) -> str:
+    """The peer's choice of words, fit for logs and terminals."""
+    return "".join(each if each.isprintable() else "?" for each in text[:LONGEST_REASON])

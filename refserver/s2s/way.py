@@ -17,7 +17,7 @@ Nothing is tried while there is nothing to send.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from twisted.internet.defer import Deferred
 from twisted.internet.defer import TimeoutError as TimedOut
@@ -128,9 +128,11 @@ class Way:
 
     def _begin(self) -> None:
         self._attempt = Deferred()  # stands for the real one until that has begun
+        self._pool.attempts += 1
         self._reason = Unreachable("it did not answer in time", Condition.REMOTE_SERVER_TIMEOUT)
         reached = Deferred.fromCoroutine(self._reached())
         reached.addTimeout(ATTEMPT_SECONDS, self._pool.clock)
+        reached.addBoth(self._tried)
         finished = reached.addCallbacks(self._opened, self._failed)
         finished.addErrback(self._broken)
         if not finished.called:
@@ -150,8 +152,12 @@ class Way:
             await deferLater(self._pool.clock, pause * self._jitter())
             pause *= 2
 
-    def _opened(self, connection: OutgoingConnection) -> None:
+    def _tried(self, result: Any) -> Any:
+        self._pool.attempts -= 1
         self._attempt = None
+        return result
+
+    def _opened(self, connection: OutgoingConnection) -> None:
         self._failures = 0
         self._connection = connection
         self._counters.outgoing += 1
@@ -179,19 +185,17 @@ class Way:
             self._reason = error
         elif not isinstance(error, TimedOut):
             log.debug("attempt to reach {domain} was given up", domain=self.remote)
-        self._attempt = None
         pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2**self._failures)
         self._failures = min(DOUBLINGS, self._failures + 1)
         self._until = self._pool.clock.seconds() + pause * self._jitter()
         self._counters.failed(str(self._reason))
-        log.info("no stream to {domain}: {reason}", domain=self.remote, reason=str(self._reason))
+        log.info("no stream to {domain}: {reason}", domain=self.remote, reason=self._counters.last_error)
         refusal = _error(self._reason)
         self._backlog.empty(lambda envelope, data: self._return(envelope, refusal))
 
     def _broken(self, failure: Failure) -> None:
         """Our own fault: nothing may hang on it."""
         log.failure("a stream to {domain} failed", failure=failure, domain=self.remote)
-        self._attempt = None
         refusal = StanzaError(Condition.INTERNAL_SERVER_ERROR)
         self._backlog.empty(lambda envelope, data: self._return(envelope, refusal))
 

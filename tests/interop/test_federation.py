@@ -231,6 +231,37 @@ def test_a_certificate_of_an_unknown_authority_is_refused(region, started, new_f
     assert [] == region.library.questions()
 
 
+def test_dialback_proves_a_server_with_an_unknown_certificate_where_policy_allows_it(
+    start_refserver, places, started, new_folder, tmp_path
+):
+    """Both directions by keys (XEP-0220), TLS all the same."""
+    require("prosody")
+    domain = HOME["prosody"]
+    host, port = places[domain]
+    settings = {**UNLIMITED, "s2s": {"authentication": "dialback"}}
+    server = start_refserver(settings=settings, s2s_port=places[LIBRARY][1], routes={domain: places[domain]})
+    prosody = started(
+        ProsodyServer(
+            new_folder("prosody"),
+            domain,
+            TestAuthority(tmp_path / "stranger"),
+            host=host,
+            s2s_port=port,
+            routes=places,
+            strict_s2s=False,
+        )
+    )
+    with Library(server, LIBRARY) as library:
+        library.set_up(librarians=("mia",))
+        mia = library.librarian("mia")
+        pat = patron(prosody, started)
+        pat.ask(WORDS)
+        mia.take(mia.announced(WORDS))
+        mia.write(1, "At nine.")
+        pat.hears("At nine.")
+    assert complaints(server.log) == []
+
+
 def is_returned(person: Person, sender: str) -> bool:
     """Whether a message came back with the error that the other server cannot be had."""
     stanza = person.wait_for(lambda e: e.get("type") == "error" and e.get("from") == sender, 40)

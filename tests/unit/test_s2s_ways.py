@@ -346,3 +346,11 @@ def test_a_carrier_that_fails_is_replaced(bench):
     bench.pool.carry(("library.example", "there.example"), Carrier(works=False))
     bench.send("1")
     assert ["1"] == ids(bench.open())
+
+
+def test_what_a_peer_says_is_fit_for_a_terminal(bench):
+    bench.send("1")
+    error = Unreachable("busy\n\x1b[2J", Condition.REMOTE_SERVER_NOT_FOUND, permanent=True)
+    bench.fail(error)
+    assert "busy??[2J" == bench.status().last_error
+    assert 0 == bench.pool.attempts
