@@ -52,6 +52,11 @@ class Federation:
     def reload(self) -> None:
         """Nothing to read again: the certificates are another part's."""
 
+    def renew(self, settings: Settings) -> None:
+        """Let settings that were read again hold, for connections that come from now on."""
+        self.service.renew(federation_policy(settings))
+        self.service.resolver.overrides = _places(settings)
+
 
 def make_federation(
     settings: Settings, reactor: Any, core: Core, mux: Mux, certificates: LibraryCertificates
@@ -90,5 +95,8 @@ def federation_policy(settings: Settings) -> FederationPolicy:
 def make_resolver(settings: Settings, reactor: Any) -> Resolver:
     """DNS as this machine has it (hosts file, then the name servers of resolv.conf), and `s2s.hosts`."""
     names = ResolverChain([HostsFile(), NameClient("/etc/resolv.conf", reactor=reactor)])
-    places = {domain: (place.host, place.port) for domain, place in settings.s2s.hosts.items()}
-    return Resolver(names, reactor, places)
+    return Resolver(names, reactor, _places(settings))
+
+
+def _places(settings: Settings) -> dict[str, tuple[str, int]]:
+    return {domain: (place.host, place.port) for domain, place in settings.s2s.hosts.items()}

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any, Final, Protocol, TypeVar
 
-from attrs import frozen
+from attrs import define
 from OpenSSL import SSL
 from twisted.internet.defer import TimeoutError as TimedOut
 from twisted.internet.interfaces import IReactorTime
@@ -67,7 +67,7 @@ class Sockets(Protocol):
         """See `Mux.unexpire`."""
 
 
-@frozen(eq=False)
+@define(eq=False)
 class Reach:
     """All that is needed to get to another server. `secret` makes our dialback keys."""
 

@@ -77,14 +77,14 @@ class Resolver:
 
     _dns: NameServers
     clock: IReactorTime
-    _overrides: Mapping[str, tuple[str, int]] = field(factory=dict)
+    overrides: Mapping[str, tuple[str, int]] = field(factory=dict)
     _random: Callable[[], float] = random.random
     _known: OrderedDict[tuple[str, str], _Known] = field(factory=OrderedDict, init=False)
     _asked: dict[tuple[str, str], list[Deferred[_Known]]] = field(factory=dict, init=False)
 
     async def targets(self, domain: str) -> list[Target]:
         """Where the server of `domain` may be, in the order to try; never empty."""
-        override = self._overrides.get(domain)
+        override = self.overrides.get(domain)
         if override is not None:
             return [Target(*override)]
         address = literal(domain)

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from ipaddress import IPv6Address, IPv6Network
 from typing import Final
 
-from attrs import evolve, field, frozen
+from attrs import define, evolve, field, frozen
 from twisted.internet.interfaces import IListeningPort
 
 from refserver.core.core import Core
@@ -49,7 +49,7 @@ class FederationPolicy:
     intake: IntakeLimits = field(factory=IntakeLimits)
 
 
-@frozen(eq=False)
+@define(eq=False)
 class ServerService:
     """What the connections from and to other servers share. `pool` is the destination for other servers."""
 
@@ -65,7 +65,7 @@ class ServerService:
     connections: set[IncomingConnection] = field(factory=set, init=False)
     seconds: Callable[[], float] = field(init=False)
     _by_ip: Counter[str] = field(factory=Counter, init=False)
-    _ticks: list[int] = field(factory=lambda: [0], init=False)
+    _ticks: int = field(default=0, init=False)
     _without_tls: ServerPolicy = field(init=False)
 
     @pool.default
@@ -102,6 +102,14 @@ class ServerService:
     def policy(self) -> ServerPolicy:
         """What a new stream is allowed: TLS is offered as soon as there is a certificate."""
         return self.settings.stream if self.contexts else self._without_tls
+
+    def renew(self, settings: FederationPolicy) -> None:
+        """Let other settings hold for the connections that come from now on."""
+        if settings.intake != self.settings.intake:
+            self.intake = Intake(self.core.router, self.core.hosts, settings.intake, self.seconds)
+        self.settings = settings
+        self._without_tls = evolve(settings.stream, offer_tls=False)
+        self.pool.reach.policy = settings.stream
 
     # -- accepting ---------------------------------------------------------
 
@@ -167,8 +175,8 @@ class ServerService:
             connection.close(error)
 
     def _tick(self) -> None:
-        self._ticks[0] = (self._ticks[0] + 1) % TICKS_BETWEEN_LOOKS
-        if self._ticks[0]:
+        self._ticks = (self._ticks + 1) % TICKS_BETWEEN_LOOKS
+        if self._ticks:
             return
         self.pool.close_idle()
         before = self.seconds() - IDLE_SECONDS

@@ -9,9 +9,11 @@ from typing import Any
 
 import pytest
 import pytest_twisted
+from attrs import evolve
 
 from refserver.net import Mux
 from refserver.s2s import reaching, way
+from refserver.s2s.intake import IntakeLimits
 from refserver.s2s.ordering import Target
 from tests.interop.peers.authority import TestAuthority
 
@@ -136,8 +138,7 @@ async def test_dialback_does_not_believe_who_is_found_elsewhere(make, tmp_path):
     await here.listen()
     await there.listen()
     liar = make(THERE, dialback=True, authority=stranger)
-    object.__setattr__(liar.service, "secret", b"another secret")
-    object.__setattr__(liar.service.pool.reach, "secret", b"another secret")
+    liar.service.secret = liar.service.pool.reach.secret = b"another secret"
     liar.send(PAT, MIA, "believe me")
     assert ["internal-server-error"] == await liar.until_got(1)
     assert "the server says that our dialback key is not valid" == liar.status(HERE).last_error
@@ -248,3 +249,37 @@ async def test_a_library_and_its_rooms_have_a_stream_each(make):
     assert {"from the library", "from the room"} == set(await there.until_got(2))
     there.send(PAT, f"ask@rooms.{HERE}", "to the room", "groupchat")
     assert ["to the room"] == await here.until_got(1)
+
+
+@pytest_twisted.ensureDeferred
+async def test_other_settings_hold_for_new_streams(make, tmp_path):
+    stranger = TestAuthority(tmp_path / "stranger")
+    here, there = make(HERE), make(THERE, authority=stranger, dialback=True)
+    await here.listen()
+    await there.listen()
+    there.send(PAT, MIA, "by key")
+    assert ["remote-server-not-found"] == await there.until_got(1)
+    policy = here.service.settings
+    here.service.renew(evolve(policy, stream=evolve(policy.stream, dialback=True)))
+    for each in there.service.pool:
+        each.heard()
+    there.send(PAT, MIA, "by key")
+    assert ["by key"] == await here.until_got(1)
+    assert "dialback" == here.status(THERE).incoming_method
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_flood_from_one_domain_costs_that_domain_alone(make):
+    limits = IntakeLimits(stanzas_per_minute=0, domain_stanzas_per_minute=20)
+    here = make(HERE, intake=limits)
+    flood, calm = make(THERE), make("calm.example")
+    for server in (here, flood, calm):
+        await server.listen()
+    for number in range(200):
+        flood.send(PAT, MIA, f"flood {number}")
+    calm.send("pat@calm.example", MIA, "a question")
+    says = await here.until_got(21)
+    assert "a question" in says
+    await flood.until_got(180)
+    assert {"resource-constraint"} == set(await flood.until_got(180))
+    assert (200, 180) == (here.status(THERE).received, here.status(THERE).refused)
