@@ -196,6 +196,7 @@ class ClientConnection:
         core = self._service.core
         host = self._service.open_host(jid.domainpart)
         await self._service.prepare(SessionBinding(jid.bare, host))
+        await self._service.check(jid.bare)
         if self._connection.closed:
             return
         sessions = core.sessions.of(jid.bare)

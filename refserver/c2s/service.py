@@ -169,6 +169,11 @@ class ClientService:
         """Let the features get ready for a session."""
         return Deferred.fromCoroutine(self.core.hooks.ask(event))
 
+    async def check(self, account: JID) -> None:
+        """Raises `StreamError` if the account was removed or disabled since it authenticated."""
+        if self.credentials.known(account) is None and await self.credentials.find(account) is None:
+            raise StreamError(StreamCondition.NOT_AUTHORIZED)
+
     def close_all(self, failure: Failure | None = None) -> None:
         """End all streams: the server stops (RFC 6120 4.9.3.19)."""
         for connection in list(self.connections):
