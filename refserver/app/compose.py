@@ -103,17 +103,19 @@ def _parts(settings: Settings, reactor: Any, reread: Callable[[], Settings]) -> 
         settings.listen.component,
         settings.components.secret_files,
     )
+    federation = make_federation(settings, reactor, core, mux, certificates)
 
     def take_up(changed: Settings) -> None:
         service.renew(_client_policy(changed))
         components.service.policy = _component_policy(changed)
         components.secret_files = changed.components.secret_files
         reference.limit_questions(changed.limits.questions_per_patron_hour)
+        federation.renew(changed)
 
     yield Rereading(settings, reread, take_up)
     yield components
     if settings.s2s.enabled:
-        yield make_federation(settings, reactor, core, mux, certificates)
+        yield federation
     desks = Desks(reference)
     yield desks
     live = Live(core, libraries, desks.take_over)

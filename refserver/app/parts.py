@@ -194,7 +194,7 @@ class Clients:
 
 @define(eq=False)
 class Rereading:
-    """Takes up settings that were changed in the file: those of clients and the limits, without a restart."""
+    """Takes up settings that were changed in the file: of streams and limits, without a restart."""
 
     settings: Settings
     reread: Callable[[], Settings]
@@ -210,9 +210,12 @@ class Rereading:
         """Read the file again. Raises `ConfigurationError`, and then everything stays as it was."""
         settings = self.reread()
         self.take_up(settings)
-        for table in ("server", "listen", "tls", "s2s"):
+        for table in ("server", "listen", "tls"):
             if getattr(settings, table) != getattr(self.settings, table):
                 log.warn("[{table}] has changed: that holds after a restart", table=table)
+        for key in ("enabled", "trusted_ca"):
+            if getattr(settings.s2s, key) != getattr(self.settings.s2s, key):
+                log.warn("s2s.{key} has changed: that holds after a restart", key=key)
 
 
 @define(eq=False)
