@@ -135,10 +135,11 @@ class ClientConnection:
             self._look_up(event.account)
 
     def _look_up(self, account: JID) -> None:
-        verifiers = self._service.credentials.known(account)
-        if verifiers is not None:
-            self._found(verifiers)
-            return
+        if (account, self._ip) in self._service.familiar:
+            verifiers = self._service.credentials.known(account)
+            if verifiers is not None:
+                self._found(verifiers)
+                return
         found = self._service.credentials.find(account)
         found.addCallbacks(self._found, self._not_found)
         self._owned(found)
@@ -157,8 +158,11 @@ class ClientConnection:
 
     def _authenticated(self, event: events.Authenticated) -> None:
         self._service.delays.succeeded(event.account)
+        self._service.familiar.add(event.account, self._ip)
 
     def _authentication_failed(self, event: events.AuthenticationFailed) -> None:
+        if event.condition is SaslCondition.TEMPORARY_AUTH_FAILURE:
+            return  # our failure, not the client's
         if event.account is None:
             self._service.delays.failed(self._ip)
         else:

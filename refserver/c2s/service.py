@@ -15,6 +15,7 @@ from twisted.python.failure import Failure
 
 from refserver.c2s.connection import ClientConnection
 from refserver.c2s.delays import Delays
+from refserver.c2s.familiar import Familiar
 from refserver.core.core import Core
 from refserver.core.hooks import SessionBinding
 from refserver.core.hosts import Host
@@ -91,6 +92,7 @@ class ClientService:
     credentials: Credentials
     delays: Delays = field(init=False)
     registrations: Quota = field(init=False)
+    familiar: Familiar = field(factory=Familiar, init=False)
     connections: set[ClientConnection] = field(factory=set, init=False)
     _by_ip: Counter[str] = field(factory=Counter, init=False)
     _without_tls: StreamPolicy = field(init=False)

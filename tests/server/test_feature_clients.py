@@ -5,11 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from OpenSSL import SSL
 from twisted.internet.defer import Deferred
 
+from refserver.c2s import familiar
 from refserver.c2s.connection import ClientConnection
 from refserver.c2s.service import ClientPolicy, ClientService
 from refserver.core.feature import Feature, on
@@ -228,6 +230,40 @@ def test_a_store_that_cannot_be_read_is_a_failure_for_the_moment(
     assert b"<temporary-auth-failure/>" in wire.took()
     connection.received(plain("mia", "secret"))
     assert b"<success" in wire.took()
+
+
+def test_our_own_failures_make_nobody_wait(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(accounts, "verifiers", Mock(side_effect=OSError("bad sector")))
+    for _ in range(4):
+        _, connection = server.connect()
+        connection.received(header() + plain("mia", "secret"))
+    assert 0.0 == server.service.delays.wait("192.0.2.1", MIA)
+
+
+def test_only_who_was_here_before_is_answered_without_the_store(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or an account that is there would answer strangers sooner than one that is not."""
+    reads = Mock(side_effect=accounts.verifiers)
+    monkeypatch.setattr(accounts, "verifiers", reads)
+    server.bound()
+    assert 1 == reads.call_count
+    server.bound()
+    assert 1 == reads.call_count
+    for host in ("192.0.2.2", "192.0.2.2"):
+        _, connection = server.connect(host)
+        connection.received(header() + plain("mia", "wrong"))
+    assert 3 == reads.call_count
+
+
+def test_the_memory_of_who_was_here_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(familiar, "MOST_KEPT", 2)
+    here = familiar.Familiar()
+    for source in ("a", "b", "a", "c"):
+        here.add(MIA, source)
+    assert (MIA, "a") in here
+    assert (MIA, "c") in here
+    assert (MIA, "b") not in here
 
 
 # -- binding -----------------------------------------------------------------------------------
