@@ -186,7 +186,7 @@ class Librarian(Person):
         self.send(f"<presence to='{self.floor.desk}/{self.name}'><x xmlns='{_ROOM}'/></presence>")
         again, self.unconfirmed = self.unconfirmed, {}
         for id, number in again.items():
-            if number in self.mine:
+            if number in self.mine - self.handed:
                 self._answer(number, id)
         self.unconfirmed.clear()  # once is enough: what was handed over before gets no receipt any more
         while True:
