@@ -205,6 +205,11 @@ class Way:
         if self._connection is connection:
             self._connection = None
             self._counters.failed(reason)
+            log.info(
+                "the stream to {domain} is over: {reason}",
+                domain=self.remote,
+                reason=self._counters.last_error,
+            )
 
     def _return(self, stanza: Stanza, error: StanzaError) -> None:
         """To the sender; what is an answer itself is dropped (RFC 6120 8.3.1)."""

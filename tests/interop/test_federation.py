@@ -18,6 +18,7 @@ from tests.interop.peers import (
     RefserverProcess,
     TestAuthority,
     free_port,
+    wait_until,
 )
 from tests.interop.peers.people import CLIENT, Librarian, Person, body
 
@@ -181,8 +182,11 @@ def test_patrons_of_two_servers_are_served_at_once(region, start_prosody, start_
 
 
 @pytest.mark.slow
-def test_a_peer_that_is_killed_and_comes_back_misses_nothing_that_is_said_meanwhile(region, peer, started):
-    """What is written while it is away waits for it; nothing comes twice."""
+def test_a_peer_that_is_killed_and_comes_back_misses_nothing_that_is_said_meanwhile(
+    region, start_prosody, started
+):
+    """What is written once it is known to be away waits for it; nothing comes twice."""
+    peer = at_home(start_prosody, HOME["prosody"], region)
     mia = region.library.librarian("mia")
     pat = patron(peer, started)
     pat.ask(WORDS)
@@ -190,10 +194,12 @@ def test_a_peer_that_is_killed_and_comes_back_misses_nothing_that_is_said_meanwh
     mia.take(number)
     pat.hears("mia is with you now.")
 
-    if peer.name == "prosody":  # ejabberd loses accounts that are younger than some minutes
-        peer.process.kill()
+    peer.process.kill()
     peer.stop()
     pat.abort()
+    server = region.server
+    over = f"the stream to {peer.domain} is over"
+    wait_until(lambda: over in server.log, over, 20, lambda: server.log[-2000:])
     mia.write(number, "First answer.")
     mia.write(number, "Second answer.")
     peer.start()
