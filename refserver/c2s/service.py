@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from ipaddress import IPv6Address, IPv6Network
 from typing import Protocol
 
 from attrs import define, evolve, field, frozen
@@ -28,7 +27,7 @@ from refserver.sasl import FakeVerifiers, Verifier
 from refserver.stream.policy import StreamPolicy
 from refserver.xml.element import Element
 
-__all__ = ["ClientPolicy", "ClientService", "Contexts", "Credentials", "Registrar", "source_of"]
+__all__ = ["ClientPolicy", "ClientService", "Contexts", "Credentials", "Registrar"]
 
 
 class Contexts(Protocol):
@@ -142,7 +141,7 @@ class ClientService:
         return accepted
 
     def _accept(self, connection: Connection, *, direct_tls: bool) -> ClientConnection | None:
-        ip = source_of(connection.peer.host)
+        ip = connection.peer.source
         limit = self.policy.connections_per_ip
         if limit and self._by_ip[ip] >= limit:
             return None
@@ -180,12 +179,3 @@ class ClientService:
         """End all streams: the server stops (RFC 6120 4.9.3.19)."""
         for connection in list(self.connections):
             connection.close(StreamError(StreamCondition.SYSTEM_SHUTDOWN))
-
-
-def source_of(host: str) -> str:
-    """What limits go by: an IPv4 address, or the /64 of an IPv6 address, which one household has whole."""
-    try:
-        address = IPv6Address(host)
-    except ValueError:
-        return host
-    return str(IPv6Network((address, 64), strict=False))

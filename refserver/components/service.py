@@ -93,7 +93,7 @@ class ComponentService:
 
     def accept(self, connection: Connection) -> ComponentConnection | None:
         """A new connection; None turns it away."""
-        source = connection.peer.host
+        source = connection.peer.source
         limit = self.policy.connections_per_ip
         if limit and self._by_ip[source] >= limit:
             return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ipaddress import IPv6Address, IPv6Network
 from typing import NamedTuple
 
 
@@ -18,6 +19,15 @@ class Peer(NamedTuple):
             return cls("unix", 0)
         host = address[0].partition("%")[0]  # without the zone of a link-local address
         return cls(host.removeprefix("::ffff:") if "." in host else host, address[1])
+
+    @property
+    def source(self) -> str:
+        """What limits go by: an IPv4 address, or the /64 of an IPv6 address, which one household has whole."""
+        try:
+            address = IPv6Address(self.host)
+        except ValueError:
+            return self.host
+        return str(IPv6Network((address, 64), strict=False))
 
     def __str__(self) -> str:
         if ":" in self.host:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from ipaddress import IPv6Address, IPv6Network
 from typing import Final
 
 from attrs import define, evolve, field, frozen
@@ -138,7 +137,7 @@ class ServerService:
         return accepted
 
     def _accept(self, connection: Connection, *, direct_tls: bool) -> IncomingConnection | None:
-        ip = _source_of(connection.peer.host)
+        ip = connection.peer.source
         limit = self.settings.connections_per_ip
         if limit and self._by_ip[ip] >= limit:
             return None
@@ -203,12 +202,3 @@ class ServerService:
         self.pool.close_all(error)
         for connection in list(self.connections):
             connection.close(error)
-
-
-def _source_of(host: str) -> str:
-    """What limits go by: an IPv4 address, or the /64 of an IPv6 address, which one household has whole."""
-    try:
-        address = IPv6Address(host)
-    except ValueError:
-        return host
-    return str(IPv6Network((address, 64), strict=False))
