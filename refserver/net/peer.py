@@ -22,7 +22,7 @@ class Peer(NamedTuple):
 
     @property
     def source(self) -> str:
-        """What limits go by: an IPv4 address, or the /64 of an IPv6 address, which one household has whole."""
+        """What limits go by: an IPv4 address, or the /64 of an IPv6 address: one household has it whole."""
         try:
             address = IPv6Address(self.host)
         except ValueError:
