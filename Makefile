@@ -14,7 +14,7 @@ PIP = $(BIN)/python -m pip --disable-pip-version-check
 INSTALLED := $(VENV)/.installed
 TOOLS := $(VENV)/.tools
 
-.PHONY: help run test check unit peers bench dist clean
+.PHONY: help run test check unit mutants peers bench dist clean
 .DEFAULT_GOAL := help
 
 help: ## list these targets
@@ -36,6 +36,9 @@ check: $(TOOLS) ## ruff, mypy --strict, import-linter
 
 unit: $(TOOLS) ## run the tests that need no server and no peer
 	$(BIN)/python -m pytest -q tests/unit tests/property tests/docs $(PYTEST_ARGS)
+
+mutants: $(TOOLS) ## put faults into copies of the source, and see that tests notice each
+	$(BIN)/python -m tests.mutants $(MUTANTS)
 
 peers: $(TOOLS) ## install the servers and clients the tests talk to (apt, as root only)
 	@$(PEERS)

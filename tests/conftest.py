@@ -16,7 +16,7 @@ import pytest
 import pytest_twisted
 from twisted.internet.defer import ensureDeferred
 
-ORDER = ("unit", "property", "docs", "server", "interop")
+ORDER = ("unit", "property", "docs", "server", "mutants", "interop")
 
 # Of the time after which pytest-timeout ends the run, how much an asynchronous test may take.
 SHARE_OF_TIMEOUT = 0.8
