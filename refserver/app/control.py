@@ -106,6 +106,11 @@ class Control:
     def reload(self) -> None:
         """Nothing to read again."""
 
+    @property
+    def waiting(self) -> int:
+        """How many verbs wait for the one that is being done."""
+        return len(self._one_at_a_time.waiting)
+
     async def answer(self, line: bytes) -> bytes:
         """Do what a line asks for; the line that answers it. Never raises."""
         try:
