@@ -135,6 +135,7 @@ def test_check_finds_a_running_server_well(library):
     assert [f["about"] for f in findings if "our server listens there" in f["found"]] == [
         "listen.c2s",
         "listen.c2s_tls",
+        "listen.s2s",
     ]
 
 

@@ -24,6 +24,8 @@ c2s = []
 c2s_tls = []
 [tls]
 certificates = "certs"
+[s2s]
+enabled = false
 """
 
 

@@ -16,8 +16,8 @@ import pytest
 from refserver.app.certificates import Authority, Certificate, ensure
 from refserver.app.checks.certificates import check_certificates
 from refserver.app.checks.finding import Finding, Result
-from refserver.app.checks.ports import check_ports
-from refserver.app.settings import C2S, Listen, Settings
+from refserver.app.checks.ports import check_ports, listeners
+from refserver.app.settings import C2S, S2S, Components, Listen, Settings
 from tests.unit.ctl_runner import CONFIGURATION, Ctl
 
 DOMAIN = "library.example"
@@ -223,7 +223,8 @@ def taken() -> Iterator[str]:
 
 
 def ports(*descriptions: str, held: list[str] | None = None, require_tls: bool = True) -> list[Finding]:
-    settings = Settings(listen=Listen(c2s=descriptions, c2s_tls=()), c2s=C2S(require_tls=require_tls))
+    listen = Listen(c2s=descriptions, c2s_tls=())
+    settings = Settings(listen=listen, c2s=C2S(require_tls=require_tls), s2s=S2S(enabled=False))
     return list(check_ports(settings, held))
 
 
@@ -255,6 +256,13 @@ def test_an_address_that_is_not_this_machines_is_wrong() -> None:
 
 def test_what_is_no_port_is_not_looked_at() -> None:
     assert ports("systemd:domain=INET6:name=c2s") == []
+
+
+def test_ports_for_other_servers_and_components_are_looked_at_where_they_are_used(tmp_path: Path) -> None:
+    assert listeners(Settings()) == ("c2s", "c2s_tls", "s2s", "s2s_tls")
+    assert listeners(Settings(s2s=S2S(enabled=False))) == ("c2s", "c2s_tls")
+    gateways = Components(secret_files={"sms.library.example": tmp_path / "secret"})
+    assert listeners(Settings(components=gateways))[-1] == "component"
 
 
 @pytest.mark.parametrize(

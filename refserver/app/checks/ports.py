@@ -12,17 +12,16 @@ from refserver.app.checks.finding import Finding
 from refserver.app.endpoints import tcp_address
 from refserver.app.settings import Settings
 
-__all__ = ["LISTENERS", "bind_error", "check_ports", "listeners"]
-
-LISTENERS: Final = ("c2s", "c2s_tls")
-"""The keys of [listen] that this version serves, components' aside."""
+__all__ = ["bind_error", "check_ports", "listeners"]
 
 _LOOPBACK: Final = ("127.", "::1")
 
 
 def listeners(settings: Settings) -> tuple[str, ...]:
-    """The keys of [listen] that hold; components' does once there is one."""
-    return (*LISTENERS, "component") if settings.components.secret_files else LISTENERS
+    """The keys of [listen] that hold: other servers' where they are let in, components' once there is one."""
+    servers = ("s2s", "s2s_tls") if settings.s2s.enabled else ()
+    components = ("component",) if settings.components.secret_files else ()
+    return ("c2s", "c2s_tls", *servers, *components)
 
 
 def check_ports(settings: Settings, held: Collection[str] | None) -> Iterator[Finding]:

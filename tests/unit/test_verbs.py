@@ -1,0 +1,83 @@
+"""Verbs refuse what a caller other than refserverctl may ask: it checks choices itself, they check again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from sqlalchemy import Connection
+
+from refserver.app.verbs import Refused, Verb
+from refserver.app.verbs.librarians import AddLibrarian
+from refserver.app.verbs.libraries import AddLibrary
+from refserver.app.verbs.questions import STATES, ListQuestions
+from refserver.app.verbs.queues import AddQueue, QueueWishes
+from refserver.app.verbs.reports import MakeReport
+from refserver.app.verbs.verb import moment
+from refserver.app.verbs.wire import VERBS, refused
+from refserver.storage import schema, sqlite
+
+ASK, MIA = "ask@library.example", "mia@elsewhere.example"
+
+
+@pytest.fixture
+def connection() -> Iterator[Connection]:
+    """A library with a queue."""
+    with sqlite.memory_engine().begin() as made:
+        schema.metadata.create_all(made)
+        for verb in (AddLibrary("library.example"), AddQueue(ASK)):
+            verb.run(made, 0.0)
+        yield made
+
+
+@pytest.mark.parametrize(
+    ("verb", "refusal"),
+    [
+        (
+            AddLibrarian(ASK, MIA, persona="friends"),
+            "'friends' is no persona: choose one of public, patrons, staff, none",
+        ),
+        (
+            ListQuestions(state="lost"),
+            f"'lost' is no state: choose one of {', '.join(STATES)}",
+        ),
+        (MakeReport(ASK, first_day="yesterday"), "'yesterday' is no day: write it like 2026-01-31"),
+        (MakeReport(ASK, last_day="2026-02-30"), "'2026-02-30' is no day: write it like 2026-01-31"),
+    ],
+)
+def test_what_is_no_choice_is_refused(connection: Connection, verb: Verb, refusal: str) -> None:
+    with pytest.raises(Refused) as caught:
+        verb.run(connection, 0.0)
+    assert str(caught.value) == refusal
+
+
+@pytest.mark.parametrize(
+    "settings", [{"frob": 1}, {"dispatch": "by-lot"}, {"offer_seconds": "soon"}, {"time_zone": "../etc"}]
+)
+def test_settings_are_checked_whoever_sends_them(connection: Connection, settings: dict[str, object]) -> None:
+    with pytest.raises(Refused):
+        AddQueue("desk@library.example", QueueWishes(settings=settings)).run(connection, 0.0)
+
+
+def test_the_verbs_that_only_read_say_so() -> None:
+    reading = {name for name, kind in VERBS.items() if not kind.writes}
+    assert reading == {
+        "library list",
+        "account verifiers",
+        "account list",
+        "queue list",
+        "librarian list",
+        "question list",
+        "question show",
+        "report",
+        "status",
+    }
+
+
+def test_a_refusal_is_one_line() -> None:
+    assert refused("one\ntwo") == b'{"refused":"one two"}\n'
+
+
+def test_moments_are_in_utc_to_the_second() -> None:
+    assert moment(1_750_075_200.9) == "2025-06-16T12:00:00Z"
+    assert moment(None) is None
