@@ -133,7 +133,7 @@ class Control:
         done: Done = await work(verb.run, self._core.now())
         for change in done.changes:
             await self._apply_now(change)
-        return done.data | self._own_figures() if isinstance(verb, ShowStatus) else done.data
+        return self._own_figures() | done.data if isinstance(verb, ShowStatus) else done.data
 
     async def _apply_now(self, change: Change) -> None:
         try:
