@@ -119,7 +119,14 @@ def _parts(settings: Settings, reactor: Any, reread: Callable[[], Settings]) -> 
     desks = Desks(reference)
     yield desks
     live = Live(core, libraries, desks.take_over)
-    yield Control(settings.server.data / SOCKET, core, storage.database, live.apply, reactor=reactor)
+    yield Control(
+        settings.server.data / SOCKET,
+        core,
+        storage.database,
+        live.apply,
+        figures=lambda: {"s2s_streams": federation.streams},
+        reactor=reactor,
+    )
 
 
 def _offload(reactor: Any) -> Callable[..., Deferred[Any]]:

@@ -52,6 +52,12 @@ class Federation:
     def reload(self) -> None:
         """Nothing to read again: the certificates are another part's."""
 
+    @property
+    def streams(self) -> int:
+        """How many streams from and to other servers are open."""
+        remotes = self.service.status()
+        return sum(remote.outgoing_streams + remote.incoming_streams for remote in remotes)
+
     def renew(self, settings: Settings) -> None:
         """Let settings that were read again hold, for connections that come from now on."""
         self.service.renew(federation_policy(settings))

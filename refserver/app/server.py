@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Protocol
 
+from sqlalchemy.exc import SQLAlchemyError
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorCore
@@ -91,6 +92,13 @@ class Server(Service):
                 self._started.append(part)
         except (OSError, CannotStart, DataInUse, StorageError) as error:
             print(f"refserver: {_explain(error)}", file=sys.stderr)
+            raise SystemExit(1) from None
+        except SQLAlchemyError as error:
+            print(
+                f"refserver: the database cannot be used ({type(error).__name__}); "
+                "`refserverctl check` tells more, `refserverctl restore` puts a backup back",
+                file=sys.stderr,
+            )
             raise SystemExit(1) from None
         signal.signal(signal.SIGHUP, lambda *_: self._reactor.callFromThread(self.reload))  # type: ignore[attr-defined]
         sys.setswitchinterval(0.001)  # the database's threads need not wait 5 ms for a busy reactor
