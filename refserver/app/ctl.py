@@ -13,6 +13,7 @@ import click
 import refserver
 from refserver.app.commandline.accounts import account
 from refserver.app.commandline.backup import backup, restore
+from refserver.app.commandline.canned import canned
 from refserver.app.commandline.check import check
 from refserver.app.commandline.context import Context
 from refserver.app.commandline.libraries import library
@@ -60,6 +61,7 @@ for _each in (
     account,
     queue,
     librarian,
+    canned,
     question,
     report,
     status,

@@ -22,6 +22,7 @@ from refserver.app.verbs.accounts import (
     RemoveAccount,
     SetPassword,
 )
+from refserver.app.verbs.canned import ListCanned, RemoveCanned, SetCanned
 from refserver.app.verbs.librarians import AddLibrarian, ListLibrarians, RemoveLibrarian
 from refserver.app.verbs.libraries import AddLibrary, ListLibraries, RemoveLibrary
 from refserver.app.verbs.questions import ListQuestions, ShowQuestion
@@ -56,6 +57,9 @@ VERBS: Final[Mapping[str, type[Verb]]] = {
         AddLibrarian,
         ListLibrarians,
         RemoveLibrarian,
+        SetCanned,
+        ListCanned,
+        RemoveCanned,
         ListQuestions,
         ShowQuestion,
         MakeReport,
