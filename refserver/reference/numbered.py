@@ -95,10 +95,11 @@ def reply_canned(
 ) -> Answered:
     """Say what the queue keeps under `name`, to a patron one has. Raises `NoSuchCannedReply`, too."""
     texts: Mapping[str, str] = queues.canned(connection, queue_id)
-    if name.casefold() not in texts:
+    text = texts.get(name.casefold())
+    if text is None:
         raise NoSuchCannedReply(name)
     question = numbered(connection, queue_id, number)
-    replied = answering.answer(connection, question.id, librarian, Utterance(texts[name.casefold()], origin_id), now=now)
+    replied = answering.answer(connection, question.id, librarian, Utterance(text, origin_id), now=now)
     return Answered(replied, None)
 
 
