@@ -6,6 +6,7 @@ import hashlib
 import socket
 import ssl
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -428,8 +429,10 @@ async def test_abort_drops_tls_at_once(mux, certificates, trusting):
     connection.send(b"never")
     connection.abort()
     await recorder.until_lost()
-    with pytest.raises(ssl.SSLEOFError):
-        await in_thread(lambda: secure.recv(10))
+    received = b""
+    with suppress(ssl.SSLEOFError):  # builds of Python differ in whether an end without close_notify raises
+        received = await in_thread(lambda: secure.recv(10))
+    assert received == b""
 
 
 @pytest_twisted.ensureDeferred
