@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 from unittest.mock import patch
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from refserver.features.roster import Roster, Rosters
@@ -55,22 +56,33 @@ def learn(known: dict[str, dict[str, str]], mia: Client) -> None:
 
 @settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.too_slow])
 @given(batches, st.sets(st.integers(0, 30), max_size=4))
+@example([[("set", "a@elsewhere.example", ""), ("arrive", "a@elsewhere.example", "subscribe")]], {1})
+@example(
+    [
+        [("set", "a@elsewhere.example", "")],
+        [("remove", "a@elsewhere.example", ""), ("arrive", "a@elsewhere.example", "subscribe")],
+    ],
+    {2},
+)
 def test_memory_store_and_client_agree(batches: list[list[tuple[str, str, str]]], failing: set[int]) -> None:
     server = Harness()
     server.account("pat@library.example")
     mia = server.online("mia@library.example/desk")
     known: dict[str, dict[str, str]] = {}
     commits = 0
-    save = rosters.save
 
-    def sometimes(*args: Any) -> int:
-        nonlocal commits
-        commits += 1
-        if commits in failing:
-            raise OSError("disk full")
-        return save(*args)
+    def sometimes(store: Callable[..., int]) -> Callable[..., int]:
+        def stored(*args: Any) -> int:
+            nonlocal commits
+            commits += 1
+            if commits in failing:
+                raise OSError("disk full")
+            return store(*args)
 
-    with patch.object(rosters, "save", sometimes):
+        return stored
+
+    save, delete = sometimes(rosters.save), sometimes(rosters.delete)
+    with patch.object(rosters, "save", save), patch.object(rosters, "delete", delete):
         for batch in batches:
             with server.holding():
                 for act in batch:

@@ -365,6 +365,26 @@ def test_failed_commit_does_not_hide_the_one_behind_it(
     assert [item.get("jid") for item in items(get(mia))] == ["c@b.example"]
 
 
+def test_what_a_failed_commit_has_not_told_is_told_with_the_next_one(
+    server: Harness, mia: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A request to subscribe changes nothing that the client sees; here it carries the change that failed."""
+    save = rosters.save
+    failures = iter([True, False])
+
+    def fail_once(*args: object) -> int:
+        if next(failures):
+            raise OSError("disk full")
+        return save(*args)  # type: ignore[arg-type]  # handed on as they are
+
+    monkeypatch.setattr(rosters, "save", fail_once)
+    with server.holding():
+        mia.send(f"<iq type='set' id='1'><query xmlns='{ROSTER}'><item jid='a@b.example'/></query></iq>")
+        server.arrive(f"<presence type='subscribe' from='a@b.example' to='{mia.jid.bare}'/>")
+    assert "push a@b.example none" in mia.told()
+    assert [item.get("jid") for item in items(get(mia))] == ["a@b.example"]
+
+
 def test_unreadable_roster_is_an_internal_error(server: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: object) -> None:
         raise OSError("disk gone")

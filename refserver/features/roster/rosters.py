@@ -125,9 +125,9 @@ class Rosters(Feature):
         After the commit: `before`, the push (if the client sees a difference), `then`; or `failed`.
         """
         old = roster.items.get(item.jid)
-        pushed = item if item.listed and (always_push or not _looks_like(item, old)) else None
+        seen = item.listed and (always_push or not _looks_like(item, old))
         roster.put(item)
-        committed = partial(self._committed, roster, before, pushed, then)
+        committed = partial(self._committed, roster, before, item if item.listed else item.jid, seen, then)
         self._cache.write(roster.account, rosters.save, item, then=committed, failed=failed)
 
     def discard(
@@ -139,9 +139,9 @@ class Rosters(Feature):
         failed: Action = _nothing,
     ) -> None:
         """Take an item that is there out of a roster, like `change`."""
-        pushed = contact if roster.items[contact].listed else None
+        seen = roster.items[contact].listed
         roster.remove(contact)
-        committed = partial(self._committed, roster, before, pushed, then)
+        committed = partial(self._committed, roster, before, contact, seen, then)
         self._cache.write(roster.account, rosters.delete, contact, then=committed, failed=failed)
 
     @property
@@ -194,11 +194,13 @@ class Rosters(Feature):
     # -- changing ---------------------------------------------------------------------
 
     def _committed(
-        self, roster: Roster, before: Action, pushed: RosterItem | JID | None, then: Action, version: int
+        self, roster: Roster, before: Action, pushed: RosterItem | JID, seen: bool, then: Action, version: int
     ) -> None:
+        """`seen`: the client sees a difference. Behind a commit that failed it does in any case: that one's
+        change was not pushed, and is in this one."""
         roster.version = version
         before()
-        if pushed is not None:
+        if seen or self._cache.get(roster.account) is not roster:
             self._push(roster.account, pushed, version)
         then()
 
