@@ -66,6 +66,7 @@ def test_the_verbs_that_only_read_say_so() -> None:
         "account verifiers",
         "account list",
         "queue list",
+        "canned list",
         "librarian list",
         "question list",
         "question show",
