@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import copy
 import secrets
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from itertools import count
 from typing import Final
 
@@ -21,7 +21,7 @@ from refserver.jid import JID, InvalidJID
 from refserver.xml.element import Element
 from refserver.xml.write import serialise
 
-__all__ = ["Stanza", "new_id"]
+__all__ = ["Stanza", "Tracked", "new_id"]
 
 KINDS: Final = {
     f"{{{space}}}{kind}": kind for space in (ns.CLIENT, ns.SERVER) for kind in ("message", "presence", "iq")
@@ -172,7 +172,20 @@ class Stanza:
         other._rest = self._rest_of_wire()
         return other
 
+    def envelope(self) -> Stanza:
+        """A copy without content: enough to answer it with an error (RFC 6120 8.3.1)."""
+        attributes = {name: value for name in ("type", "id") if (value := self.element.get(name)) is not None}
+        return Stanza(self.kind, Element(f"{{{ns.CLIENT}}}{self.kind}", attributes), self.to, self.from_)
+
     # -- answering ---------------------------------------------------------
+
+    def settle(self, error: StanzaError | None) -> bool:
+        """Say what became of it: None, it has arrived as far as can be known, or why not.
+
+        Whoever disposes of a stanza for another server calls this. True if its sender wanted to know (see
+        `Tracked`): an error is then not sent back as a stanza.
+        """
+        return False
 
     def result(self, payload: Element | None = None) -> Stanza:
         """The result of this iq."""
@@ -246,6 +259,34 @@ class Stanza:
         stamped.text = self.element.text
         stamped.extend(self.element)
         return stamped
+
+
+class Tracked(Stanza):
+    """A stanza of our own of which the sender wants to know what became, e.g. to try again tomorrow.
+
+    `settled` is called once: with None when the other server has confirmed it, with the error when it could
+    not be delivered. Local destinations do not call it.
+    """
+
+    __slots__ = ("_settled",)
+
+    def __init__(self, stanza: Stanza, settled: Callable[[StanzaError | None], None]) -> None:
+        super().__init__(stanza.kind, stanza.element, stanza.to, stanza.from_)
+        self._settled: Callable[[StanzaError | None], None] | None = settled
+
+    def settle(self, error: StanzaError | None) -> bool:
+        """See `Stanza.settle`. Later calls change nothing."""
+        settled, self._settled = self._settled, None
+        if settled is not None:
+            settled(error)
+        return True
+
+    def envelope(self) -> Tracked:
+        """As `Stanza.envelope`; settling it settles this stanza."""
+        return Tracked(super().envelope(), self._pass_on)
+
+    def _pass_on(self, error: StanzaError | None) -> None:
+        self.settle(error)
 
 
 def _new(kind: str, type: str, id: str, children: Iterable[Element]) -> Element:

@@ -97,7 +97,12 @@ class Router:
         destination.deliver(stanza)
 
     def bounce(self, stanza: Stanza, error: StanzaError) -> None:
-        """Answer a stanza with an error; errors, results and unavailable presence are never answered."""
+        """Answer a stanza with an error; errors, results and unavailable presence are never answered.
+
+        Who tracks a stanza of our own is told in person instead (`Tracked`).
+        """
+        if stanza.settle(error):
+            return
         if stanza.type in ("error", "result", "unavailable") or stanza.from_ is None:
             return
         self.route(stanza.error(error))

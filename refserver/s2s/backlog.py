@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Final
-from xml.etree.ElementTree import Element
 
 from attrs import define, field
 
@@ -52,7 +51,7 @@ class Backlog:
             return False
         self._bytes += cost
         self._budget.left -= cost
-        self._waiting.append((_envelope(stanza), data))
+        self._waiting.append((stanza.envelope(), data))
         return True
 
     def empty(self, take: Callable[[Stanza, bytes], None]) -> None:
@@ -62,9 +61,3 @@ class Backlog:
         self._bytes = 0
         for envelope, data in waiting:
             take(envelope, data)
-
-
-def _envelope(stanza: Stanza) -> Stanza:
-    """The stanza without its content: enough to answer it with an error (RFC 6120 8.3.1)."""
-    attributes = {name: value for name in ("type", "id") if (value := stanza.element.get(name)) is not None}
-    return Stanza(stanza.kind, Element(f"{{{ns.CLIENT}}}{stanza.kind}", attributes), stanza.to, stanza.from_)

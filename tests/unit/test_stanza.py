@@ -9,7 +9,7 @@ import pytest
 from refserver import ns
 from refserver.errors import Condition, StanzaError, StreamCondition, StreamError, default_type
 from refserver.jid import JID
-from refserver.stanza import Stanza, new_id
+from refserver.stanza import Stanza, Tracked, new_id
 from refserver.xml.element import clark, element
 from refserver.xml.write import serialise
 
@@ -214,3 +214,21 @@ def test_received_bytes_are_forwarded_with_the_sender_put_in() -> None:
 def test_without_a_sender_nothing_is_put_in() -> None:
     raw = b"<presence><show>away</show></presence>"
     assert raw == Stanza.received(tree(raw.decode()), raw).wire()
+
+
+def test_a_tracked_stanza_tells_its_sender_once_what_became_of_it() -> None:
+    told: list[StanzaError | None] = []
+    stanza = Tracked(
+        Stanza.message(JID.parse("pat@a.example"), JID.parse("ask@b.example"), body="words"), told.append
+    )
+    envelope = stanza.envelope()
+    assert envelope.body == ""
+    error = StanzaError(Condition.REMOTE_SERVER_TIMEOUT)
+    assert envelope.settle(error)
+    assert envelope.settle(None)
+    assert stanza.settle(None)
+    assert told == [error]
+
+
+def test_an_ordinary_stanza_has_nobody_to_tell() -> None:
+    assert not Stanza.message(JID.parse("pat@a.example"), JID.parse("ask@b.example")).settle(None)
