@@ -32,6 +32,7 @@ __all__ = [
     "MessageUndelivered",
     "PresenceReceived",
     "PresenceSent",
+    "RemoteReachable",
     "ServerStopping",
     "SessionAvailable",
     "SessionBinding",
@@ -168,6 +169,16 @@ class HostRemoved:
     """A library is served no more."""
 
     host: Host
+
+
+@define(slots=True, eq=False)
+class RemoteReachable:
+    """A stream to or from another server stands, the first since it failed or since the start.
+
+    What `domain` is owed may be tried again at once; that it arrives is not promised.
+    """
+
+    domain: str
 
 
 @define(slots=True, eq=False)

@@ -38,13 +38,18 @@ class Carrier(Protocol):
         """Send a stanza; False if that is not possible any more."""
 
 
+def _nobody(domain: str) -> None:
+    """Nobody wants to know."""
+
+
 def _drop(stanza: Stanza, connection: OutgoingConnection) -> None:
     """Nobody takes what comes on outgoing streams."""
 
 
 @define(eq=False)
 class Pool:
-    """Implements `Destination` for `router.remote`. `bounce` returns a stanza to its sender.
+    """Implements `Destination` for `router.remote`. `bounce` returns a stanza to its sender, `reachable` is
+    told the domain that is back after a failure (see `RemoteReachable`).
 
     A pair of domains has one stream, so the order of stanzas between two addresses is kept.
     """
@@ -54,6 +59,7 @@ class Pool:
     bounce: Callable[[Stanza, StanzaError], None]
     random: Callable[[], float] = random.random
     came: Callable[[Stanza, OutgoingConnection], None] = _drop
+    reachable: Callable[[str], None] = _nobody
     budget: Budget = field(factory=Budget)
     attempts: int = field(default=0, init=False)  # under way
     _ways: OrderedDict[Pair, Way] = field(factory=OrderedDict, init=False)
@@ -106,10 +112,18 @@ class Pool:
         self._carriers = {pair: each for pair, each in self._carriers.items() if each is not carrier}
 
     def heard_from(self, remote: str) -> None:
-        """Another server is alive: nobody has to wait for it any longer."""
+        """Another server has opened a stream to us: nobody has to wait for it any longer."""
         for way in self._ways.values():
             if way.remote == remote:
                 way.heard()
+        self.stands(remote)
+
+    def stands(self, remote: str) -> None:
+        """A stream to or from another server stands and is ready: tell who waits for that, once."""
+        counters = self.remotes.get(remote)
+        if counters.away:
+            counters.away = False
+            self.reachable(remote)
 
     def close_idle(self) -> None:
         """Close the streams on which nothing was sent for IDLE_SECONDS."""

@@ -47,7 +47,10 @@ class RemoteStatus:
 
 @define(eq=False)
 class Remote:
-    """The counters of one other server. `outgoing` and `incoming` count its open streams."""
+    """The counters of one other server. `outgoing` and `incoming` count its open streams.
+
+    `away`: there was no stream since the last one failed, or since the start.
+    """
 
     domain: str
     _now: Callable[[], float]
@@ -62,6 +65,7 @@ class Remote:
     returned: int = field(default=0, init=False)
     last_error: str = field(default="", init=False)
     last_error_at: float = field(default=0.0, init=False)
+    away: bool = field(default=True, init=False)
 
     def failed(self, reason: str) -> None:
         """Something went wrong with it. `reason` may quote the peer."""

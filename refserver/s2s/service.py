@@ -13,6 +13,7 @@ from attrs import define, evolve, field, frozen
 from twisted.internet.interfaces import IListeningPort
 
 from refserver.core.core import Core
+from refserver.core.hooks import RemoteReachable
 from refserver.core.hosts import Hosts
 from refserver.errors import StreamCondition, StreamError
 from refserver.net.connection import Connection
@@ -74,7 +75,8 @@ class ServerService:
         reach = Reach(
             self.mux, clock, self.resolver, self.contexts, self.settings.stream, self.secret, remotes
         )
-        return Pool(reach, self.core.hosts, self.core.router.bounce, came=self._came)
+        bounce = self.core.router.bounce
+        return Pool(reach, self.core.hosts, bounce, came=self._came, reachable=self._reachable)
 
     @intake.default
     def _make_intake(self) -> Intake:
@@ -153,9 +155,9 @@ class ServerService:
     def proved(self, connection: IncomingConnection, event: Established, *, bidi: bool) -> None:
         """Another server has proved to be `event.from_`."""
         self.mux.unexpire(connection)
-        self.pool.heard_from(event.from_)
         if bidi:
             self.pool.carry((event.to, event.from_), connection)
+        self.pool.heard_from(event.from_)
 
     def gone(self, connection: IncomingConnection, ip: str) -> None:
         """A connection is lost."""
@@ -165,6 +167,9 @@ class ServerService:
         self._by_ip[ip] -= 1
         if not self._by_ip[ip]:
             del self._by_ip[ip]
+
+    def _reachable(self, domain: str) -> None:
+        self.core.hooks.tell(RemoteReachable(domain))
 
     def _came(self, stanza: Stanza, connection: OutgoingConnection) -> None:
         """A stanza on a stream that we opened (XEP-0288)."""

@@ -165,6 +165,7 @@ class Way:
         connection.ended = self._ended
         connection.came = self._pool.came
         self._backlog.empty(self._send_waiting)
+        self._pool.stands(self.remote)
         log.debug("stream to {domain} is open ({method})", domain=self.remote, method=connection.method)
 
     def _send_waiting(self, envelope: Stanza, data: bytes) -> None:
@@ -189,6 +190,7 @@ class Way:
         self._failures = min(DOUBLINGS, self._failures + 1)
         self._until = self._pool.clock.seconds() + pause * self._jitter()
         self._counters.failed(str(self._reason))
+        self._pool.remotes.get(self.remote).away = True
         log.info("no stream to {domain}: {reason}", domain=self.remote, reason=self._counters.last_error)
         refusal = _error(self._reason)
         self._backlog.empty(lambda envelope, data: self._return(envelope, refusal))
@@ -205,6 +207,7 @@ class Way:
         if self._connection is connection:
             self._connection = None
             self._counters.failed(reason)
+            self._pool.remotes.get(self.remote).away = True
             log.info(
                 "the stream to {domain} is over: {reason}",
                 domain=self.remote,

@@ -14,7 +14,7 @@ from typing import Any
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.protocol import Factory
 
-from refserver.core.hooks import Hooks
+from refserver.core.hooks import Hooks, RemoteReachable
 from refserver.core.hosts import Host, Hosts
 from refserver.core.router import Router
 from refserver.jid import JID
@@ -66,10 +66,15 @@ class FederatedServer:
         hosts = Hosts()
         for domain in domains:
             hosts.add(Host(domain))
-        self.router = Router(hosts, Hooks())
+        hooks = Hooks()
+        self.reachable: list[str] = []
+        hooks.freeze({RemoteReachable: (lambda event: self.reachable.append(event.domain),)})
+        self.router = Router(hosts, hooks)
         self.got: list[Stanza] = []
         self.router.accounts = SimpleNamespace(deliver=self.got.append)
-        core: Any = SimpleNamespace(hosts=hosts, router=self.router, now=time.time, clock=reactor)
+        core: Any = SimpleNamespace(
+            hosts=hosts, hooks=hooks, router=self.router, now=time.time, clock=reactor
+        )
         stream = {name: policy.pop(name) for name in ("dialback", "bidi") if name in policy}
         certificates = Certificates(authority.folder, domains[0], trust=Trust(trusted.ca))
         resolver: Any = Places(places)

@@ -198,6 +198,8 @@ async def test_a_stream_that_broke_is_made_anew(make):
     await until(lambda: here.status(THERE).outgoing_streams == 0)
     here.send(MIA, PAT, "two")
     assert ["one", "two"] == await there.until_got(2)
+    assert [THERE, THERE] == here.reachable, "at the start, and after the failure"
+    assert [HERE] == there.reachable
 
 
 @pytest_twisted.ensureDeferred

@@ -73,7 +73,10 @@ class Bench:
             clock=self.clock,
             remotes=Remotes(lambda: 1000.0),
         )
-        self.pool = Pool(reach, hosts, self.router.bounce, random=lambda: 1.0)
+        self.reachable: list[str] = []
+        self.pool = Pool(
+            reach, hosts, self.router.bounce, random=lambda: 1.0, reachable=self.reachable.append
+        )
         self.router.remote = self.pool
 
     def _connect(self, local: str, remote: str, use: Any) -> Deferred[Any]:
@@ -310,6 +313,39 @@ def test_a_fault_of_ours_gives_everything_back(bench):
     del stream.method
     bench.open(stream)
     assert [("1", "internal-server-error")] == bench.errors()
+
+
+def test_the_first_stream_since_the_start_or_a_failure_is_told_once(bench):
+    bench.send("1")
+    stream = bench.open()
+    assert ["there.example"] == bench.reachable
+    bench.pool.heard_from("there.example")
+    assert ["there.example"] == bench.reachable, "nothing has failed"
+    stream.usable = False
+    stream.ended(stream, "reset by the peer")
+    bench.pool.heard_from("there.example")
+    bench.pool.heard_from("there.example")
+    assert 2 == len(bench.reachable)
+    bench.send("2")
+    bench.fail(NOT_FOUND)
+    bench.pool.heard_from("there.example")
+    assert 3 == len(bench.reachable)
+
+
+def test_a_stream_that_was_closed_for_idleness_has_not_failed(bench):
+    bench.send("1")
+    bench.open()
+    bench.clock.advance(IDLE_SECONDS + 1)
+    bench.pool.close_idle()
+    bench.send("2")
+    bench.open()
+    assert ["there.example"] == bench.reachable
+
+
+def test_what_is_sent_when_a_server_is_back_comes_behind_what_waited(bench):
+    bench.pool.reachable = lambda domain: bench.send("2")
+    bench.send("1")
+    assert ["1", "2"] == ids(bench.open())
 
 
 class Carrier:
