@@ -2,7 +2,7 @@
 
 Everybody who asks may subscribe. What subscribers see is who can answer and how soon. It is
 pushed when it has changed, not more often than every few seconds, and minutes are told in
-coarse steps: counts that only flicker are nobody's news.
+coarse steps: counts that only flicker are nobody's news. How it reaches many is audience.py's.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-from attrs import frozen
 from twisted.internet.interfaces import IDelayedCall
 
 from refserver import ns
 from refserver.errors import Condition, StanzaError
 from refserver.jid import JID
 from refserver.payloads.disco import info, items
+from refserver.reference.audience import Audience, Status
 from refserver.stanza import Stanza
 from refserver.storage import queues
 from refserver.xml.element import Element, clark, element
@@ -41,14 +41,6 @@ _PING: Final = clark(ns.PING, "ping")
 FEATURES: Final = (ns.VCARD, ns.PING, ns.RECEIPTS, ns.CHATSTATES, ns.MARKERS, ns.CORRECT, ns.OOB)
 
 
-@frozen
-class Status:
-    """What subscribers see: the value of show ("" for available), and the text."""
-
-    show: str
-    text: str
-
-
 class Contact:
     """What of a queue is seen from outside."""
 
@@ -57,7 +49,7 @@ class Contact:
         self._pushed: Status | None = None
         self._pushed_at = float("-inf")
         self._timer: IDelayedCall | None = None
-        self.subscribers: set[JID] = set()
+        self.subscribers = Audience(queue.core, self._presence)
 
     # -- presence --------------------------------------------------------------------
 
@@ -89,7 +81,9 @@ class Contact:
     def leave(self) -> None:
         """The queue is no more."""
         self.stop()
-        self._send(Stanza.presence(None, self._queue.address, "unavailable"))
+        gone = Stanza.presence(None, self._queue.address, "unavailable")
+        for jid in self.subscribers:
+            self._queue.core.router.route(gone.copy_to(jid))
         self.subscribers.clear()
 
     def _push(self) -> None:
@@ -97,11 +91,7 @@ class Contact:
         status = self.status()
         if status != self._pushed:
             self._pushed, self._pushed_at = status, self._queue.core.clock.seconds()
-            self._send(self._presence(status))
-
-    def _send(self, presence: Stanza) -> None:
-        for jid in list(self.subscribers):
-            self._queue.core.router.route(presence.copy_to(jid))
+        self.subscribers.tell(status)  # who subscribed in between may have been told something else
 
     def _presence(self, status: Status) -> Stanza:
         show = [element(ns.CLIENT, "show", text=status.show)] if status.show else []
@@ -127,10 +117,10 @@ class Contact:
 
     def _subscribed(self, who: JID) -> None:
         """RFC 6121 3.1.5: the approval, then the presence."""
-        self.subscribers.add(who)
-        route = self._queue.core.router.route
+        status, route = self.status(), self._queue.core.router.route
+        self.subscribers.add(who, status)
         route(Stanza.presence(who, self._queue.jid, "subscribed"))
-        route(self._presence(self.status()).copy_to(who))
+        route(self._presence(status).copy_to(who))
 
     def _unsubscribed(self, who: JID) -> None:
         """3.3.3."""

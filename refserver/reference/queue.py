@@ -107,7 +107,7 @@ class Queue:
         self.patrons = Patrons(self)
         self.staff = Staff(self)
         self.desk = Desk(self, rooms)
-        self.contact.subscribers |= stored.subscribers
+        self.contact.subscribers.update(stored.subscribers)
         self._starting: IDelayedCall | None = None
 
     def _take_over(self, stored: Stored) -> None:
