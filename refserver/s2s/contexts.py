@@ -14,7 +14,7 @@ from OpenSSL import SSL
 from refserver.net.certificates import XMPP_SERVER, Certificates
 from refserver.net.identity import PeerIdentity
 from refserver.net.tls import TLSState
-from refserver.stream.policy import TLSInfo
+from refserver.stream.policy import ShownCertificate, TLSInfo
 
 __all__ = ["CertificateContexts"]
 
@@ -36,7 +36,10 @@ class CertificateContexts:
     def info(self, tls: TLSState) -> TLSInfo:
         """See `reaching.Contexts`."""
         identity = PeerIdentity.of(tls)
-        return TLSInfo(tls.version, proves=identity.proves, why_not=identity.why_not)
+        shown = None
+        if identity.expires is not None:
+            shown = ShownCertificate(identity.names, identity.issuer, identity.expires.timestamp())
+        return TLSInfo(tls.version, proves=identity.proves, why_not=identity.why_not, certificate=shown)
 
     def __bool__(self) -> bool:
         """See `reaching.Contexts`."""

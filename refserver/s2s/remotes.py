@@ -11,12 +11,15 @@ from typing import Final
 
 from attrs import define, field, frozen
 
-from refserver.stream.policy import TLSInfo
+from refserver.stream.policy import ShownCertificate, TLSInfo
 
 __all__ = ["Remote", "RemoteStatus", "Remotes"]
 
 MOST_REMOTES: Final = 5_000
 LONGEST_REASON: Final = 400
+MOST_NAMES: Final = 20
+
+_NOTHING_SHOWN: Final = ShownCertificate((), "", 0.0)
 
 
 @frozen
@@ -24,9 +27,11 @@ class RemoteStatus:
     """One other server. Methods are "certificate", "dialback" or "" where there is no stream.
 
     `outgoing_streams` and `incoming_streams` are open ones; `connecting` says that one is being set up,
-    `waiting` how many stanzas wait for that. `sent`, `received`, `refused` (of what came from there) and
-    `returned` (to senders here) count stanzas since the start. `last_error` is for people, and
-    `last_error_at` its time in seconds since the epoch, 0 for none.
+    `waiting` how many stanzas wait for that. `certificate` is "valid", why the last one that was shown is
+    not, or "" if none was seen; what stands in it follows. `sent`, `received`, `refused` (of what came from
+    there) and `returned` (to senders here) count stanzas since the start. `last_error` is for people.
+    Moments are seconds since the epoch, 0 for none: `paused_until` is when there is another attempt at the
+    earliest. Texts may quote the peer, and can be printed.
     """
 
     domain: str
@@ -36,6 +41,9 @@ class RemoteStatus:
     outgoing_method: str
     incoming_method: str
     certificate: str
+    certificate_names: tuple[str, ...]
+    certificate_issuer: str
+    certificate_expires: float
     sent: int
     received: int
     refused: int
@@ -43,6 +51,7 @@ class RemoteStatus:
     waiting: int
     last_error: str
     last_error_at: float
+    paused_until: float
 
 
 @define(eq=False)
@@ -59,6 +68,7 @@ class Remote:
     outgoing_method: str = field(default="", init=False)
     incoming_method: str = field(default="", init=False)
     certificate: str = field(default="", init=False)
+    shown: ShownCertificate = field(default=_NOTHING_SHOWN, init=False)
     sent: int = field(default=0, init=False)
     received: int = field(default=0, init=False)
     refused: int = field(default=0, init=False)
@@ -75,9 +85,10 @@ class Remote:
     def shows(self, tls: TLSInfo) -> None:
         """It has shown this certificate, or none."""
         self.certificate = "valid" if tls.proves(self.domain) else _printable(tls.why_not(self.domain))
+        self.shown = tls.certificate or _NOTHING_SHOWN
 
-    def status(self, waiting: int, connecting: bool) -> RemoteStatus:
-        """All of it, as it is now."""
+    def status(self, waiting: int = 0, connecting: bool = False, pause: float = 0.0) -> RemoteStatus:
+        """All of it, as it is now; what the ways there know is given: `pause` is what is left, in seconds."""
         return RemoteStatus(
             self.domain,
             self.outgoing,
@@ -86,6 +97,9 @@ class Remote:
             self.outgoing_method if self.outgoing else "",
             self.incoming_method if self.incoming else "",
             self.certificate,
+            tuple(map(_printable, self.shown.names[:MOST_NAMES])),
+            _printable(self.shown.issuer),
+            self.shown.expires,
             self.sent,
             self.received,
             self.refused,
@@ -93,6 +107,7 @@ class Remote:
             waiting,
             self.last_error,
             self.last_error_at,
+            self._now() + pause if pause else 0.0,
         )
 
 

@@ -6,7 +6,7 @@ Specifications: RFC 6120, XEP-0220 (dialback), XEP-0288 (one stream for both dir
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Final
 
 from attrs import define, evolve, field, frozen
@@ -23,9 +23,10 @@ from refserver.s2s.intake import Intake, IntakeLimits
 from refserver.s2s.outgoing import OutgoingConnection
 from refserver.s2s.pool import Pool
 from refserver.s2s.reaching import Contexts, Reach
-from refserver.s2s.remotes import Remotes, RemoteStatus
+from refserver.s2s.remotes import Remote, Remotes, RemoteStatus
 from refserver.s2s.resolver import Resolver
 from refserver.s2s.verifying import Verifications
+from refserver.s2s.way import Way
 from refserver.stanza import Stanza
 from refserver.stream.federation import Established, ServerPolicy
 
@@ -192,14 +193,11 @@ class ServerService:
 
     def status(self) -> list[RemoteStatus]:
         """All other servers that had to do with us lately, by domain."""
-        waiting: Counter[str] = Counter()
-        connecting = set()
+        ways: dict[str, list[Way]] = {}
         for way in self.pool:
-            waiting[way.remote] += way.waiting
-            if way.connecting:
-                connecting.add(way.remote)
+            ways.setdefault(way.remote, []).append(way)
         remotes = sorted(self.pool.remotes, key=lambda remote: remote.domain)
-        return [remote.status(waiting[remote.domain], remote.domain in connecting) for remote in remotes]
+        return [_status(remote, ways.get(remote.domain, ())) for remote in remotes]
 
     def close_all(self) -> None:
         """End all streams: the server stops (RFC 6120 4.9.3.19)."""
@@ -207,3 +205,12 @@ class ServerService:
         self.pool.close_all(error)
         for connection in list(self.connections):
             connection.close(error)
+
+
+def _status(remote: Remote, ways: Iterable[Way]) -> RemoteStatus:
+    """A remote with all ways to it: each from another domain of ours."""
+    return remote.status(
+        sum(way.waiting for way in ways),
+        any(way.connecting for way in ways),
+        max((way.pause for way in ways), default=0.0),
+    )

@@ -90,6 +90,11 @@ class Way:
         return len(self._backlog)
 
     @property
+    def pause(self) -> float:
+        """For how many seconds more stanzas come back at once, because the last attempt failed; 0: not."""
+        return 0.0 if self._attempt is not None else max(0.0, self._until - self._pool.clock.seconds())
+
+    @property
     def connection(self) -> OutgoingConnection | None:
         """The open stream."""
         connection = self._connection

@@ -38,13 +38,25 @@ def _no_certificate(domain: str) -> str:
 
 
 @frozen
+class ShownCertificate:
+    """What a peer's certificate says of itself, for people: its own choice of words, be it valid or not.
+
+    `expires` in seconds since the epoch.
+    """
+
+    names: tuple[str, ...]
+    issuer: str
+    expires: float
+
+
+@frozen
 class TLSInfo:
     """The TLS session under a stream: "TLSv1.3", and its channel-binding data where it can be had.
 
     `exporter` is that of RFC 9266 (None if this session must not use it: TLS 1.2 without the
     extended master secret), `server_end_point` the certificate's hash (RFC 5929 4).
     `proves` says whether the peer's certificate proves that it is a (prepared) domain, `why_not` in
-    plain words why it does not; both only matter between servers.
+    plain words why it does not; both only matter between servers, as does `certificate`, the peer's.
     """
 
     version: str
@@ -52,6 +64,7 @@ class TLSInfo:
     server_end_point: bytes | None = None
     proves: Callable[[str], bool] = _proves_nothing
     why_not: Callable[[str], str] = _no_certificate
+    certificate: ShownCertificate | None = None
 
     @property
     def bindings(self) -> dict[str, bytes]:
