@@ -15,7 +15,13 @@ from twisted.logger import Logger
 
 from refserver.core.core import Core
 from refserver.core.feature import Feature, on
-from refserver.core.hooks import HostAdded, HostRemoved, SessionAvailable, SessionUnavailable
+from refserver.core.hooks import (
+    HostAdded,
+    HostRemoved,
+    RemoteReachable,
+    SessionAvailable,
+    SessionUnavailable,
+)
 from refserver.core.hosts import Host
 from refserver.jid import JID
 from refserver.muc.service import RoomService
@@ -128,6 +134,12 @@ class Reference(Feature):
         if not self.core.sessions.available(event.session.account):
             for queue in self._queues.values():
                 queue.entries.patron_changed(event.session.account)
+
+    @on(RemoteReachable)
+    def reachable(self, event: RemoteReachable) -> None:
+        """Another server is back: who of it missed something gets it."""
+        for queue in self._queues.values():
+            queue.contact.subscribers.reachable(event.domain)
 
     # -- forgetting -----------------------------------------------------------------------
 

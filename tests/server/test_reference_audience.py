@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from refserver import ns
+from refserver.core.hooks import RemoteReachable
 from refserver.errors import Condition, StanzaError
 from refserver.reference.audience import BATCH, PATIENCE_SECONDS
 from refserver.stanza import Stanza
@@ -107,7 +108,7 @@ def test_a_server_that_is_away_costs_one_batch_and_is_told_when_it_is_back(libra
     subscribe(library, BATCH + 1, "a.example")
     first = change(library, "mia")
     assert confirm(library, first, AWAY) == []
-    library.queue.contact.subscribers.reachable("a.example")
+    library.core.hooks.tell(RemoteReachable("a.example"))
     again = library.elsewhere.received()
     assert [stanza.to for stanza in again] == [stanza.to for stanza in first]
     assert len(confirm(library, again)) == 1
