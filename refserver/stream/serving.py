@@ -17,9 +17,10 @@ from typing import ClassVar, Final
 from refserver import ns
 from refserver.errors import Condition, StanzaError, StreamCondition, StreamError
 from refserver.jid import JID
-from refserver.sasl import FakeVerifiers, Surroundings
+from refserver.sasl import EXTERNAL, FakeVerifiers, SaslCondition, SaslFailure, Step, Surroundings
 from refserver.stanza import Stanza
 from refserver.stream import dialback
+from refserver.stream.authentication import AUTH
 from refserver.stream.dialback import Dialback
 from refserver.stream.events import Event
 from refserver.stream.features import StreamFeature
@@ -148,6 +149,12 @@ class ServingStream(InboundStream):
         return Surroundings(
             domain, self._fake, {}, mechanisms, proved=JID.parse(self.peer) if mechanisms else None
         )
+
+    def _take_sasl(self, received: Element) -> Step:
+        """What is no server's mechanism is unknown here, with TLS or without (RFC 6120 6.5.7)."""
+        if received.tag == AUTH and received.get("mechanism") != EXTERNAL:
+            raise SaslFailure(SaslCondition.INVALID_MECHANISM)
+        return super()._take_sasl(received)
 
     def _authenticate(self, received: Element) -> Events:
         if self._keys_received:  # one way or the other: nothing that is under way may survive the restart
