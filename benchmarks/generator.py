@@ -10,7 +10,7 @@ from typing import Any
 from attrs import frozen
 
 from benchmarks import processes
-from benchmarks.credentials import ACCOUNT_PREFIX, DOMAIN, PASSWORD
+from benchmarks.credentials import ACCOUNT_PREFIX, PASSWORD
 from benchmarks.servers import Server
 
 _FOLDER = Path(__file__).resolve().parent / "xload"
@@ -37,19 +37,36 @@ class Generator:
         if made.returncode:
             raise RunFailed(f"xload could not be built (gcc, libssl-dev): {made.stderr.strip()}")
 
+    def run_between(self, server: Server, peer: Server, options: dict[str, Any]) -> dict[str, Any]:
+        """Let every account of `server` write to one of `peer`; figures as `run`, with the peer's beside."""
+        other = {
+            "peer-host": peer.host,
+            "peer-port": peer.port,
+            "peer-pid": peer.pid,
+            "peer-domain": peer.domain,
+        }
+        return self.run(server, "chat", {**other, **options})
+
     def run(self, server: Server, command: str, options: dict[str, Any]) -> dict[str, Any]:
-        """Run one scenario on `server`; returns xload's figures (xload/README.md says what they mean)."""
+        """Run one scenario on `server`; returns xload's figures (xload/README.md says what they mean).
+
+        An option that is True is a flag.
+        """
         fixed = {
+            "host": server.host,
             "port": server.port,
             "server-pid": server.pid,
-            "domain": DOMAIN,
+            "domain": server.domain,
             "muc": server.rooms,
             "prefix": ACCOUNT_PREFIX,
             "password": PASSWORD,
             "mech": server.mechanism,
             "max-time": _LONGEST_RUN,
         }
-        words = [f"--{name}={value}" for name, value in {**fixed, **options}.items()]
+        words = [
+            f"--{name}" if value is True else f"--{name}={value}"
+            for name, value in {**fixed, **options}.items()
+        ]
         process = subprocess.Popen(
             [_FOLDER / "xload", command, *words],
             stdin=subprocess.DEVNULL,

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from random import SystemRandom
 
+LOOPBACK = "127.0.0.1"
 _PR_SET_PDEATHSIG = 1
 _LOW_PORT, _HIGH_PORT = 20000, 30000  # below the range from which the generator's own sockets come
 
@@ -71,25 +72,25 @@ def end(process: subprocess.Popen[bytes], patience: float = 15) -> None:
         process.wait()
 
 
-def free_port() -> int:
-    """A TCP port of 127.0.0.1 that nobody listens on now."""
+def free_port(host: str = LOOPBACK) -> int:
+    """A TCP port of `host` that nobody listens on now."""
     random = SystemRandom()
     while True:
         port = random.randrange(_LOW_PORT, _HIGH_PORT)
         with socket.socket() as probe:
             try:
-                probe.bind(("127.0.0.1", port))
+                probe.bind((host, port))
             except OSError:
                 continue
             return port
 
 
-def answers(port: int, process: subprocess.Popen[bytes], patience: float) -> bool:
-    """Whether `process` takes connections on `port` within `patience` seconds."""
+def answers(port: int, process: subprocess.Popen[bytes], patience: float, host: str = LOOPBACK) -> bool:
+    """Whether `process` takes connections on `port` of `host` within `patience` seconds."""
     deadline = time.monotonic() + patience
     while time.monotonic() < deadline and process.poll() is None:
         try:
-            socket.create_connection(("127.0.0.1", port), timeout=1).close()
+            socket.create_connection((host, port), timeout=1).close()
         except OSError:
             time.sleep(0.05)
         else:

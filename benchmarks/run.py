@@ -24,6 +24,7 @@ from typing import Any, TextIO
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks import credentials, interpreter, processes
+from benchmarks.federated import FEDERATED, Pairs
 from benchmarks.generator import Generator, RunFailed
 from benchmarks.scenarios import SCENARIOS, Scenario
 from benchmarks.servers import HERE, SERVERS, CannotStart, Server, Site
@@ -92,7 +93,7 @@ def _run(options: argparse.Namespace, work: Path, out: Path, lines: TextIO) -> i
     servers, versions = _installed([kind(site) for kind in SERVERS if kind.name in options.servers])
     environment = _environment(versions, options)
     _write(lines, environment)
-    results, failures = _measure(servers, Generator(generator_core), options, lines)
+    results, failures = _measure(servers, Pairs(site), Generator(generator_core), options, lines)
     if results:
         measured = {result.server for result in results}
         compared = [server.name for server in servers if server.name in measured]
@@ -112,7 +113,7 @@ def _installed(servers: Sequence[Server]) -> tuple[list[Server], dict[str, str]]
 
 
 def _measure(
-    servers: Sequence[Server], generator: Generator, options: argparse.Namespace, lines: TextIO
+    servers: Sequence[Server], pairs: Pairs, generator: Generator, options: argparse.Namespace, lines: TextIO
 ) -> tuple[list[Result], int]:
     """Every scenario on every server in turn; returns the results and how many runs failed.
 
@@ -124,10 +125,10 @@ def _measure(
     scenarios = [scenario for scenario in SCENARIOS if scenario.name in options.scenarios]
     turns = product(range(1, options.repeat + 1), scenarios, servers)
     for repeat, scenario, server in turns:
-        if server.name in broken or (server.able is not None and scenario.name not in server.able):
+        if server.name in broken or not _able(server, scenario):
             continue
         try:
-            figures = _once(server, scenario, generator, options.quick)
+            figures = _once(server, pairs, scenario, generator, options.quick)
         except (CannotStart, RunFailed) as error:
             print(f"FAILED {server.name} {scenario.name}: {error}", file=sys.stderr)
             failures += 1
@@ -142,7 +143,17 @@ def _measure(
     return results, failures
 
 
-def _once(server: Server, scenario: Scenario, generator: Generator, quick: bool) -> dict[str, Any]:
+def _able(server: Server, scenario: Scenario) -> bool:
+    if scenario.between:
+        return server.name in FEDERATED
+    return server.able is None or scenario.name in server.able
+
+
+def _once(
+    server: Server, pairs: Pairs, scenario: Scenario, generator: Generator, quick: bool
+) -> dict[str, Any]:
+    if scenario.between:
+        return pairs.measure(server.name, generator, scenario.accounts(quick), scenario.chosen(quick))
     try:
         server.start(scenario.accounts(quick))
         return generator.run(server, scenario.command, scenario.chosen(quick))

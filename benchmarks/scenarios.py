@@ -24,6 +24,8 @@ class Scenario:
     """What replaces `options` in a run of seconds, which shows only that everything works."""
     saturates: bool = False
     """The server should be the limit: if it did not use its core, something else did."""
+    between: bool = False
+    """Two servers take part, and half of the sessions are at each (federated.py)."""
 
     def chosen(self, quick: bool) -> dict[str, Any]:
         """The generator's options, without the leading dashes."""
@@ -57,6 +59,7 @@ _BRIEF: Options = {"duration": 1, "warmup": 0.5, "settle": 0.2, "drain": 0.5}
 _CHAT: Options = {"users": 200, "window": 4, "duration": 5, "warmup": 2}
 _IDLE: Options = {"users": 2000, "duration": 3, "settle": 2}
 _IDLE_BRIEF: Options = {"users": 200, "duration": 0.5, "settle": 0.5}
+_BETWEEN: Options = {"users": 100, "one-way": True, "duration": 5, "warmup": 2}
 _LOGIN: Options = {"users": 100, "concurrency": 20, "duration": 5, "warmup": 2}
 _LOGIN_BRIEF: Options = {"users": 20, "concurrency": 5, "duration": 1, "warmup": 0.3}
 
@@ -95,9 +98,26 @@ SCENARIOS: tuple[Scenario, ...] = (
     ),
     Scenario("login-tls", "login", {**_LOGIN, "tls": "starttls"}, _LOGIN_BRIEF, saturates=True),
     Scenario("login", "login", _LOGIN, _LOGIN_BRIEF, saturates=True),
+    Scenario(
+        "federation",
+        "chat",
+        {**_BETWEEN, "window": 4},
+        {**_BRIEF, "users": 20},
+        saturates=True,
+        between=True,
+    ),
+    Scenario(
+        "federation-open",
+        "chat",
+        {**_BETWEEN, "rate": 300, "arrival": "poisson"},
+        {**_BRIEF, "users": 20, "rate": 100},
+        between=True,
+    ),
 )
 
 _CPU = "server CPU s per 1,000"
+_PER_MESSAGE = "cpu_s_per_1000_messages"
+_HALF_OF_PROSODY = (Goal(0.5, "prosody"),)
 
 MEASURES: tuple[Measure, ...] = (
     Measure(
@@ -153,4 +173,35 @@ MEASURES: tuple[Measure, ...] = (
         (Goal(1, "prosody"),),
     ),
     Measure("log-in, SCRAM-SHA-1, plain", "login", "server_cpu_s_per_1000_logins", f"{_CPU} log-ins"),
+    *(
+        measure
+        for scenario, load in (("federation", "saturated"), ("federation-open", "300 messages/s"))
+        for measure in (
+            Measure(
+                f"to Prosody, {load}: the sending end",
+                scenario,
+                f"sending.server_{_PER_MESSAGE}",
+                f"{_CPU} messages",
+                _HALF_OF_PROSODY,
+            ),
+            Measure(
+                f"from Prosody, {load}: the receiving end",
+                scenario,
+                f"receiving.peer_{_PER_MESSAGE}",
+                f"{_CPU} messages",
+                _HALF_OF_PROSODY,
+            ),
+            Measure(
+                f"to its like, {load}: both ends",
+                scenario,
+                f"both.{_PER_MESSAGE}",
+                f"{_CPU} messages",
+                _HALF_OF_PROSODY,
+            ),
+        )
+    ),
+    Measure(
+        "to its like, 300 messages/s: time to arrive, p50", "federation-open", "both.latency_ms.p50", "ms"
+    ),
+    Measure("the same, p99", "federation-open", "both.latency_ms.p99", "ms", (Goal(1, "prosody"),)),
 )

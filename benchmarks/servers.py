@@ -41,7 +41,7 @@ class Site:
 
 @define
 class Server(ABC):
-    """A server under test. `start` makes it listen on `port` and `tls_port` of 127.0.0.1."""
+    """A server under test, for `domain`. `start` makes it listen on `port` and `tls_port` of `host`."""
 
     name: ClassVar[str]
     rooms: ClassVar[str] = f"conference.{DOMAIN}"
@@ -52,6 +52,8 @@ class Server(ABC):
     site: Site
     port: int = 0
     tls_port: int = 0
+    domain: str = DOMAIN
+    host: str = processes.LOOPBACK
     _process: subprocess.Popen[bytes] | None = None
     _seeded: dict[int, Path] = field(factory=dict)
 
@@ -77,9 +79,9 @@ class Server(ABC):
     def start(self, accounts: int) -> None:
         """Start afresh with that many accounts and return once it takes connections."""
         data = self._fresh_data(accounts)
-        self.port, self.tls_port = processes.free_port(), processes.free_port()
+        self.port, self.tls_port = processes.free_port(self.host), processes.free_port(self.host)
         self._process = self.launch(data)
-        if not processes.answers(self.port, self._process, _START_SECONDS):
+        if not processes.answers(self.port, self._process, _START_SECONDS, self.host):
             self.stop()
             raise CannotStart(f"{self.name} did not start; it said: {_tail(self.log)}")
 
@@ -137,7 +139,7 @@ class Prosody(Server):
             f'return {{ ["iteration_count"] = {ITERATIONS}; ["salt"] = "{SALT.decode()}"; '
             f'["stored_key"] = "{keys.stored_key.hex()}"; ["server_key"] = "{keys.server_key.hex()}"; }};\n'
         )
-        folder = data / DOMAIN / "accounts"
+        folder = data / self.domain.replace(".", "%2e") / "accounts"
         folder.mkdir(parents=True)
         for number in range(accounts):
             (folder / f"{ACCOUNT_PREFIX}{number}.dat").write_text(content)
@@ -215,7 +217,14 @@ class Refserver(Server):
     def seed(self, data: Path, accounts: int) -> None:
         self._configure(data)
         self._run(
-            [self.site.python, "-m", "benchmarks.seed_refserver", data / "bench.toml", str(accounts)],
+            [
+                self.site.python,
+                "-m",
+                "benchmarks.seed_refserver",
+                data / "bench.toml",
+                self.domain,
+                str(accounts),
+            ],
             self._environment(),
         )
 
@@ -229,18 +238,25 @@ class Refserver(Server):
     def _configure(self, data: Path) -> Path:
         limits = ("c2s_bytes_per_second", "s2s_bytes_per_second", "stanza_bytes", "connections_per_ip")
         others = ("registrations_per_ip_hour", "questions_per_patron_hour")
+        listeners, federation = self._federation()
         config = data / "bench.toml"
         config.write_text(
             f'[server]\ndata = "{data}"\n'
-            f'[listen]\nc2s = ["tcp:{self.port}:interface=127.0.0.1:backlog=1024"]\n'
-            f'c2s_tls = ["tcp:{self.tls_port}:interface=127.0.0.1:backlog=1024"]\n'
-            "s2s = []\ns2s_tls = []\ncomponent = []\nweb = []\nweb_tls = []\n"
+            f"[listen]\nc2s = {self._endpoint(self.port)}\nc2s_tls = {self._endpoint(self.tls_port)}\n"
+            f"{listeners}s2s_tls = []\ncomponent = []\nweb = []\nweb_tls = []\n"
             f'[tls]\ncertificates = "{self.site.certificates}"\n'
             '[c2s]\nrequire_tls = false\nplain_without_tls = true\nregistration = "open"\n'
-            "[s2s]\nenabled = false\n"
+            f"{federation}"
             "[limits]\n" + "".join(f"{name} = 0\n" for name in (*limits, *others))
         )
         return config
+
+    def _endpoint(self, port: int) -> str:
+        return f'["tcp:{port}:interface={self.host}:backlog=1024"]'
+
+    def _federation(self) -> tuple[str, str]:
+        """The lines of `[listen]` and of `[s2s]` that are about other servers: there are none."""
+        return "s2s = []\n", "[s2s]\nenabled = false\n"
 
     def _environment(self) -> dict[str, str]:
         return {"PYTHONPATH": str(ROOT)}

@@ -1,4 +1,4 @@
-/* Messages between pairs. */
+/* Messages between pairs; with --peer-domain each pair has one session at each of two servers. */
 #define _GNU_SOURCE
 #include "run.h"
 #include <stdio.h>
@@ -18,7 +18,7 @@ static void on_chat(Conn *c, const Mark *m, uint64_t now) {
     delivered++;
     life_delivered++;
     if (measuring) hist_add(&lat, now - m->ts);
-    if (opt.rate <= 0 && !stopped) chat_send(c, now);
+    if (opt.rate <= 0 && !stopped) chat_send(opt.one_way ? &conns[c->idx ^ 1] : c, now);
 }
 static uint32_t *order, order_at, order_n;
 static void chat_due(uint64_t due) {
@@ -36,15 +36,16 @@ void run_chat(void) {
     addr = calloc((size_t)total, sizeof *addr);
     for (int i = 0; i < total; i++) {
         if (opt.to_full) addr[i] = conns[i].jid;
-        else if (asprintf(&addr[i], "%s%u@%s", opt.prefix, conns[i].user, opt.domain) < 0) die("out of memory");
+        else if (asprintf(&addr[i], "%s%u@%s", opt.prefix, conns[i].user, domain_of(&conns[i])) < 0) die("out of memory");
     }
     wait_s(opt.settle);
     if (have) have = !proc_tree(opt.server_pid, &b, 1);
     hooks.mark = on_chat;
     if (opt.rate > 0) {                 /* every session in turn, in an order of no pattern */
-        order_n = (uint32_t)pairs * 2;
+        uint32_t step = opt.one_way ? 2 : 1;
+        order_n = (uint32_t)pairs * 2 / step;
         order = malloc(order_n * sizeof *order);
-        for (uint32_t i = 0; i < order_n; i++) order[i] = i;
+        for (uint32_t i = 0; i < order_n; i++) order[i] = i * step;
         for (uint32_t i = order_n - 1; i > 0; i--) {
             uint32_t k = (uint32_t)random() % (i + 1), t = order[i];
             order[i] = order[k];
@@ -53,7 +54,7 @@ void run_chat(void) {
         send_due = chat_due;
     } else
         for (int w = 0; w < opt.window; w++)
-            for (int p = 0; p < pairs; p++) chat_send(&conns[2 * p + (w & 1)], now_ns());
+            for (int p = 0; p < pairs; p++) chat_send(&conns[2 * p + (opt.one_way ? 0 : w & 1)], now_ns());
     measure();
     report_begin();
     j_int("pairs", pairs);

@@ -20,7 +20,7 @@ void login_stream(Conn *c) {
     if (!opt.no_xml_decl) buf_str(&c->out, "<?xml version='1.0'?>");
     buf_fmt(&c->out,
             "<stream:stream xmlns='jabber:client' "
-            "xmlns:stream='http://etherx.jabber.org/streams' to='%s' version='1.0'>", opt.domain);
+            "xmlns:stream='http://etherx.jabber.org/streams' to='%s' version='1.0'>", domain_of(c));
     conn_send(c);
 }
 
@@ -163,7 +163,7 @@ static void on_features(Conn *c) {
     } else if (!strcmp(opt.scenario, "register")) {
         buf_fmt(&c->out,
                 "<iq type='set' id='xl-reg' to='%s'><query xmlns='jabber:iq:register'><username>%s%u</username>"
-                "<password>%s</password></query></iq>", opt.domain, opt.prefix, c->user, opt.password);
+                "<password>%s</password></query></iq>", domain_of(c), opt.prefix, c->user, opt.password);
         c->state = S_REGISTER;
     } else if (!c->authed) {
         auth_begin(c);

@@ -17,6 +17,7 @@ void window_open(void) {
     sent = delivered = done = bounced = 0;
     win.load = load1();
     win.have_server = !proc_tree(opt.server_pid, &win.s0, 0);
+    win.have_peer = !proc_tree(opt.peer_pid, &win.p0, 0);
     mach_use(&win.m0);
     win.g0 = self_cpu();
     win.in0 = bytes_in;
@@ -32,6 +33,7 @@ void window_close(void) {
     win.in = bytes_in - win.in0;
     win.out = bytes_out - win.out0;
     if (win.have_server) win.have_server = !proc_tree(opt.server_pid, &win.s1, 1);
+    if (win.have_peer) win.have_peer = !proc_tree(opt.peer_pid, &win.p1, 0);
 }
 
 /* ---- report ---- */
@@ -83,9 +85,16 @@ void report_end(const char *unit, double units) {
         j_num("server_pss_mib", win.s1.pss_mib);
         j_int("server_procs", win.s1.procs);
     }
+    double peer = win.have_peer ? win.p1.cpu_s - win.p0.cpu_s : 0;
+    if (win.have_peer) {
+        j_num("peer_cpu_s", peer);
+        j_num("peer_cpu_pct", 100 * peer / win.secs);
+        snprintf(key, sizeof key, "peer_cpu_s_per_1000_%s", unit);
+        if (units > 0) j_num(key, 1000 * peer / units);
+    }
     if (win.secs > 0) {
         double steal = win.m1.steal_s - win.m0.steal_s, busy = win.m1.busy_s - win.m0.busy_s;
-        double other = busy - win.self - (win.have_server ? win.s1.cpu_s - win.s0.cpu_s : 0);
+        double other = busy - win.self - peer - (win.have_server ? win.s1.cpu_s - win.s0.cpu_s : 0);
         j_num("generator_cpu_pct", 100 * win.self / win.secs);
         j_num("load1_at_start", win.load);
         j_num("steal_pct", 100 * steal / win.secs);

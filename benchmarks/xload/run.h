@@ -27,11 +27,11 @@ void measure(void);                     /* warm up, measure, drain */
 typedef struct {
     uint64_t t0, in0, out0;
     double secs, self;
-    ProcUse s0, s1;
+    ProcUse s0, s1, p0, p1;             /* the server, the other server */
     MachUse m0, m1;
     double g0, load;
     uint64_t in, out;
-    int have_server;
+    int have_server, have_peer;
 } Window;
 extern Window win;
 extern int measuring, failed, dropped;
