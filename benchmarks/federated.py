@@ -135,9 +135,11 @@ class Pairs:
 
 
 def _per_thousand(figures: dict[str, Any]) -> dict[str, float]:
-    """What both ends together cost."""
-    ends = [figures.get(f"{end}_cpu_s_per_1000_messages") for end in ("server", "peer")]
-    return {} if None in ends else {"cpu_s_per_1000_messages": sum(ends)}
+    """What both ends together cost; nothing where one of them was not measured."""
+    sending, receiving = (figures.get(f"{end}_cpu_s_per_1000_messages") for end in ("server", "peer"))
+    if sending is None or receiving is None:
+        return {}
+    return {"cpu_s_per_1000_messages": sending + receiving}
 
 
 def _doubts(runs: Iterable[dict[str, Any]]) -> dict[str, float]:
