@@ -6,8 +6,9 @@ from sqlalchemy import Boolean, Column, Double, Index, Integer, Table, Text, Uni
 
 from refserver.storage.schema.base import Timestamp, metadata, owned_by
 
-__all__ = ["question_messages", "question_statistics", "questions"]
+__all__ = ["owed_lines", "question_messages", "question_statistics", "questions"]
 
+_NOT_HANDED_OVER = text("relay = 0")
 _OPEN = text("patron IS NOT NULL AND state IN ('waiting', 'offered', 'claimed', 'parked')")
 
 questions = Table(
@@ -60,6 +61,25 @@ question_messages = Table(
     UniqueConstraint("question", "sequence"),
     # A message sent again after a crash is recognised by the id its sender gave it.
     UniqueConstraint("question", "direction", "origin_id"),
+    # Few at any time, and looked for whenever another server is tried again.
+    Index(
+        "ix_question_messages_to_do",
+        "question",
+        sqlite_where=_NOT_HANDED_OVER,
+        postgresql_where=_NOT_HANDED_OVER,
+    ),
+)
+
+# What the queue itself has said to the patron of a question, until the patron's server has confirmed it.
+owed_lines = Table(
+    "owed_lines",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    owned_by("question", "questions.id"),
+    Column("stanza_id", Text, nullable=False, unique=True),
+    Column("body", Text, nullable=False),
+    Column("said_at", Timestamp, nullable=False),
+    Index("ix_owed_lines_question", "question"),
 )
 
 # Nothing here names a person or repeats a word that was said; it outlives the question.
