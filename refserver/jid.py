@@ -10,7 +10,6 @@ from __future__ import annotations
 import ipaddress
 import re
 from typing import Final
-from xml.sax.saxutils import quoteattr
 
 import idna
 from attrs import define, field
@@ -30,7 +29,7 @@ _PLAIN_DOMAIN: Final = re.compile(
     r"(?=.{1,253}$)[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?)*"
 ).fullmatch
 _PLAIN_ATTRIBUTE: Final = re.compile(r"[^&<>'\"]*").fullmatch
-_QUOTES: Final = {"'": "&apos;", '"': "&quot;"}
+_ESCAPES: Final = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", "'": "&apos;", '"': "&quot;"})
 _DOTS: Final = (".", "\u3002", "\uff0e", "\uff61")  # RFC 3490 3.1
 _FORBIDDEN_IN_LOCALPART: Final = frozenset("\"&'/:<>@")  # RFC 7622 3.3.1
 
@@ -130,7 +129,7 @@ def _prepare(local: str | None, domain: str, resource: str | None) -> JID:
 
 
 def _make(local: str, domain: str, resource: str, text: str, bare: JID | None) -> JID:
-    attribute = text if _PLAIN_ATTRIBUTE(text) else quoteattr(text, _QUOTES)[1:-1]
+    attribute = text if _PLAIN_ATTRIBUTE(text) else text.translate(_ESCAPES)
     jid = JID(local, domain, resource, text, attribute, bare, hash(text))  # type: ignore[arg-type]  # set below
     if bare is None:
         object.__setattr__(jid, "bare", jid)

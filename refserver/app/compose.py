@@ -11,7 +11,7 @@ from twisted.internet.threads import deferToThreadPool
 
 from refserver.app.components import Components
 from refserver.app.control import SOCKET, Control
-from refserver.app.federation import make_federation
+from refserver.app.federation import Neighbours, make_federation
 from refserver.app.live import Live
 from refserver.app.parts import Clients, Desks, Libraries, LibraryCertificates, Rereading, Storage
 from refserver.app.server import Part, Server
@@ -124,6 +124,7 @@ def _parts(settings: Settings, reactor: Any, reread: Callable[[], Settings]) -> 
         core,
         storage.database,
         live.apply,
+        running=Neighbours(federation if settings.s2s.enabled else None),
         figures=lambda: {"s2s_streams": federation.streams},
         reactor=reactor,
     )

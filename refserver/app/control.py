@@ -23,9 +23,10 @@ from twisted.python.failure import Failure
 from refserver.app.data_folder import SOCKET
 from refserver.app.server import CannotStart
 from refserver.app.unix_path import UnixPath
-from refserver.app.verbs import Change, Done, Refused, Verb
+from refserver.app.verbs import Done, LiveVerb, Refused, Verb
+from refserver.app.verbs.changes import Change
 from refserver.app.verbs.status import ShowStatus
-from refserver.app.verbs.verb import moment
+from refserver.app.verbs.verb import Running, moment
 from refserver.app.verbs.wire import decode, ok, refused
 from refserver.core.core import Core
 from refserver.muc.service import RoomService
@@ -43,7 +44,8 @@ _ONLY_OWNER: Final = 0o600
 class Control:
     """Implements `Part`. `path` is the socket's; `apply` lets a durable change hold in this process.
 
-    `figures` adds to what `status` tells of the running server; `reactor` is the process' own unless given.
+    `running` knows what is not in the store; `figures` adds to what `status` tells of the running server.
+    `reactor` is the process' own unless given.
     """
 
     def __init__(
@@ -53,6 +55,7 @@ class Control:
         database: Database,
         apply: Callable[[Change], Awaitable[None] | None],
         *,
+        running: Running,
         figures: Callable[[], Mapping[str, object]] = dict,
         reactor: Any = None,
     ) -> None:
@@ -60,6 +63,7 @@ class Control:
         self._core = core
         self._database = database
         self._apply = apply
+        self._running = running
         self._figures = figures
         self._reactor = reactor
         self._port: IListeningPort | None = None
@@ -129,6 +133,8 @@ class Control:
             return refused("the server failed at this; its log says more")
 
     async def _do(self, verb: Verb) -> Any:
+        if isinstance(verb, LiveVerb):
+            return verb.answer(self._running)
         work = self._database.write if verb.writes else self._database.read
         done: Done = await work(verb.run, self._core.now())
         for change in done.changes:

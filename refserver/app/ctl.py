@@ -6,30 +6,51 @@ wrongly. The commands are in refserver/app/commandline.
 
 from __future__ import annotations
 
+from importlib import import_module
 from pathlib import Path
+from typing import Final
 
 import click
 
 import refserver
-from refserver.app.commandline.accounts import account
-from refserver.app.commandline.backup import backup, restore
-from refserver.app.commandline.canned import canned
-from refserver.app.commandline.check import check
 from refserver.app.commandline.context import Context
-from refserver.app.commandline.libraries import library
-from refserver.app.commandline.questions import question, report
-from refserver.app.commandline.queues import librarian, queue
-from refserver.app.commandline.status import status
 from refserver.app.config import ConfigurationError
 from refserver.app.verbs import Refused
 
-__all__ = ["command", "main"]
+__all__ = ["COMMANDS", "command", "main"]
 
 NAME = "refserverctl"
 
+COMMANDS: Final = {
+    "account": "accounts",
+    "backup": "backup",
+    "canned": "canned",
+    "check": "check",
+    "librarian": "queues",
+    "library": "libraries",
+    "question": "questions",
+    "queue": "queues",
+    "report": "questions",
+    "restore": "backup",
+    "status": "status",
+}
+"""Each command, and the module of refserver.app.commandline where it is: only that one is imported."""
 
-class _Ending(click.Group):
-    """Turns what is refused into a line and status 1."""
+
+class _Commands(click.Group):
+    """Imports a command when it is called, and turns what is refused into a line and status 1."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """See `click.Group`."""
+        return sorted(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """See `click.Group`."""
+        module = COMMANDS.get(cmd_name)
+        if module is None:
+            return None
+        found: click.Command = getattr(import_module(f"refserver.app.commandline.{module}"), cmd_name)
+        return found
 
     def invoke(self, ctx: click.Context) -> object:
         """See `click.Group`."""
@@ -40,7 +61,7 @@ class _Ending(click.Group):
             ctx.exit(1)
 
 
-@click.group(NAME, cls=_Ending, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(NAME, cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.option(
     "-c",
     "--config",
@@ -54,22 +75,6 @@ class _Ending(click.Group):
 def command(ctx: click.Context, config: Path | None, json: bool) -> None:
     """Look after a refserver, whether or not it runs. A running server sees each change at once."""
     ctx.obj = Context(config, json)
-
-
-for _each in (
-    library,
-    account,
-    queue,
-    librarian,
-    canned,
-    question,
-    report,
-    status,
-    check,
-    backup,
-    restore,
-):
-    command.add_command(_each)
 
 
 def main() -> None:

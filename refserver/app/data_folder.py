@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from attrs import frozen
 
-from refserver.app.server import DataLock
-from refserver.storage.engine import Database
+from refserver.app.data_lock import DataLock
+
+if TYPE_CHECKING:
+    from refserver.storage.engine import Database
 
 __all__ = ["DATABASE", "SOCKET", "OpenData", "give_to_owner"]
 
@@ -32,6 +34,8 @@ class OpenData:
     @classmethod
     def at(cls, folder: Path) -> OpenData:
         """Make the folder and the database if need be, lock them and open. Raises as `Storage.open` does."""
+        from refserver.storage.engine import Database  # late: SQLAlchemy takes long to import
+
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         lock = DataLock(folder)
         lock.take()

@@ -22,9 +22,9 @@ from refserver.app.certificates import Certificate, ensure
 from refserver.app.checks.ports import bind_error
 from refserver.app.commandline.caller import Caller
 from refserver.app.config import ConfigurationError, load
+from refserver.app.data_lock import DataInUse
 from refserver.app.demo_guide import guide
 from refserver.app.endpoints import tcp_address
-from refserver.app.server import DataInUse
 from refserver.app.settings import Settings
 from refserver.app.verbs import Refused
 from refserver.app.verbs.accounts import AddAccount, SetPassword

@@ -15,9 +15,10 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from refserver.app.server import CannotStart, DataLock
+from refserver.app.data_lock import DataLock
+from refserver.app.server import CannotStart
 from refserver.app.settings import Settings
-from refserver.app.verbs import Change
+from refserver.app.verbs.changes import Change
 from refserver.c2s.service import ClientService
 from refserver.core.core import Core
 from refserver.core.hooks import HostAdded, HostRemoved, ServerStopping

@@ -5,14 +5,12 @@ Owns the order in which the parts start and stop. What the parts are is compose.
 
 from __future__ import annotations
 
-import fcntl
 import gc
 import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import IO, Protocol
+from typing import Protocol
 
 from sqlalchemy.exc import SQLAlchemyError
 from twisted.application.service import Service
@@ -20,9 +18,10 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorCore
 from twisted.logger import Logger
 
+from refserver.app.data_lock import DataInUse
 from refserver.storage.errors import StorageError
 
-__all__ = ["CannotStart", "DataInUse", "DataLock", "Part", "Server"]
+__all__ = ["CannotStart", "Part", "Server"]
 
 log = Logger()
 
@@ -42,32 +41,6 @@ class Part(Protocol):
 
 class CannotStart(RuntimeError):
     """A part cannot start; the text says why and what to do."""
-
-
-class DataInUse(RuntimeError):
-    """Another refserver works on the same data."""
-
-
-class DataLock:
-    """Keeps a second server away from a data folder."""
-
-    def __init__(self, folder: Path) -> None:
-        self._path = folder / "lock"
-        self._file: IO[str] | None = None
-
-    def take(self) -> None:
-        """Raises `DataInUse`. The kernel gives the lock back however the process ends."""
-        self._file = self._path.open("a")
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise DataInUse(f"another refserver is running with the data in {self._path.parent}") from error
-
-    def release(self) -> None:
-        """Let others have the data."""
-        if self._file is not None:
-            self._file.close()
-            self._file = None
 
 
 class Server(Service):

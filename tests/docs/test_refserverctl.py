@@ -21,7 +21,10 @@ EXAMPLES = re.findall(r"^    (?:.*\| )?refserverctl ([^\[].*)$", PAGE, re.MULTIL
 
 
 def leaves(group: click.Group, words: tuple[str, ...] = ()) -> Iterator[tuple[str, click.Command]]:
-    for name, each in group.commands.items():
+    context = click.Context(group)
+    for name in group.list_commands(context):
+        each = group.get_command(context, name)
+        assert each is not None
         if isinstance(each, click.Group):
             yield from leaves(each, (*words, name))
         else:

@@ -16,11 +16,12 @@ from twisted.internet.threads import deferToThread
 
 from refserver.app.commandline.caller import Caller
 from refserver.app.control import SOCKET, Control
+from refserver.app.federation import Neighbours
 from refserver.app.live import Live
 from refserver.app.parts import Libraries, LibraryCertificates
 from refserver.app.server import CannotStart
 from refserver.app.settings import Server, Settings
-from refserver.app.verbs import Change, Refused, Verb
+from refserver.app.verbs import Refused, Verb
 from refserver.app.verbs.accounts import (
     AddAccount,
     DisableAccount,
@@ -30,6 +31,7 @@ from refserver.app.verbs.accounts import (
     SetPassword,
 )
 from refserver.app.verbs.changes import (
+    Change,
     LibrarianRemoved,
     LibrarianSet,
     QueueAdded,
@@ -38,9 +40,10 @@ from refserver.app.verbs.changes import (
 )
 from refserver.app.verbs.librarians import AddLibrarian, RemoveLibrarian
 from refserver.app.verbs.libraries import AddLibrary, ListLibraries, RemoveLibrary
+from refserver.app.verbs.plain import made_of
 from refserver.app.verbs.queues import AddQueue, QueueWishes, RemoveQueue, SetQueue
 from refserver.app.verbs.status import ShowStatus
-from refserver.app.verbs.wire import VERBS, decode, encode, made_of
+from refserver.app.verbs.wire import VERBS, decode, encode
 from refserver.core.hooks import AccountAdded, AccountRemoved, HostAdded, HostRemoved
 from refserver.errors import StreamCondition, StreamError
 from refserver.jid import JID
@@ -69,7 +72,9 @@ class Running:
         self.hold: Deferred[None] | None = None
         self.fault: Exception | None = None
         self.live = Live(self.core, Libraries(self.core, LibraryCertificates(folder)), self.take)
-        self.control = Control(folder / SOCKET, self.core, self.server.database, self.live.apply)
+        self.control = Control(
+            folder / SOCKET, self.core, self.server.database, self.live.apply, running=Neighbours(None)
+        )
         self._listen_to_hooks()
 
     def take(self, change: Change) -> Deferred[None] | None:

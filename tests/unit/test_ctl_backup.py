@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from refserver.app.backup import BackupError, back_up, restore
-from refserver.app.server import DataLock
+from refserver.app.data_lock import DataLock
 from refserver.storage import Database, libraries, migrations
 from tests.unit.ctl_runner import Ctl
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import socket
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -12,11 +14,16 @@ from click.testing import CliRunner
 
 import refserver
 from refserver.app.commandline import caller
+from refserver.app.commandline.questions import FORMATS, STATES
+from refserver.app.commandline.queues import PERSONAS, POLICIES
 from refserver.app.ctl import command
 from refserver.app.data_folder import DATABASE, SOCKET
-from refserver.app.server import DataLock
+from refserver.app.data_lock import DataLock
 from refserver.app.unix_path import UnixPath
+from refserver.app.verbs import librarians, questions
 from refserver.app.verbs.wire import ok
+from refserver.reference import report
+from refserver.reference.dispatch import Policy
 from tests.unit.ctl_runner import Ctl
 
 
@@ -176,3 +183,35 @@ def test_a_short_path_is_taken_as_it_is() -> None:
     path = UnixPath(Path("/run/refserver/control.sock"))
     assert path.name == "/run/refserver/control.sock"
     path.close()
+
+
+# -- what is imported ----------------------------------------------------------------
+
+
+def imported(code: str) -> set[str]:
+    """The packages outside Python that a new process has imported after `code`."""
+    done = subprocess.run(
+        [sys.executable, "-c", f"{code}\nimport sys; print(*{{m.partition('.')[0] for m in sys.modules}})"],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=Path(refserver.__file__).parents[1],
+    )
+    return set(done.stdout.split()) - sys.stdlib_module_names
+
+
+def test_a_call_to_a_running_server_imports_what_is_quick_to_import_only(ctl: Ctl) -> None:
+    """SQLAlchemy, alembic, Twisted and OpenSSL take longer to import than a server takes to answer."""
+    thread = answering(ctl, ok([]))
+    words = ["-c", str(ctl.config), "queue", "list"]
+    call = f"from refserver.app.ctl import command\ncommand({words}, standalone_mode=False)"
+    slow = {"sqlalchemy", "alembic", "twisted", "zope", "OpenSSL", "cryptography", "_cffi_backend"}
+    assert imported(call) & slow == set()
+    thread.join()
+
+
+def test_the_choices_that_are_repeated_for_this_are_those_of_the_verbs() -> None:
+    assert list(POLICIES) == list(Policy)
+    assert PERSONAS == librarians.PERSONAS
+    assert list(STATES) == list(questions.STATES)
+    assert list(FORMATS) == list(report.FORMATS)

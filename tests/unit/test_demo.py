@@ -20,8 +20,9 @@ from refserver.app.demo import LIBRARIAN, PATRON, PEOPLE, QUEUE, CannotRun, Prep
 from refserver.app.verbs.accounts import AccountVerifiers, SetPassword
 from refserver.app.verbs.librarians import ListLibrarians, RemoveLibrarian
 from refserver.app.verbs.libraries import ListLibraries
+from refserver.app.verbs.plain import made_of
 from refserver.app.verbs.queues import ListQueues, RemoveQueue
-from refserver.app.verbs.wire import made_of, ok
+from refserver.app.verbs.wire import ok
 from refserver.jid import JID
 from refserver.reference import asking
 from refserver.reference.asking import Asker, Utterance

@@ -6,7 +6,7 @@ Passwords come from a prompt or from standard input. The keys made of them are a
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, Final, TypeVar
 
 import click
@@ -14,18 +14,8 @@ import click
 from refserver.app.commandline.context import Context, pass_context
 from refserver.app.commandline.printing import print_json
 from refserver.app.verbs import Refused
-from refserver.app.verbs.accounts import (
-    AccountVerifiers,
-    AddAccount,
-    DisableAccount,
-    EnableAccount,
-    ListAccounts,
-    RemoveAccount,
-    SetPassword,
-)
-from refserver.app.verbs.wire import made_of
-from refserver.sasl.password import InvalidPassword
-from refserver.sasl.verifier import Verifier, check_password, make_verifiers
+from refserver.app.verbs.plain import made_of, plain
+from refserver.app.verbs.wish import Wish
 
 __all__ = ["account"]
 
@@ -54,12 +44,10 @@ def account() -> None:
 def add(context: Context, jid: str, password_stdin: bool) -> None:
     """Make an account. If it is there with the same password, nothing is changed."""
     password = _password(jid, from_stdin=password_stdin)
-    caller = context.caller
-    known = made_of(caller.call(AccountVerifiers(jid)), dict[str, Verifier])
-    if known and all(check_password(verifier, password) for verifier in known.values()):
+    if _is_known(context.caller.call(Wish.to("account verifiers", jid=jid)), password):
         _say_unchanged(context, jid)
     else:
-        context.change(AddAccount(jid, _verifiers(password)), "jid")
+        context.change(Wish.to("account add", jid=jid, verifiers=_verifiers(password)), "jid")
 
 
 @account.command("list")
@@ -67,7 +55,7 @@ def add(context: Context, jid: str, password_stdin: bool) -> None:
 @pass_context
 def list_(context: Context, domain: str | None) -> None:
     """List the accounts."""
-    context.show(ListAccounts(domain), ("jid", "disabled", "created"), "no accounts")
+    context.show(Wish.to("account list", domain=domain), ("jid", "disabled", "created"), "no accounts")
 
 
 @account.command("remove")
@@ -75,7 +63,7 @@ def list_(context: Context, domain: str | None) -> None:
 @pass_context
 def remove(context: Context, jid: str) -> None:
     """Remove an account and all that belongs to it; its sessions end."""
-    context.change(RemoveAccount(jid), "jid")
+    context.change(Wish.to("account remove", jid=jid), "jid")
 
 
 @account.command("password")
@@ -85,7 +73,7 @@ def remove(context: Context, jid: str) -> None:
 def change_password(context: Context, jid: str, password_stdin: bool) -> None:
     """Give an account another password; its sessions end."""
     new = _password(jid, from_stdin=password_stdin)
-    context.change(SetPassword(jid, _verifiers(new)), "jid")
+    context.change(Wish.to("account password", jid=jid, verifiers=_verifiers(new)), "jid")
 
 
 @account.command("disable")
@@ -93,7 +81,7 @@ def change_password(context: Context, jid: str, password_stdin: bool) -> None:
 @pass_context
 def disable(context: Context, jid: str) -> None:
     """Refuse an account's log-ins and end its sessions; nothing of it is lost."""
-    context.change(DisableAccount(jid), "jid")
+    context.change(Wish.to("account disable", jid=jid), "jid")
 
 
 @account.command("enable")
@@ -101,7 +89,7 @@ def disable(context: Context, jid: str) -> None:
 @pass_context
 def enable(context: Context, jid: str) -> None:
     """Let an account log in again."""
-    context.change(EnableAccount(jid), "jid")
+    context.change(Wish.to("account enable", jid=jid), "jid")
 
 
 def _password(jid: str, *, from_stdin: bool) -> str:
@@ -120,11 +108,23 @@ def _is_terminal() -> bool:
     return sys.stdin.isatty()
 
 
-def _verifiers(password: str) -> Mapping[str, Verifier]:
+def _is_known(verifiers: Any, password: str) -> bool:
+    """Whether `account verifiers` has answered that there is an account with that password."""
+    from refserver.sasl.verifier import Verifier, check_password  # late: only passwords need it
+
+    known = made_of(verifiers, dict[str, Verifier])
+    return bool(known) and all(check_password(verifier, password) for verifier in known.values())
+
+
+def _verifiers(password: str) -> Any:
+    """What is stored of a password, as JSON has it."""
+    from refserver.sasl.password import InvalidPassword
+    from refserver.sasl.verifier import make_verifiers
+
     if len(password.encode()) > LONGEST_PASSWORD:
         raise Refused(f"the password is longer than {LONGEST_PASSWORD} bytes: choose a shorter one")
     try:
-        return make_verifiers(password)
+        return plain(make_verifiers(password))
     except InvalidPassword as error:
         raise Refused(f"{error}: choose another one") from None
 

@@ -6,13 +6,11 @@ from pathlib import Path
 
 import click
 
-from refserver.app.backup import BackupError, back_up
-from refserver.app.backup import restore as put_back
 from refserver.app.commandline.context import Context, pass_context
 from refserver.app.commandline.libraries import confirm
 from refserver.app.commandline.printing import print_json
 from refserver.app.data_folder import give_to_owner
-from refserver.app.server import DataInUse, DataLock
+from refserver.app.data_lock import DataInUse, DataLock
 from refserver.app.verbs import Refused
 
 __all__ = ["backup", "restore"]
@@ -28,6 +26,8 @@ def backup(context: Context, file: Path) -> None:
     database = context.caller.database
     if not database.exists():
         raise Refused(f"there is no database {database} yet: is this the right configuration file (-c)?")
+    from refserver.app.backup import BackupError, back_up  # late: alembic takes long to import
+
     try:
         size = back_up(database, file)
     except BackupError as error:
@@ -57,6 +57,9 @@ def restore(context: Context, file: Path, yes: bool) -> None:
 
 
 def _restore(file: Path, database: Path) -> Path | None:
+    from refserver.app.backup import BackupError  # late, as above
+    from refserver.app.backup import restore as put_back
+
     folder = database.parent
     lock = DataLock(folder)
     try:

@@ -1,29 +1,28 @@
 """How refserverctl gets a verb done: by the running server if there is one, else by itself.
 
 A running server has the data locked and listens on a socket in the data folder. Without one, this process
-takes the lock, opens the database and runs the same transaction.
+takes the lock, opens the database and runs the same transaction (store.py).
 """
 
 from __future__ import annotations
 
 import socket
-import sqlite3
 import time
 from contextlib import closing
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from attrs import frozen
-from sqlalchemy.exc import SQLAlchemyError
 
-from refserver.app.data_folder import DATABASE, SOCKET, OpenData
-from refserver.app.server import DataInUse, DataLock
+from refserver.app.data_folder import DATABASE, SOCKET
+from refserver.app.data_lock import DataInUse, DataLock
 from refserver.app.settings import Settings
 from refserver.app.unix_path import UnixPath
 from refserver.app.verbs import Refused, Verb
-from refserver.app.verbs.wire import encode, plain, read_answer
-from refserver.storage import migrations, sqlite
-from refserver.storage.errors import StorageError
+from refserver.app.verbs.wish import Wish, read_answer
+
+if TYPE_CHECKING:
+    from refserver.app.data_folder import OpenData
 
 __all__ = ["Caller"]
 
@@ -33,24 +32,22 @@ BETWEEN_SECONDS: Final = 15.0
 """How long a server may take to start or to end: then it has the lock and no socket."""
 PAUSE_SECONDS: Final = 0.1
 
-_DATABASE_ERRORS: Final = (StorageError, SQLAlchemyError, sqlite3.Error)
-
 
 @frozen
 class Caller:
-    """Gets verbs done on the data that `settings` name."""
+    """Gets verbs done on the data that `settings` name. A wish is as good as the verb that it asks for."""
 
     settings: Settings
 
-    def call(self, verb: Verb) -> Any:
+    def call(self, wish: Wish | Verb) -> Any:
         """The verb's data, as JSON has them. Raises `Refused`."""
         deadline = time.monotonic() + BETWEEN_SECONDS
         while True:
-            line = self._ask_server(verb)
+            line = self._ask_server(wish)
             if line is not None:
                 return read_answer(line)
             try:
-                data = self.open_data()
+                return self._do(wish)
             except DataInUse:
                 if time.monotonic() > deadline:
                     raise Refused(
@@ -58,21 +55,23 @@ class Caller:
                         "is a refserver just starting or ending? Try again, or look for its process"
                     ) from None
                 time.sleep(PAUSE_SECONDS)
-            else:
-                return _run(verb, data)
 
-    def ask_running(self, verb: Verb) -> Any:
+    def ask_running(self, wish: Wish | Verb) -> Any:
         """The verb's data from a running server; None if none runs. Raises `Refused`."""
-        line = self._ask_server(verb)
+        line = self._ask_server(wish)
         return None if line is None else read_answer(line)
 
-    def look(self, verb: Verb) -> Any:
+    def look(self, wish: Wish | Verb) -> Any:
         """The data of a verb that only reads, from a running server or the store, which stays as it is.
 
         None if there is no store yet, or one of another version's. Raises `Refused`.
         """
-        data = self.ask_running(verb)
-        return self._read_store(verb) if data is None else data
+        data = self.ask_running(wish)
+        if data is not None:
+            return data
+        from refserver.app.commandline import store
+
+        return store.look(_verb(wish), self.database)
 
     @property
     def database(self) -> Path:
@@ -93,32 +92,16 @@ class Caller:
 
     def open_data(self) -> OpenData:
         """The data, locked, for this process alone. Raises `DataInUse` or `Refused`."""
-        folder = self.settings.server.data
-        try:
-            return OpenData.at(folder)
-        except _DATABASE_ERRORS as error:
-            raise Refused(f"the database in {folder} cannot be used: {_reason(error)}") from error
-        except OSError as error:
-            raise Refused(
-                f"the data in {folder} cannot be opened ({error.strerror}): "
-                "run refserverctl as the user whose server it is, or as root"
-            ) from error
+        from refserver.app.commandline import store
 
-    def _read_store(self, verb: Verb) -> Any:
-        if not self.database.exists():
-            return None
-        engine = sqlite.read_engine(self.database)
-        try:
-            with engine.connect() as connection:
-                if migrations.current(connection) != migrations.head():
-                    return None
-                return plain(verb.run(connection, time.time()).data)
-        except _DATABASE_ERRORS as error:
-            raise Refused(f"the database {self.database} cannot be read: {_reason(error)}") from error
-        finally:
-            engine.dispose()
+        return store.open_data(self.settings.server.data)
 
-    def _ask_server(self, verb: Verb) -> bytes | None:
+    def _do(self, wish: Wish | Verb) -> Any:
+        from refserver.app.commandline import store
+
+        return store.do(_verb(wish), self.settings.server.data)
+
+    def _ask_server(self, wish: Wish | Verb) -> bytes | None:
         """The line that a running server answers; None if none is there. Raises `Refused`."""
         path = self.settings.server.data / SOCKET
         with closing(UnixPath(path)) as address, socket.socket(socket.AF_UNIX) as connection:
@@ -133,7 +116,7 @@ class Caller:
                     "run refserverctl as the user whose server it is, or as root"
                 ) from error
             try:
-                connection.sendall(encode(verb))
+                connection.sendall(_line(wish))
                 return _read_line(connection)
             except OSError as error:
                 raise Refused(
@@ -142,14 +125,21 @@ class Caller:
                 ) from error
 
 
-def _run(verb: Verb, data: OpenData) -> Any:
-    try:
-        work = data.database.write_now if verb.writes else data.database.read_now
-        return plain(work(verb.run, time.time()).data)
-    except _DATABASE_ERRORS as error:
-        raise Refused(f"this failed in the database: {_reason(error)}") from error
-    finally:
-        data.close()
+def _line(wish: Wish | Verb) -> bytes:
+    if isinstance(wish, Wish):
+        return wish.line
+    from refserver.app.verbs.wire import encode  # late: all verbs, and SQLAlchemy with them
+
+    return encode(wish)
+
+
+def _verb(wish: Wish | Verb) -> Verb:
+    """What the wish asks for. Raises `Refused`."""
+    if isinstance(wish, Verb):
+        return wish
+    from refserver.app.verbs.wire import decode  # late, as above
+
+    return decode(wish.line)
 
 
 def _read_line(connection: socket.socket) -> bytes:
@@ -158,8 +148,3 @@ def _read_line(connection: socket.socket) -> bytes:
     if not line.endswith(b"\n"):
         raise ConnectionResetError("it went away")
     return line
-
-
-def _reason(error: Exception) -> str:
-    """The driver's own words; what SQLAlchemy adds fills several lines."""
-    return str(getattr(error, "orig", None) or error)

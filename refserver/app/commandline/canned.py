@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from refserver.app.commandline.context import Context, pass_context
-from refserver.app.verbs.canned import ListCanned, RemoveCanned, SetCanned
+from refserver.app.verbs.wish import Wish
 
 __all__ = ["canned"]
 
@@ -22,7 +22,7 @@ def canned() -> None:
 @pass_context
 def set_(context: Context, queue: str, name: str, text: str) -> None:
     """Give a queue a canned reply, or another text for one."""
-    context.change(SetCanned(queue, name, text), "name")
+    context.change(Wish.to("canned set", queue=queue, name=name, text=text), "name")
 
 
 @canned.command("list")
@@ -30,7 +30,11 @@ def set_(context: Context, queue: str, name: str, text: str) -> None:
 @pass_context
 def list_(context: Context, queue: str) -> None:
     """List a queue's canned replies."""
-    context.show(ListCanned(queue), ("name", "text"), f"no canned reply yet: refserverctl canned set {queue}")
+    context.show(
+        Wish.to("canned list", queue=queue),
+        ("name", "text"),
+        f"no canned reply yet: refserverctl canned set {queue}",
+    )
 
 
 @canned.command("remove")
@@ -39,4 +43,4 @@ def list_(context: Context, queue: str) -> None:
 @pass_context
 def remove(context: Context, queue: str, name: str) -> None:
     """Take a canned reply away."""
-    context.change(RemoveCanned(queue, name), "name")
+    context.change(Wish.to("canned remove", queue=queue, name=name), "name")

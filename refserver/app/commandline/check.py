@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
-from refserver.app.checks.finding import Finding, Result
 from refserver.app.commandline.context import Context, pass_context
 from refserver.app.commandline.printing import print_json
-from refserver.app.verbs.wire import plain
+from refserver.app.verbs.plain import plain
+
+if TYPE_CHECKING:
+    from refserver.app.checks.finding import Finding
 
 __all__ = ["check"]
 
@@ -25,7 +29,7 @@ def check(context: Context, ctx: click.Context) -> None:
     else:
         for finding in findings:
             _print(finding)
-    if any(finding.result is Result.WRONG for finding in findings):
+    if any(finding.result == "wrong" for finding in findings):
         ctx.exit(1)
 
 

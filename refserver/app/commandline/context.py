@@ -13,7 +13,7 @@ from refserver.app.commandline.caller import Caller
 from refserver.app.commandline.printing import print_json, print_table
 from refserver.app.config import load
 from refserver.app.settings import Settings
-from refserver.app.verbs import Verb
+from refserver.app.verbs.wish import Wish
 
 __all__ = ["Context", "pass_context"]
 
@@ -35,9 +35,9 @@ class Context:
         """Who gets verbs done."""
         return Caller(self.settings)
 
-    def change(self, verb: Verb, address: str) -> None:
-        """Do a verb that changes something, and say what was done to `address`."""
-        data = self.caller.call(verb)
+    def change(self, wish: Wish, address: str) -> None:
+        """Do what changes something, and say what was done to `address`, a key of the answer."""
+        data = self.caller.call(wish)
         if self.json:
             print_json(data)
         else:
@@ -45,9 +45,9 @@ class Context:
         if data.get("note"):
             click.echo(f"note: {data['note']}", err=True)
 
-    def show(self, verb: Verb, columns: Sequence[str], nothing: str) -> None:
-        """Do a verb that lists something, and print it; `nothing` is said of an empty list."""
-        data: list[dict[str, Any]] = self.caller.call(verb)
+    def show(self, wish: Wish, columns: Sequence[str], nothing: str) -> None:
+        """Do what lists something, and print it; `nothing` is said of an empty list."""
+        data: list[dict[str, Any]] = self.caller.call(wish)
         if self.json:
             print_json(data)
         else:

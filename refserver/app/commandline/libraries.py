@@ -7,7 +7,7 @@ import sys
 import click
 
 from refserver.app.commandline.context import Context, pass_context
-from refserver.app.verbs.libraries import AddLibrary, ListLibraries, RemoveLibrary
+from refserver.app.verbs.wish import Wish
 
 __all__ = ["confirm", "library"]
 
@@ -29,14 +29,16 @@ def library() -> None:
 @pass_context
 def add(context: Context, domain: str, name: str | None) -> None:
     """Add a library. If it is there, --name gives it another name."""
-    context.change(AddLibrary(domain, name), "domain")
+    context.change(Wish.to("library add", domain=domain, name=name), "domain")
 
 
 @library.command("list")
 @pass_context
 def list_(context: Context) -> None:
     """List the libraries."""
-    context.show(ListLibraries(), ("domain", "name"), "no library yet: refserverctl library add DOMAIN")
+    context.show(
+        Wish.to("library list"), ("domain", "name"), "no library yet: refserverctl library add DOMAIN"
+    )
 
 
 @library.command("remove")
@@ -46,4 +48,4 @@ def list_(context: Context) -> None:
 def remove(context: Context, domain: str, yes: bool) -> None:
     """Remove a library with its accounts, rooms, queues and questions. Statistics stay."""
     confirm(f"Remove {domain} with all its accounts, rooms, queues and questions?", yes=yes)
-    context.change(RemoveLibrary(domain), "domain")
+    context.change(Wish.to("library remove", domain=domain), "domain")

@@ -3,17 +3,30 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Final
 
 import click
 
 from refserver.app.commandline.context import Context, pass_context
 from refserver.app.commandline.printing import print_json, print_one
-from refserver.app.verbs.questions import STATES, ListQuestions, ShowQuestion
-from refserver.app.verbs.reports import MakeReport
-from refserver.app.verbs.wire import made_of
-from refserver.reference.report import FORMATS, Report
+from refserver.app.verbs.plain import made_of
+from refserver.app.verbs.wish import Wish
 
 __all__ = ["question", "report"]
+
+# As the verbs and refserver.reference.report have them, which take long to import.
+STATES: Final = (
+    "open",
+    "all",
+    "waiting",
+    "offered",
+    "claimed",
+    "parked",
+    "closed",
+    "referred",
+    "abandoned",
+)
+FORMATS: Final = ("text", "csv", "json")
 
 _DAY = click.DateTime(formats=["%Y-%m-%d"])
 
@@ -26,13 +39,13 @@ def question() -> None:
 @question.command("list")
 @click.option("--queue", help="Only this queue's.")
 @click.option(
-    "--state", type=click.Choice(list(STATES)), default="open", show_default=True, help="Only in this state."
+    "--state", type=click.Choice(STATES), default="open", show_default=True, help="Only in this state."
 )
 @pass_context
 def list_(context: Context, queue: str | None, state: str) -> None:
     """List questions, in the order of waiting."""
     columns = ("number", "queue", "state", "patron", "librarian", "channel", "language", "asked")
-    context.show(ListQuestions(queue, state), columns, "no questions")
+    context.show(Wish.to("question list", queue=queue, state=state), columns, "no questions")
 
 
 @question.command("show")
@@ -41,7 +54,7 @@ def list_(context: Context, queue: str | None, state: str) -> None:
 @pass_context
 def show(context: Context, number: int, queue: str | None) -> None:
     """Show all that is counted of one question, and none of its words."""
-    data = context.caller.call(ShowQuestion(number, queue))
+    data = context.caller.call(Wish.to("question show", number=number, queue=queue))
     if context.json:
         print_json(data)
     else:
@@ -55,7 +68,7 @@ def show(context: Context, number: int, queue: str | None) -> None:
 @click.option(
     "--format",
     "form",
-    type=click.Choice(list(FORMATS)),
+    type=click.Choice(FORMATS),
     default="text",
     show_default=True,
     help="How to print it.",
@@ -63,7 +76,9 @@ def show(context: Context, number: int, queue: str | None) -> None:
 @pass_context
 def report(context: Context, of: str, first: datetime | None, last: datetime | None, form: str) -> None:
     """Count the questions of a queue, or of all queues of a library."""
+    from refserver.reference import report as printed  # late: only this command needs it
+
     days = ["" if day is None else day.date().isoformat() for day in (first, last)]
-    data = context.caller.call(MakeReport(of, *days))
-    reports = made_of(data, list[Report])
-    click.echo(FORMATS["json" if context.json else form](reports).rstrip("\n"))
+    data = context.caller.call(Wish.to("report", of=of, first_day=days[0], last_day=days[1]))
+    reports = made_of(data, list[printed.Report])
+    click.echo(printed.FORMATS["json" if context.json else form](reports).rstrip("\n"))

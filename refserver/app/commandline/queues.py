@@ -6,18 +6,18 @@ from collections.abc import Callable
 from typing import Any, Final, TypeVar
 
 import click
-from attrs import fields_dict
 
 from refserver.app.commandline.context import Context, pass_context
 from refserver.app.commandline.libraries import confirm
-from refserver.app.verbs.librarians import PERSONAS, AddLibrarian, ListLibrarians, RemoveLibrarian
-from refserver.app.verbs.queues import AddQueue, ListQueues, QueueWishes, RemoveQueue, SetQueue
-from refserver.reference.dispatch import Policy
-from refserver.reference.settings import Settings
+from refserver.app.verbs.wish import Wish
 
 __all__ = ["librarian", "queue"]
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+# As refserver.reference.dispatch and the verbs have them, which take long to import.
+POLICIES: Final = ("least-busy", "round-robin", "everyone")
+PERSONAS: Final = ("public", "patrons", "staff", "none")
 
 _WISHES: Final = (
     click.option("--title", help="The queue's name in contact lists."),
@@ -26,7 +26,7 @@ _WISHES: Final = (
     click.option("--time-zone", help="The hours' time zone: Europe/Berlin, … At first UTC."),
     click.option(
         "--dispatch",
-        type=click.Choice([policy.value for policy in Policy]),
+        type=click.Choice(POLICIES),
         help="Who is offered a question first. At first least-busy.",
     ),
     click.option("--offer-seconds", type=float, help="Then it is offered to all on duty. At first 30."),
@@ -44,12 +44,11 @@ def _with_wishes(command: F) -> F:
     return command
 
 
-def _wishes(given: dict[str, Any]) -> QueueWishes:
-    """What was given on the command line; what was not stays as it is."""
-    settings = {name: given.pop(name) for name in fields_dict(Settings)}
-    return QueueWishes(
-        **given, settings={name: value for name, value in settings.items() if value is not None}
-    )
+def _wishes(given: dict[str, Any]) -> dict[str, Any]:
+    """What was given on the command line, as `QueueWishes` have it; what was not stays as it is."""
+    wishes = {name: given.pop(name) for name in ("title", "language", "hours")}
+    settings = {name: value for name, value in given.items() if value is not None}
+    return {**wishes, "settings": settings}
 
 
 # -- queue ---------------------------------------------------------------------
@@ -66,7 +65,7 @@ def queue() -> None:
 @pass_context
 def add_queue(context: Context, /, address: str, **wishes: Any) -> None:
     """Add a queue. If it is there and set up like this, nothing is changed."""
-    context.change(AddQueue(address, _wishes(wishes)), "queue")
+    context.change(Wish.to("queue add", address=address, wishes=_wishes(wishes)), "queue")
 
 
 @queue.command("set")
@@ -75,7 +74,7 @@ def add_queue(context: Context, /, address: str, **wishes: Any) -> None:
 @pass_context
 def set_queue(context: Context, /, address: str, **wishes: Any) -> None:
     """Change what is given of a queue; the rest stays."""
-    context.change(SetQueue(address, _wishes(wishes)), "queue")
+    context.change(Wish.to("queue set", address=address, wishes=_wishes(wishes)), "queue")
 
 
 @queue.command("list")
@@ -84,7 +83,9 @@ def set_queue(context: Context, /, address: str, **wishes: Any) -> None:
 def list_queues(context: Context, domain: str | None) -> None:
     """List the queues; with --json all their settings."""
     columns = ("queue", "title", "language", "hours", "time_zone", "librarians")
-    context.show(ListQueues(domain), columns, "no queue yet: refserverctl queue add ask@DOMAIN")
+    context.show(
+        Wish.to("queue list", domain=domain), columns, "no queue yet: refserverctl queue add ask@DOMAIN"
+    )
 
 
 @queue.command("remove")
@@ -94,7 +95,7 @@ def list_queues(context: Context, domain: str | None) -> None:
 def remove_queue(context: Context, address: str, yes: bool) -> None:
     """Remove a queue with its librarians and questions. Statistics stay."""
     confirm(f"Remove {address} with all its questions?", yes=yes)
-    context.change(RemoveQueue(address), "queue")
+    context.change(Wish.to("queue remove", address=address), "queue")
 
 
 # -- librarian -----------------------------------------------------------------
@@ -116,7 +117,8 @@ def add_librarian(
     context: Context, queue: str, jid: str, nick: str | None, max_chats: int | None, persona: str | None
 ) -> None:
     """Make somebody a librarian of a queue, or change what is given of one."""
-    context.change(AddLibrarian(queue, jid, nick, max_chats, persona), "jid")
+    wish = Wish.to("librarian add", queue=queue, jid=jid, nick=nick, max_chats=max_chats, persona=persona)
+    context.change(wish, "jid")
 
 
 @librarian.command("list")
@@ -125,7 +127,8 @@ def add_librarian(
 def list_librarians(context: Context, queue: str | None) -> None:
     """List who works where."""
     columns = ("queue", "jid", "nick", "max_chats", "persona")
-    context.show(ListLibrarians(queue), columns, "no librarian yet: refserverctl librarian add QUEUE JID")
+    wish = Wish.to("librarian list", queue=queue)
+    context.show(wish, columns, "no librarian yet: refserverctl librarian add QUEUE JID")
 
 
 @librarian.command("remove")
@@ -134,4 +137,4 @@ def list_librarians(context: Context, queue: str | None) -> None:
 @pass_context
 def remove_librarian(context: Context, queue: str, jid: str) -> None:
     """Somebody works at a queue no more: what she had claimed waits again."""
-    context.change(RemoveLibrarian(queue, jid), "jid")
+    context.change(Wish.to("librarian remove", queue=queue, jid=jid), "jid")

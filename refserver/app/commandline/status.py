@@ -8,9 +8,10 @@ from typing import Any
 
 import click
 
+from refserver.app.commandline.caller import Caller
 from refserver.app.commandline.context import Context, pass_context
 from refserver.app.commandline.printing import print_json, print_one
-from refserver.app.verbs.status import ShowStatus, versions
+from refserver.app.verbs.wish import Wish
 
 __all__ = ["status"]
 
@@ -21,10 +22,7 @@ __all__ = ["status"]
 def status(context: Context, ctx: click.Context) -> None:
     """Show sessions, rooms, streams to other servers, questions, versions. Status 1 if no server runs."""
     caller = context.caller
-    data: dict[str, Any] = caller.ask_running(ShowStatus()) or {
-        "running": False,
-        **(caller.look(ShowStatus()) or {"versions": versions()}),
-    }
+    data: dict[str, Any] = caller.ask_running(Wish.to("status")) or _from_store(caller)
     if context.json:
         print_json(data)
     else:
@@ -33,6 +31,12 @@ def status(context: Context, ctx: click.Context) -> None:
         what = "is just starting or ending" if caller.is_locked() else "is not running"
         click.echo(f"refserverctl: refserver {what}; this is what the store knows", err=True)
         ctx.exit(1)
+
+
+def _from_store(caller: Caller) -> dict[str, Any]:
+    from refserver.app.verbs.status import versions  # late: it asks the store's driver
+
+    return {"running": False, **(caller.look(Wish.to("status")) or {"versions": versions()})}
 
 
 def _lines(data: Mapping[str, Any]) -> dict[str, Any]:

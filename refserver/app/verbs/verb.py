@@ -7,15 +7,19 @@ same class runs in a server, when one is running, and in refserverctl, when none
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from attrs import frozen
-from sqlalchemy import Connection
 
-from refserver.app.verbs.changes import Change
+if TYPE_CHECKING:  # SQLAlchemy takes long to import, and refserverctl mostly does without it
+    from sqlalchemy import Connection
 
-__all__ = ["Done", "Refused", "Verb", "moment"]
+    from refserver.app.verbs.changes import Change
+    from refserver.s2s.remotes import RemoteStatus
+
+__all__ = ["Done", "LiveVerb", "Refused", "Running", "Verb", "moment"]
 
 
 class Refused(Exception):
@@ -43,6 +47,28 @@ class Verb(ABC):
     @abstractmethod
     def run(self, connection: Connection, now: float) -> Done:
         """Do it at `now` (Unix seconds), within the transaction of `connection`. Raises `Refused`."""
+
+
+class Running(Protocol):
+    """What a running server knows besides its store."""
+
+    def remotes(self) -> Sequence[RemoteStatus]:
+        """The other servers that had to do with us lately, by domain. Raises `Refused`: we talk to none."""
+
+
+@frozen
+class LiveVerb(Verb):
+    """Base class of verbs on what only a running server knows: `answer` takes the transaction's place."""
+
+    writes: ClassVar[bool] = False
+
+    def run(self, connection: Connection, now: float) -> Done:
+        """There is nothing of this in the store. Raises `Refused`."""
+        raise Refused(f"{self.verb} needs a running server: start it, and ask again")
+
+    @abstractmethod
+    def answer(self, running: Running) -> Any:
+        """The data for the operator. Raises `Refused`."""
 
 
 def moment(seconds: float | None) -> str | None:

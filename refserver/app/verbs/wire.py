@@ -1,17 +1,12 @@
-"""Verbs and their answers as lines of JSON: what refserverctl and a running server say to each other.
-
-`{"verb": "account add", "arguments": {…}}` is answered by `{"ok": data}` or `{"refused": "line"}`. Bytes
-travel in base64.
-"""
+"""All verbs by name, and the verb that a line asks for: the server's end of what wish.py describes."""
 
 from __future__ import annotations
 
 import json
-from base64 import b64decode, b64encode
 from collections.abc import Mapping
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
-from cattrs import BaseValidationError, Converter
+from cattrs import BaseValidationError
 
 from refserver.app.verbs.accounts import (
     AccountVerifiers,
@@ -25,17 +20,15 @@ from refserver.app.verbs.accounts import (
 from refserver.app.verbs.canned import ListCanned, RemoveCanned, SetCanned
 from refserver.app.verbs.librarians import AddLibrarian, ListLibrarians, RemoveLibrarian
 from refserver.app.verbs.libraries import AddLibrary, ListLibraries, RemoveLibrary
+from refserver.app.verbs.plain import CONVERTER, plain
 from refserver.app.verbs.questions import ListQuestions, ShowQuestion
 from refserver.app.verbs.queues import AddQueue, ListQueues, RemoveQueue, SetQueue
 from refserver.app.verbs.reports import MakeReport
 from refserver.app.verbs.status import ShowStatus
 from refserver.app.verbs.verb import Refused, Verb
+from refserver.app.verbs.wish import Wish, line_of
 
-__all__ = ["LONGEST_LINE", "VERBS", "decode", "encode", "made_of", "ok", "plain", "read_answer", "refused"]
-
-T = TypeVar("T")
-
-LONGEST_LINE: Final = 16 * 1024 * 1024  # a list of 100,000 accounts is one line
+__all__ = ["VERBS", "decode", "encode", "ok", "refused"]
 
 VERBS: Final[Mapping[str, type[Verb]]] = {
     kind.verb: kind
@@ -70,7 +63,7 @@ VERBS: Final[Mapping[str, type[Verb]]] = {
 
 def encode(verb: Verb) -> bytes:
     """A verb as a line."""
-    return _line({"verb": verb.verb, "arguments": plain(verb)})
+    return Wish(verb.verb, plain(verb)).line
 
 
 def decode(line: bytes) -> Verb:
@@ -84,7 +77,7 @@ def decode(line: bytes) -> Verb:
     if kind is None:
         raise Refused("this server does not know that verb: are server and refserverctl of the same version?")
     try:
-        return _converter.structure(arguments, kind)
+        return CONVERTER.structure(arguments, kind)
     except (BaseValidationError, ValueError, TypeError, AttributeError):
         raise Refused(
             f"{name}: these are not its arguments: are server and refserverctl of the same version?"
@@ -93,36 +86,9 @@ def decode(line: bytes) -> Verb:
 
 def ok(data: Any) -> bytes:
     """The answer of a verb that was done."""
-    return _line({"ok": plain(data)})
+    return line_of({"ok": plain(data)})
 
 
 def refused(line: str) -> bytes:
     """The answer of a verb that was refused."""
-    return _line({"refused": " ".join(line.split())})
-
-
-def read_answer(line: bytes) -> Any:
-    """The data of an answer. Raises `Refused` for one that says so."""
-    answer = json.loads(line)
-    if "refused" in answer:
-        raise Refused(answer["refused"])
-    return answer["ok"]
-
-
-def plain(value: Any) -> Any:
-    """A value as JSON has it."""
-    return _converter.unstructure(value)
-
-
-def made_of(data: Any, kind: type[T]) -> T:
-    """A value of class `kind` from what `plain` made of it."""
-    return _converter.structure(data, kind)
-
-
-def _line(value: Any) -> bytes:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
-
-
-_converter = Converter(forbid_extra_keys=True)
-_converter.register_unstructure_hook(bytes, lambda value: b64encode(value).decode("ascii"))
-_converter.register_structure_hook(bytes, lambda text, _: b64decode(text, validate=True))
+    return line_of({"refused": " ".join(line.split())})
