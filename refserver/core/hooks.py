@@ -182,6 +182,14 @@ class RemoteReachable:
 
 
 @define(slots=True, eq=False)
+class SendersChanged:
+    """A library (None: each) lets in others than before; `domain` is the server that it is about."""
+
+    host: Host | None
+    domain: str
+
+
+@define(slots=True, eq=False)
 class ServerStopping:
     """All streams are closed; the database is closed when what is written now is durable."""
 

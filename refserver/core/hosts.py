@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
 
 from attrs import define, field
 
+from refserver.core.gates import Gate
 from refserver.core.ports import Destination
 from refserver.jid import JID
 
 __all__ = ["Host", "Hosts"]
+
+
+def _nobody() -> Collection[JID]:
+    return ()
 
 
 @define(eq=False)
@@ -17,12 +22,14 @@ class Host:
     """A library: one XMPP domain. Nothing of one host is visible from another.
 
     `addresses` are the localparts that are not accounts. A localpart there also owns
-    every `localpart+detail` (a queue `ask` owns `ask+417` and `ask+mia`).
+    every `localpart+detail` (a queue `ask` owns `ask+417` and `ask+mia`). `staff` tells who works
+    for the library (bare JIDs), here or on other servers.
     """
 
     domain: str
     name: str = ""
     addresses: dict[str, Destination] = field(factory=dict)
+    staff: Callable[[], Collection[JID]] = _nobody
     jid: JID = field(init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -39,9 +46,13 @@ class Host:
 
 
 class Hosts:
-    """All libraries and services of this server, by domain."""
+    """All libraries and services of this server, by domain.
+
+    `gates` are those of the libraries that do not let everybody in, by the library's domain.
+    """
 
     def __init__(self) -> None:
+        self.gates: dict[str, Gate] = {}
         self._hosts: dict[str, Host] = {}
         self._services: dict[str, Destination] = {}
 
@@ -68,6 +79,12 @@ class Hosts:
     def service(self, domain: str) -> Destination | None:
         """The service that answers for a domain."""
         return self._services.get(domain)
+
+    def gate_of(self, domain: str) -> Gate | None:
+        """The gate that a library's domain, or a service's under it, lies behind."""
+        if domain in self._hosts:
+            return self.gates.get(domain)
+        return self.gates.get(domain.partition(".")[2])
 
     def is_local(self, domain: str) -> bool:
         """Whether a domain is ours: a library's or a service's."""

@@ -24,15 +24,15 @@ class Quota:
         self._seconds = seconds
         self._keys: OrderedDict[Hashable, tuple[float, float]] = OrderedDict()
 
-    def spend(self, key: Hashable) -> bool:
-        """Count one act of `key`; False if it has none left."""
+    def spend(self, key: Hashable, amount: float = 1) -> bool:
+        """Count an act of `key`, or `amount` of what is limited; False, with nothing spent, if less is left."""
         if not self.limit:
             return True
         now = self._seconds()
         left, then = self._keys.pop(key, (float(self.limit), now))
         left = min(self.limit, left + (now - then) * self._rate)
-        allowed = left >= 1
-        self._keys[key] = (left - 1 if allowed else left, now)
+        allowed = left >= amount
+        self._keys[key] = (left - amount if allowed else left, now)
         if len(self._keys) > MOST_KEYS:
             self._keys.popitem(last=False)
         return allowed

@@ -1,17 +1,20 @@
 """Where a stanza goes. Knows only the shapes of addresses and who answers for them.
 
-`submit` is the way in for clients' stanzas, `route` the way on for everybody's.
+`submit` is the way in for clients' stanzas, `route` the way on for everybody's. Whom a library does not
+let in is stopped here, before any feature or queue sees the stanza.
 """
 
 from __future__ import annotations
 
 from twisted.logger import Logger
 
+from refserver.core.gates import Verdict
 from refserver.core.hooks import Hooks, MessageSent, PresenceSent
 from refserver.core.hosts import Hosts
 from refserver.core.ports import Destination
 from refserver.core.sessions import Session
 from refserver.errors import Condition, StanzaError
+from refserver.jid import JID
 from refserver.stanza import Stanza
 
 __all__ = ["Nowhere", "Router"]
@@ -85,6 +88,9 @@ class Router:
         """Pass a stanza to the owner of its `to`."""
         to = stanza.to
         assert to is not None
+        if self.hosts.gates and self._stopped(stanza, to):
+            self._refuse(stanza)
+            return
         host = self.hosts.get(to.domainpart)
         if host is None:
             service = self.hosts.service(to.domainpart)
@@ -95,6 +101,25 @@ class Router:
         else:
             destination = self.accounts
         destination.deliver(stanza)
+
+    def _stopped(self, stanza: Stanza, to: JID) -> bool:
+        """Whether the library that a stanza is for does not let its sender in.
+
+        That is for senders outside of the library; for its own accounts only if they write to a queue.
+        """
+        sender, gate = stanza.from_, self.hosts.gate_of(to.domainpart)
+        if sender is None or gate is None:
+            return False
+        if sender.domainpart in (to.domainpart, to.domainpart.partition(".")[2]):
+            host = self.hosts.get(to.domainpart)
+            if host is None or host.find(to.localpart) is None:
+                return False
+        return gate.judge(sender) is Verdict.STOPPED
+
+    def _refuse(self, stanza: Stanza) -> None:
+        """The answer is that of an account that is not there (RFC 6121 8.5.1)."""
+        if stanza.kind != "presence" and stanza.type != "headline":
+            self.bounce(stanza, StanzaError(Condition.SERVICE_UNAVAILABLE))
 
     def bounce(self, stanza: Stanza, error: StanzaError) -> None:
         """Answer a stanza with an error; errors, results and unavailable presence are never answered.

@@ -1,0 +1,36 @@
+"""Who may write to a library at all, as the router and other servers' streams ask it.
+
+A port: the rules are kept elsewhere (features/blocking.py). A library without a gate is open to all.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import Protocol
+
+from refserver.jid import JID
+
+__all__ = ["Gate", "Verdict"]
+
+
+class Verdict(Enum):
+    """What a library thinks of a sender."""
+
+    __hash__ = object.__hash__  # members are single; Enum's own hash is a Python function
+
+    ALLOWED = "allowed"
+    """Let in, and limits for strangers do not count."""
+    OPEN = "open"
+    """Let in: nothing is known of it."""
+    STOPPED = "stopped"
+    """Not let in: for this sender there is nobody here."""
+
+
+class Gate(Protocol):
+    """The gate of one library."""
+
+    def judge(self, sender: JID) -> Verdict:
+        """What the library thinks of a sender, by its bare JID and its domain."""
+
+    def welcomes(self, domain: str) -> bool:
+        """Whether anybody at another server's domain may be let in; if not, its streams are refused."""

@@ -1,0 +1,297 @@
+"""Stores whom libraries let in and keep out, and what their desks reported as spam.
+
+A sender is a bare JID, a domain, or, where a desk has blocked a patron, a fingerprint: a keyed
+hash of the bare JID, with a key of the library, so that the store recognises who comes back and
+names nobody. What follows from the rules is not here (refserver/features/blocking.py).
+
+`library` is a library's domain; "" stands for all of them.
+"""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Iterable, Sequence
+from hashlib import sha256
+from typing import Any, Final
+
+from attrs import frozen
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Row,
+    ScalarSelect,
+    and_,
+    delete,
+    func,
+    insert,
+    or_,
+    select,
+)
+
+from refserver.jid import JID
+from refserver.storage import secrets
+from refserver.storage.errors import NoSuchLibrary
+from refserver.storage.schema.accounts import libraries
+from refserver.storage.schema.queues import queue_subscribers, queues
+from refserver.storage.schema.senders import allow_only_libraries, sender_rules, spam_reports
+
+__all__ = [
+    "EVERYWHERE",
+    "Rule",
+    "SpamCount",
+    "add_report",
+    "drop_expired",
+    "fingerprint",
+    "fingerprint_key",
+    "is_allow_only",
+    "of_question",
+    "put",
+    "remove",
+    "remove_report",
+    "reports",
+    "rules",
+    "set_allow_only",
+    "subscribers_at",
+    "unsubscribe",
+]
+
+EVERYWHERE: Final = ""
+KEY_BYTES: Final = 32
+FINGERPRINT_BYTES: Final = 16
+
+_rules = sender_rules.c
+
+
+@frozen
+class Rule:
+    """One sender: `localpart` "" and `fingerprint` "" is a whole domain; `allowed` or else blocked.
+
+    `librarian` (a bare JID), `queue` (a localpart) and `number` say at which desk it was blocked;
+    all are empty for an operator's rules. Times are Unix seconds.
+    """
+
+    domain: str
+    localpart: str = ""
+    fingerprint: str = ""
+    allowed: bool = False
+    reason: str = ""
+    librarian: str = ""
+    queue: str = ""
+    number: int | None = None
+    made_at: float = 0.0
+    expires_at: float | None = None
+
+    @property
+    def key(self) -> str:
+        """What the sender is recognised by: the fingerprint, the bare JID, or the domain."""
+        return self.fingerprint or (f"{self.localpart}@{self.domain}" if self.localpart else self.domain)
+
+    def is_of(self, sender: Rule) -> bool:
+        """Whether it is about the same sender."""
+        return (self.domain, self.key) == (sender.domain, sender.key)
+
+
+@frozen
+class SpamCount:
+    """How often the desks of a library reported spam from a domain, and when last (Unix seconds)."""
+
+    domain: str
+    reports: int
+    last: float
+
+
+# -- fingerprints --------------------------------------------------------------
+
+
+def fingerprint_key(connection: Connection, library: str) -> bytes:
+    """The key of a library's fingerprints. Needs a write the first time."""
+    return secrets.get_or_create(connection, f"blocks {library}", KEY_BYTES)
+
+
+def fingerprint(key: bytes, jid: JID) -> str:
+    """What a library recognises a bare JID by, without naming it."""
+    return hmac.digest(key, jid.bare.text.encode(), sha256)[:FINGERPRINT_BYTES].hex()
+
+
+# -- rules ---------------------------------------------------------------------
+
+
+def put(connection: Connection, library: str, rule: Rule) -> None:
+    """Add a rule; one that is there about the same sender gives way. Raises `NoSuchLibrary`."""
+    remove(connection, library, rule)
+    connection.execute(
+        insert(sender_rules).values(
+            library=_id(connection, library),
+            domain=rule.domain,
+            localpart=rule.localpart,
+            fingerprint=rule.fingerprint,
+            allowed=rule.allowed,
+            reason=rule.reason,
+            librarian=rule.librarian,
+            queue=rule.queue,
+            number=rule.number,
+            made_at=rule.made_at,
+            expires_at=rule.expires_at,
+        )
+    )
+
+
+def remove(connection: Connection, library: str, sender: Rule) -> bool:
+    """Remove the rule about a sender; False if there was none."""
+    removed = connection.execute(
+        delete(sender_rules).where(
+            _of(library),
+            _rules.domain == sender.domain,
+            _rules.localpart == sender.localpart,
+            _rules.fingerprint == sender.fingerprint,
+        )
+    )
+    return bool(removed.rowcount)
+
+
+def rules(connection: Connection, library: str, domain: str = "") -> list[Rule]:
+    """A library's rules, or only those about a domain and its addresses, by domain and address."""
+    query = select(sender_rules).where(_of(library))
+    if domain:
+        query = query.where(_rules.domain == domain)
+    order = (_rules.domain, _rules.localpart, _rules.id)
+    return [_rule(row) for row in connection.execute(query.order_by(*order))]
+
+
+def of_question(connection: Connection, library: str, queue: str, number: int) -> Rule | None:
+    """The rule by which a question's sender was blocked at the desk."""
+    found = connection.execute(
+        select(sender_rules).where(_of(library), _rules.queue == queue, _rules.number == number)
+    ).first()
+    return None if found is None else _rule(found)
+
+
+def drop_expired(connection: Connection, now: float) -> int:
+    """Remove the rules whose time is over; how many there were."""
+    return connection.execute(delete(sender_rules).where(_rules.expires_at <= now)).rowcount
+
+
+def is_allow_only(connection: Connection, library: str) -> bool:
+    """Whether a library lets in nobody but whom it allows."""
+    query = select(allow_only_libraries).where(allow_only_libraries.c.library == _known(library))
+    return connection.execute(query).first() is not None
+
+
+def set_allow_only(connection: Connection, library: str, allow_only: bool) -> None:
+    """Say whether a library lets in nobody but whom it allows. Raises `NoSuchLibrary`."""
+    number = _id(connection, library)
+    connection.execute(delete(allow_only_libraries).where(allow_only_libraries.c.library == number))
+    if allow_only:
+        connection.execute(insert(allow_only_libraries).values(library=number))
+
+
+# -- subscribers of queues -----------------------------------------------------
+
+
+def subscribers_at(connection: Connection, library: str, domain: str) -> set[JID]:
+    """Who at a domain (or the domain itself) gets the presence of a queue of the library."""
+    jid = queue_subscribers.c.jid
+    query = select(jid).where(
+        or_(jid == domain, jid.endswith(f"@{domain}", autoescape=True)),
+        *_at_queues(library),
+    )
+    return {JID.parse(found) for found in connection.execute(query).scalars()}
+
+
+def unsubscribe(connection: Connection, library: str, who: Iterable[JID]) -> None:
+    """Let these bare JIDs have the presence of the library's queues no more."""
+    for jid in who:
+        connection.execute(
+            delete(queue_subscribers).where(queue_subscribers.c.jid == jid.text, *_at_queues(library))
+        )
+
+
+def _at_queues(library: str) -> Sequence[ColumnElement[bool]]:
+    if not library:
+        return ()
+    return (queue_subscribers.c.queue.in_(select(queues.c.id).where(queues.c.library == _known(library))),)
+
+
+# -- reports of spam -----------------------------------------------------------
+
+
+def add_report(
+    connection: Connection,
+    library: str,
+    queue: str,
+    number: int,
+    *,
+    librarian: JID,
+    domain: str,
+    now: float,
+) -> None:
+    """Count a question as spam from a domain. Raises `NoSuchLibrary`."""
+    connection.execute(
+        insert(spam_reports).values(
+            library=_id(connection, library),
+            queue=queue,
+            number=number,
+            reported_at=now,
+            librarian=librarian.text,
+            domain=domain,
+        )
+    )
+
+
+def remove_report(connection: Connection, library: str, queue: str, number: int) -> bool:
+    """It was no spam after all; False if it was not reported."""
+    columns = spam_reports.c
+    removed = connection.execute(
+        delete(spam_reports).where(
+            columns.library == _known(library), columns.queue == queue, columns.number == number
+        )
+    )
+    return bool(removed.rowcount)
+
+
+def reports(connection: Connection, library: str, since: float = 0.0) -> list[SpamCount]:
+    """What came from each domain since a time; the domain that was reported last comes first."""
+    columns = spam_reports.c
+    last = func.max(columns.reported_at)
+    query = select(columns.domain, func.count(), last).where(columns.reported_at >= since)
+    if library:
+        query = query.where(columns.library == _known(library))
+    rows = connection.execute(query.group_by(columns.domain).order_by(last.desc(), columns.domain))
+    return [SpamCount(*row) for row in rows]
+
+
+# -- libraries -----------------------------------------------------------------
+
+
+def _known(library: str) -> ScalarSelect[int]:
+    return select(libraries.c.id).where(libraries.c.domain == library).scalar_subquery()
+
+
+def _of(library: str) -> ColumnElement[bool]:
+    return _rules.library == _known(library) if library else and_(_rules.library.is_(None))
+
+
+def _id(connection: Connection, library: str) -> int | None:
+    if not library:
+        return None
+    found: int | None = connection.execute(
+        select(libraries.c.id).where(libraries.c.domain == library)
+    ).scalar()
+    if found is None:
+        raise NoSuchLibrary(library)
+    return found
+
+
+def _rule(row: Row[Any]) -> Rule:
+    return Rule(
+        domain=row.domain,
+        localpart=row.localpart,
+        fingerprint=row.fingerprint,
+        allowed=bool(row.allowed),
+        reason=row.reason,
+        librarian=row.librarian,
+        queue=row.queue,
+        number=row.number,
+        made_at=row.made_at,
+        expires_at=row.expires_at,
+    )
