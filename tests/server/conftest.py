@@ -9,6 +9,7 @@ import pytest
 
 from tests.interop.peers.authority import TestAuthority
 from tests.server.live import Bystanders, LiveServer
+from tests.server.strangers import Town
 
 LIBRARY = "library.example"
 LIBRARIES = ["library.example", *(f"library{number}.example" for number in range(2, 21))]
@@ -59,3 +60,17 @@ def unharmed(live: LiveServer, bystanders: Bystanders) -> Iterator[None]:
     with live.watched():
         yield
     bystanders.chat()
+
+
+@pytest.fixture(scope="session")
+def town(tmp_path_factory: pytest.TempPathFactory, certificates: TestAuthority) -> Iterator[Town]:
+    """A server among others, whom it believes their certificates alone."""
+    with Town(tmp_path_factory.mktemp("town"), certificates, "certificate") as among:
+        yield among
+
+
+@pytest.fixture(scope="session")
+def believing_town(tmp_path_factory: pytest.TempPathFactory, certificates: TestAuthority) -> Iterator[Town]:
+    """The same with dialback."""
+    with Town(tmp_path_factory.mktemp("believing"), certificates, "dialback") as among:
+        yield among
