@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 
 from tests.interop.conftest import require
-from tests.interop.peers.process import PeerProcess, free_port
+from tests.interop.peers.ports import free_port
+from tests.interop.peers.process import PeerProcess
 from tests.interop.peers.terminal import Terminal
 from tests.interop.peers.waiting import wait_until
 

@@ -8,7 +8,7 @@ from tests.interop.peers.authority import TestAuthority
 from tests.interop.peers.ejabberd import EjabberdServer
 from tests.interop.peers.library import Library
 from tests.interop.peers.people import Librarian, Patron
-from tests.interop.peers.process import free_port
+from tests.interop.peers.ports import free_port
 from tests.interop.peers.profanity import Profanity
 from tests.interop.peers.prosody import ProsodyServer
 from tests.interop.peers.refserver_process import RefserverProcess

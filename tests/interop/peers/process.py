@@ -7,16 +7,17 @@ import os
 import signal
 import socket
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from random import SystemRandom
 
 from tests.interop.peers.waiting import wait_until
 
 _PR_SET_PDEATHSIG = 1
-_LOW_PORT, _HIGH_PORT = 10000, 30000  # below the ports that the system hands out by itself
 _PRCTL = ctypes.CDLL(None).prctl
 _END_SECONDS = 15.0
+_ABORT_SECONDS = 2.0
+_LAST_WORDS = 6000  # characters: the stacks of a few threads
+_ENDED = object()
 
 
 class PeerProcess:
@@ -54,9 +55,16 @@ class PeerProcess:
 
     def wait_for_port(self, host: str, port: int, timeout: float) -> None:
         """Return once the port takes connections; AssertionError if the process ends before, or is late."""
-        where = f"{host}:{port} to take connections"
-        answered = wait_until(lambda: self._look(host, port), where, timeout, lambda: self.output[-2000:])
-        assert answered == "open", f"status {self.returncode} before {where}:\n{self.output[-2000:]}"
+        self.wait_for(lambda: _is_open(host, port), f"{host}:{port} to take connections", timeout)
+
+    def wait_for(self, look: Callable[[], object], what: str, timeout: float) -> None:
+        """Return once `look` returns something true; AssertionError if the process ends before, or is late.
+
+        The error ends with what the process wrote. One that is late is aborted first (SIGABRT): where
+        Python's faulthandler is on (PYTHONFAULTHANDLER=1), it writes what each of its threads was doing.
+        """
+        happened = wait_until(lambda: look() or self._has_ended(), what, timeout, self._abort)
+        assert happened is not _ENDED, f"status {self.returncode} before {what}:\n{self.output[-2000:]}"
 
     def end(self, timeout: float = _END_SECONDS) -> int:
         """Ask it to end (SIGTERM) and return its status; it is killed if it takes longer than `timeout`."""
@@ -73,29 +81,23 @@ class PeerProcess:
             self._process.kill()
         return self._process.wait()
 
-    def _look(self, host: str, port: int) -> str | None:
-        if self.returncode is not None:
-            return "ended"
-        try:
-            socket.create_connection((host, port), timeout=1).close()
-        except OSError:
-            return None
-        return "open"
+    def _has_ended(self) -> object:
+        return None if self.returncode is None else _ENDED
+
+    def _abort(self) -> str:
+        """Have it say what it was doing, and end it; its last words."""
+        self._process.send_signal(signal.SIGABRT)
+        self.end(_ABORT_SECONDS)
+        return self.output[-_LAST_WORDS:]
+
+
+def _is_open(host: str, port: int) -> bool:
+    try:
+        socket.create_connection((host, port), timeout=1).close()
+    except OSError:
+        return False
+    return True
 
 
 def _die_with_parent() -> None:
     _PRCTL(_PR_SET_PDEATHSIG, signal.SIGKILL)
-
-
-def free_port(host: str = "127.0.0.1") -> int:
-    """A TCP port of `host` that nobody listens on now."""
-    random = SystemRandom()
-    while True:
-        port = random.randrange(_LOW_PORT, _HIGH_PORT)
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind((host, port))
-            except OSError:
-                continue
-            return port

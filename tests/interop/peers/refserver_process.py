@@ -12,8 +12,8 @@ from typing import Any, Self
 
 from tests.interop.peers.address import ServerAddress
 from tests.interop.peers.authority import TestAuthority
-from tests.interop.peers.process import PeerProcess, free_port
-from tests.interop.peers.waiting import wait_until
+from tests.interop.peers.ports import free_port
+from tests.interop.peers.process import PeerProcess
 
 _ROOT = Path(__file__).resolve().parents[3]
 _COVERED_TWISTD = Path(__file__).with_name("covered_twistd.py")
@@ -97,7 +97,7 @@ class RefserverProcess:
         try:
             self._process.wait_for_port(self.host, self.port, _START_SECONDS)
             # The port comes before the control socket; this line after both.
-            wait_until(lambda: _READY in self.log[earlier:], _READY, _START_SECONDS, lambda: self.log[-2000:])
+            self._process.wait_for(lambda: _READY in self.log[earlier:], f'"{_READY}"', _START_SECONDS)
         except AssertionError:
             self.kill()
             raise
@@ -180,7 +180,7 @@ class RefserverProcess:
 
     @staticmethod
     def _environment() -> dict[str, str]:
-        return {"PYTHONPATH": str(_ROOT), "PYTHONUNBUFFERED": "1"}
+        return {"PYTHONPATH": str(_ROOT), "PYTHONUNBUFFERED": "1", "PYTHONFAULTHANDLER": "1"}
 
 
 def _table(name: str, values: Mapping[str, Any]) -> str:

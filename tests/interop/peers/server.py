@@ -10,7 +10,8 @@ from typing import Self
 
 from tests.interop.peers.address import ServerAddress
 from tests.interop.peers.authority import TestAuthority
-from tests.interop.peers.process import PeerProcess, free_port
+from tests.interop.peers.ports import free_port
+from tests.interop.peers.process import PeerProcess
 from tests.interop.peers.registration import register
 
 _START_SECONDS = 60.0
