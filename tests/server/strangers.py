@@ -29,7 +29,7 @@ from xml.etree.ElementTree import Element
 from refserver.app.certificates import Authority, Certificate
 from refserver.stream.dialback import make_key
 from tests.interop.peers.authority import TestAuthority
-from tests.interop.peers.process import free_port
+from tests.interop.peers.ports import free_port
 from tests.server.live import SASL, SECONDS, STARTTLS, STREAM, STREAMS, TLS, LiveServer, Raw, fresh_address
 
 LIBRARY = "library.example"
