@@ -218,7 +218,7 @@ class InitiatingStream:
         if self._phase not in SILENT:
             self._send(serialise(error.element()) + CLOSING_TAG)
         self._enter(Phase.CLOSED)
-        yield from self._give_up(Ending(error.text or f"the stream failed: {error.condition.value}"))
+        yield from self._give_up(Ending(error.text or f"the stream broke off: {error.condition.value}"))
         yield StreamFailed(error)
 
     def lost(self, reason: str) -> Events:
