@@ -25,7 +25,7 @@ class Quota:
         self._keys: OrderedDict[Hashable, tuple[float, float]] = OrderedDict()
 
     def spend(self, key: Hashable, amount: float = 1) -> bool:
-        """Count an act of `key`, or `amount` of what is limited; False, with nothing spent, if less is left."""
+        """Count an act of `key`, or `amount` of what is limited; False if it has less left: none is spent."""
         if not self.limit:
             return True
         now = self._seconds()

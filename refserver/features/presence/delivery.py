@@ -38,7 +38,7 @@ class Delivery:
             if not resources and self.is_account(jid):
                 continue  # RFC 6121 8.5.2.2.2: nobody there
             copy = stanza.copy_to(jid)
-            if not resources or self._watched or jid in busy:
+            if not resources or self._watched or jid in busy or self._is_gated(stanza, jid):
                 self._core.router.route(copy)
                 continue
             for session in tuple(resources.values()):
@@ -67,6 +67,11 @@ class Delivery:
         """Whether a bare JID is the address of an account here, whether or not there is one."""
         host = self._core.hosts.get(jid.domainpart)
         return host is not None and bool(jid.localpart) and host.find(jid.localpart) is None
+
+    def _is_gated(self, stanza: Stanza, to: JID) -> bool:
+        """Whether a presence from another library here has to pass a gate, at which the router stands."""
+        gates = self._core.hosts.gates
+        return bool(gates) and stanza.from_ is not None and stanza.from_.domainpart != to.domainpart
 
     def route(self, stanzas: Iterable[Stanza]) -> None:
         """Send stanzas on their way, one after the other."""

@@ -1,0 +1,127 @@
+"""Whom libraries let in: each library's lists of allowed and blocked senders, and one for all libraries.
+
+Owns the lists in memory and the gates made of them, which the router asks before anybody else sees a
+stanza (core/gates.py). The lists are kept in storage/senders.py; who changes them there tells this
+feature. What an account blocks for itself (XEP-0191) is another matter.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from sqlalchemy import Connection
+from twisted.internet.interfaces import IDelayedCall
+from twisted.logger import Logger
+
+from refserver.core.core import Core
+from refserver.core.feature import Feature, on
+from refserver.core.hooks import HostAdded, HostRemoved, SendersChanged, ServerStopping
+from refserver.features.blocking_rules import LibraryGate, Rules
+from refserver.storage import senders
+from refserver.storage.senders import EVERYWHERE, Rule
+
+__all__ = ["Blocking", "load"]
+
+log = Logger()
+
+LOOK_SECONDS: Final = 3600.0
+"""How often rules whose time is over are removed from the store; they stop nobody once it is over."""
+
+
+def load(connection: Connection, library: str, domain: str = "") -> Rules:
+    """A library's rules (`EVERYWHERE`: those for all), or only those about one domain."""
+    found = senders.rules(connection, library, domain)
+    named = all(not rule.fingerprint for rule in found)
+    key = b"" if named else senders.fingerprint_key(connection, library)
+    return Rules.of(found, key, bool(library) and senders.is_allow_only(connection, library))
+
+
+class Blocking(Feature):
+    """Keeps the gates. `EVERYWHERE` names the rules that hold in every library."""
+
+    name = "library blocking"
+
+    def __init__(self, core: Core) -> None:
+        super().__init__(core)
+        self._everywhere: Rules | None = None
+        self._gates: dict[str, LibraryGate] = {}
+        self._looking: IDelayedCall | None = None
+
+    # -- what changes ------------------------------------------------------------------
+
+    def put(self, library: str, rule: Rule, key: bytes = b"") -> None:
+        """A rule was stored; `key` is that of the library's fingerprints, where the rule has one."""
+        rules = self._rules(library)
+        if rules is not None:
+            rules.key = key or rules.key
+            rules.put(rule)
+            self._changed(library, rule.domain)
+
+    def drop(self, library: str, rule: Rule) -> None:
+        """A rule was removed from the store."""
+        rules = self._rules(library)
+        if rules is not None:
+            rules.drop(rule)
+            self._changed(library, rule.domain)
+
+    def allow_only(self, library: str, allow_only: bool) -> None:
+        """A library lets in nobody but whom it allows, or others again."""
+        rules = self._rules(library)
+        if rules is not None:
+            rules.allow_only = allow_only
+            self._changed(library, "")
+
+    def _rules(self, library: str) -> Rules | None:
+        """The rules to be changed; None for a library that is not served here."""
+        if library == EVERYWHERE:
+            return self._everywhere
+        gate = self._gates.get(library)
+        return None if gate is None else gate.own
+
+    def _changed(self, library: str, domain: str) -> None:
+        for gate in self._gates.values() if library == EVERYWHERE else [self._gates[library]]:
+            self._open_or_close(gate)
+        self.core.hooks.tell(SendersChanged(self.core.hosts.get(library), domain))
+
+    def _open_or_close(self, gate: LibraryGate) -> None:
+        gates = self.core.hosts.gates
+        if gate.is_open:
+            gates.pop(gate.host.domain, None)
+        else:
+            gates[gate.host.domain] = gate
+
+    # -- libraries -----------------------------------------------------------------------
+
+    @on(HostAdded)
+    def host_added(self, event: HostAdded) -> None:
+        """Read a library's rules, and with the first library those for all."""
+        if self._everywhere is None:
+            self._everywhere = self.core.database.read_now(load, EVERYWHERE)
+            self._look_later()
+        own = self.core.database.read_now(load, event.host.domain)
+        gate = LibraryGate(event.host, own, self._everywhere, self.core.now)
+        self._gates[event.host.domain] = gate
+        self._open_or_close(gate)
+
+    @on(HostRemoved)
+    def host_removed(self, event: HostRemoved) -> None:
+        """Forget a library's rules."""
+        self._gates.pop(event.host.domain, None)
+        self.core.hosts.gates.pop(event.host.domain, None)
+
+    # -- time ------------------------------------------------------------------------------
+
+    def _look_later(self) -> None:
+        self._looking = self.core.clock.callLater(LOOK_SECONDS, self._look)
+
+    def _look(self) -> None:
+        self._look_later()
+        dropped = self.core.database.write(senders.drop_expired, self.core.now())
+        dropped.addErrback(lambda failure: log.failure("old rules could not be removed", failure=failure))
+
+    @on(ServerStopping)
+    def stopping(self, event: ServerStopping) -> None:
+        """No more looks at the store."""
+        if self._looking is not None:
+            self._looking.cancel()
+            self._looking = None

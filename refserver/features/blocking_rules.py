@@ -1,0 +1,137 @@
+"""The rules about senders in memory: look-ups that cost the same for ten rules and for a hundred thousand.
+
+Of each rule only what recognises the sender is kept: the bare JID, the domain, or the fingerprint.
+Who, when and why are in the store (storage/senders.py).
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable
+from math import inf
+from typing import Final
+
+from attrs import define, field, frozen
+
+from refserver.core.gates import Verdict
+from refserver.core.hosts import Host
+from refserver.jid import JID
+from refserver.storage.senders import Rule, fingerprint
+
+__all__ = ["LibraryGate", "Rules"]
+
+_NEVER: Final = -inf
+
+
+@define(eq=False)
+class Rules:
+    """The rules of one library, or those that hold everywhere. `key` makes its fingerprints.
+
+    A sender that is not known has no verdict (None): the answer is another's to give.
+    """
+
+    key: bytes = b""
+    allow_only: bool = False
+    _until: dict[str, float] = field(factory=dict, init=False)  # 0: allowed; else blocked until then
+    _marked: Counter[str] = field(factory=Counter, init=False)  # fingerprints a domain
+    _allowed_at: Counter[str] = field(factory=Counter, init=False)  # allowed senders a domain
+
+    @classmethod
+    def of(cls, rules: Iterable[Rule], key: bytes = b"", allow_only: bool = False) -> Rules:
+        """All rules at once."""
+        made = cls(key, allow_only)
+        for rule in rules:
+            made.put(rule)
+        return made
+
+    def __len__(self) -> int:
+        return len(self._until)
+
+    def put(self, rule: Rule) -> None:
+        """Add a rule in place of the one about the same sender."""
+        self.drop(rule)
+        self._until[rule.key] = 0.0 if rule.allowed else inf if rule.expires_at is None else rule.expires_at
+        _count(self._marked, rule.domain, bool(rule.fingerprint))
+        _count(self._allowed_at, rule.domain, rule.allowed)
+
+    def drop(self, rule: Rule) -> None:
+        """Forget the rule about a sender, if there is one."""
+        until = self._until.pop(rule.key, None)
+        if until is None:
+            return
+        _count(self._marked, rule.domain, -bool(rule.fingerprint))
+        _count(self._allowed_at, rule.domain, -(until == 0.0))
+
+    def address(self, sender: JID, now: float) -> bool | None:
+        """Whether this very address is allowed (True) or blocked (False)."""
+        verdict = self._verdict(sender.bare.text, now)
+        if verdict is None and sender.domainpart in self._marked:
+            verdict = self._verdict(fingerprint(self.key, sender), now)
+        return verdict
+
+    def domain(self, domain: str, now: float) -> bool | None:
+        """Whether a domain is allowed (True) or blocked (False)."""
+        return self._verdict(domain, now)
+
+    def allows_at(self, domain: str) -> bool:
+        """Whether the domain, or anybody there, is allowed."""
+        return domain in self._allowed_at
+
+    def _verdict(self, key: str, now: float) -> bool | None:
+        until = self._until.get(key, _NEVER)
+        if until == 0.0:
+            return True
+        return False if until > now else None
+
+
+def _count(counter: Counter[str], domain: str, by: int) -> None:
+    counter[domain] += by
+    if not counter[domain]:
+        del counter[domain]
+
+
+@frozen(eq=False)
+class LibraryGate:
+    """Implements `Gate` for the library of `host`. `now` gives seconds since the epoch.
+
+    What is said of an address beats what is said of its domain, and what the library says beats what
+    holds everywhere. Who works for the library gets in from a domain that is blocked, too.
+    """
+
+    host: Host
+    own: Rules
+    everywhere: Rules
+    now: Callable[[], float]
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it stops nobody and knows nobody: then there need be no gate."""
+        return not self.own and not self.everywhere and not self.own.allow_only
+
+    def judge(self, sender: JID) -> Verdict:
+        """See `Gate`."""
+        now = self.now()
+        known = self.own.address(sender, now)
+        if known is None:
+            known = self.everywhere.address(sender, now)
+        if known is not None:
+            return Verdict.ALLOWED if known else Verdict.STOPPED
+        known = self.own.domain(sender.domainpart, now)
+        if known is None:
+            known = self.everywhere.domain(sender.domainpart, now)
+        if known:
+            return Verdict.ALLOWED
+        if known is None and (not self.own.allow_only or self._is_ours(sender.domainpart)):
+            return Verdict.OPEN
+        return Verdict.OPEN if sender.bare in self.host.staff() else Verdict.STOPPED
+
+    def welcomes(self, domain: str) -> bool:
+        """See `Gate`: not, if it is blocked everywhere and nobody there is let in all the same."""
+        if self.everywhere.domain(domain, self.now()) is not False:
+            return True
+        if self.own.allows_at(domain) or self.everywhere.allows_at(domain):
+            return True
+        return any(jid.domainpart == domain for jid in self.host.staff())
+
+    def _is_ours(self, domain: str) -> bool:
+        return domain == self.host.domain or domain.endswith(f".{self.host.domain}")
