@@ -32,6 +32,7 @@ COMMANDS: Final = {
     "queue": "queues",
     "report": "questions",
     "restore": "backup",
+    "s2s": "s2s",
     "status": "status",
 }
 """Each command, and the module of refserver.app.commandline where it is: only that one is imported."""

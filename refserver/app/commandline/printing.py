@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 import click
 
 __all__ = ["print_json", "print_one", "print_table"]
 
+_ODD: Final = re.compile("[^ -~\n]")  # perhaps not printable
+
 
 def print_json(data: Any) -> None:
-    """Data as JSON, on lines."""
-    click.echo(json.dumps(data, indent=2, ensure_ascii=False))
+    """Data as JSON, on lines. What a terminal might obey, in strangers' words, is escaped."""
+    text = json.dumps(data, indent=2, ensure_ascii=False)
+    click.echo(_ODD.sub(lambda odd: odd[0] if odd[0].isprintable() else json.dumps(odd[0])[1:-1], text))
 
 
 def print_table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], nothing: str) -> None:
@@ -44,4 +48,9 @@ def _cell(value: Any) -> str:
         return ", ".join(f"{name} {_cell(item)}" for name, item in value.items())
     if isinstance(value, list):
         return " ".join(map(_cell, value)) or "-"
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    return f"{value:g}" if isinstance(value, float) else _printable(str(value))
+
+
+def _printable(text: str) -> str:
+    """Text without what a terminal might obey: strangers choose some of the words that are printed."""
+    return _ODD.sub(lambda odd: odd[0] if odd[0].isprintable() else "\N{REPLACEMENT CHARACTER}", text)

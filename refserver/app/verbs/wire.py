@@ -18,6 +18,7 @@ from refserver.app.verbs.accounts import (
     SetPassword,
 )
 from refserver.app.verbs.canned import ListCanned, RemoveCanned, SetCanned
+from refserver.app.verbs.federation import ListRemotes, ShowRemote
 from refserver.app.verbs.librarians import AddLibrarian, ListLibrarians, RemoveLibrarian
 from refserver.app.verbs.libraries import AddLibrary, ListLibraries, RemoveLibrary
 from refserver.app.verbs.plain import CONVERTER, plain
@@ -56,6 +57,8 @@ VERBS: Final[Mapping[str, type[Verb]]] = {
         ListQuestions,
         ShowQuestion,
         MakeReport,
+        ListRemotes,
+        ShowRemote,
         ShowStatus,
     )
 }

@@ -1,0 +1,273 @@
+"""refserverctl s2s: what went wrong with another server is said in plain words, with what to do next."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from refserver.app.data_folder import SOCKET
+from refserver.app.federation import Neighbours
+from refserver.app.verbs import Refused
+from refserver.app.verbs.federation import ListRemotes, ShowRemote
+from refserver.app.verbs.federation_words import explain
+from refserver.app.verbs.wire import ok
+from refserver.net import trust
+from refserver.s2s.remotes import Remote, RemoteStatus
+from refserver.stream import ending
+from refserver.stream.policy import ShownCertificate, TLSInfo
+from tests.unit.ctl_runner import Ctl
+
+THERE = "there.example"
+NOW = 1_767_225_600.0  # 2026-01-01
+
+
+@pytest.fixture
+def ctl(tmp_path: Path) -> Ctl:
+    return Ctl(tmp_path)
+
+
+# -- words -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("reason", "short", "meant"),
+    [
+        ("DNS has no XMPP server for it", "no such server", "DNS knows no XMPP server for there.example."),
+        (f"DNS has no address for {THERE}", "no such server", "DNS knows no XMPP server for there.example."),
+        (
+            "DNS has no address for xmpp.there.example",
+            "its server has no address",
+            "DNS says that the server of there.example is xmpp.there.example, and has no address for that.",
+        ),
+        ("the name servers do not answer", "DNS does not answer", "nobody knows where"),
+        ("the name servers do not answer for a.example", "DNS does not answer", "nobody knows where"),
+        ("192.0.2.1:5269: connection refused", "connection refused", "connections at 192.0.2.1:5269:"),
+        ("192.0.2.1:5269: connection timed out", "no connection in time", "No answer from 192.0.2.1:5269:"),
+        ("[2001:db8::1]:5269: network is unreachable", "no way there", "to [2001:db8::1]:5269."),
+        ("192.0.2.1:5269: no route to host", "no way there", "to 192.0.2.1:5269."),
+        ("connection reset by peer", "it hung up", "without saying why"),
+        ("closed by the peer without ending TLS", "it hung up", "without saying why"),
+        ("closed by the peer in the TLS handshake", "TLS failed", "No encrypted connection"),
+        ("TLS handshake: wrong version number", "TLS failed", "No encrypted connection"),
+        ("the certificate has expired", "expired", "has expired"),
+        ("the certificate is not valid yet", "not valid yet", "from a later time on"),
+        ("the certificate is self-signed", "self-signed", "as anybody could"),
+        (
+            "the certificate was signed by an authority that is not trusted here",
+            "unknown authority",
+            "comes from an authority that is not trusted here",
+        ),
+        (f"the certificate is not for {THERE} but for a.example", "wrong name", "not for there.example"),
+        (f"the certificate names no server, and so not {THERE}", "wrong name", "not for there.example"),
+        ("no certificate was shown", "none to verify", "no certificate"),
+        ("the server offers no TLS", "no TLS", "does not encrypt"),
+        ("the server cannot do TLS at present", "no TLS", "does not encrypt"),
+        ("the server does not accept our certificate", "our certificate refused", "our certificate"),
+        ("the server says that our dialback key is not valid", "dialback refused", "did not know our key"),
+        ("the server refuses dialback: remote-server-not-found", "dialback refused", "could not reach us"),
+        ("the server refuses dialback: remote-server-timeout", "dialback refused", "could not reach us"),
+        (
+            "the server refuses dialback: not-allowed",
+            "dialback refused",
+            "does not let servers in by dialback",
+        ),
+        ("dialback: it did not answer in time", "too slow", "too long to answer"),
+        ("it did not get ready in time", "too slow", "too long to answer"),
+        ("the server does not know this domain", "not served there", "does not serve there.example"),
+        ("it broke the protocol: bad-format", "broke the protocol", "(bad-format)"),
+        ("its stream to us broke the protocol: not-well-formed", "broke the protocol", "(not-well-formed)"),
+        ("refused: host-unknown", "we closed its stream", "(host-unknown)"),
+        ("it closed the stream", "stream closed", "has closed the stream"),
+        ("it closed the stream: system-shutdown", "stream closed", "has closed the stream"),
+        ("it closed the stream: policy-violation", "closed with an error", "calls policy-violation."),
+    ],
+)
+def test_what_went_wrong_is_said_in_plain_words_with_what_to_do(reason: str, short: str, meant: str) -> None:
+    explained = explain(reason, THERE)
+    assert explained.short == short
+    assert meant in explained.meaning
+    assert explained.advice
+    assert "{" not in explained.meaning + explained.advice
+
+
+@pytest.mark.parametrize(
+    "reason", [f"the certificate {words}" for words in trust._WORDS.values()] + list(ending._WORDS.values())
+)
+def test_every_reason_that_verification_and_stream_errors_give_is_known(reason: str) -> None:
+    assert explain(reason, THERE).short != reason
+
+
+def test_a_reason_that_nobody_has_thought_of_is_repeated() -> None:
+    explained = explain("the moon was full", THERE)
+    assert explained.short == "the moon was full"
+    assert explained.meaning == "This went wrong with there.example: the moon was full"
+
+
+def test_no_error_needs_no_words() -> None:
+    assert explain("", THERE) == explain("", "other.example")
+    assert explain("", THERE).advice == ""
+
+
+def test_braces_of_the_peers_are_left_alone() -> None:
+    assert "is {domain}, and" in explain("DNS has no address for {domain}", THERE).meaning
+
+
+# -- verbs -------------------------------------------------------------------------
+
+
+class Known:
+    """A running server that knows these others."""
+
+    def __init__(self, *remotes: Remote) -> None:
+        self._remotes = remotes
+
+    def remotes(self) -> Sequence[RemoteStatus]:
+        return [remote.status(2, True, 30.0) for remote in self._remotes]
+
+
+def remote(**more: Any) -> Remote:
+    made = Remote(THERE, lambda: NOW)
+    for name, value in more.items():
+        setattr(made, name, value)
+    return made
+
+
+def test_all_that_is_known_of_a_server_is_shown() -> None:
+    there = remote(outgoing=1, outgoing_method="dialback", sent=3, received=4, refused=1, returned=2)
+    there.failed("192.0.2.1:5269: connection refused")
+    there.shows(
+        TLSInfo(
+            "TLSv1.3",
+            why_not=lambda domain: "the certificate has expired",
+            certificate=ShownCertificate((THERE, f"*.{THERE}"), "CN=An Authority", NOW - 86400),
+        )
+    )
+    shown = ShowRemote(THERE.upper()).answer(Known(there))
+    assert [shown] == ListRemotes().answer(Known(there))
+    assert shown == {
+        "domain": THERE,
+        "streams_out": 1,
+        "streams_in": 0,
+        "connecting": True,
+        "method": "dialback",
+        "waiting": 2,
+        "sent": 3,
+        "received": 4,
+        "refused": 1,
+        "returned": 2,
+        "certificate": "expired",
+        "certificate_fault": "the certificate has expired",
+        "certificate_names": [THERE, f"*.{THERE}"],
+        "certificate_issuer": "CN=An Authority",
+        "certificate_expires": "2025-12-31T00:00:00Z",
+        "last_error": "connection refused",
+        "last_error_at": "2026-01-01T00:00:00Z",
+        "reason": "192.0.2.1:5269: connection refused",
+        "meaning": f"Nothing takes connections at 192.0.2.1:5269: the server of {THERE} is down, or listens "
+        "elsewhere.",
+        "advice": "Wait: the next stanza for it begins another attempt. If it lasts, tell its operator. "
+        "s2s.hosts names another place for it.",
+        "paused_until": "2026-01-01T00:00:30Z",
+    }
+
+
+def test_both_methods_are_shown_where_they_differ() -> None:
+    there = remote(outgoing=1, incoming=1, outgoing_method="dialback", incoming_method="certificate")
+    assert ShowRemote(THERE).answer(Known(there))["method"] == "dialback, certificate"
+
+
+def test_a_good_certificate_is_valid() -> None:
+    there = remote()
+    there.shows(TLSInfo("TLSv1.3", proves=lambda domain: True))
+    shown = ShowRemote(THERE).answer(Known(there))
+    assert (shown["certificate"], shown["certificate_fault"]) == ("valid", "")
+
+
+def test_a_server_that_is_not_known_is_refused() -> None:
+    with pytest.raises(Refused, match="has had nothing to do with this server since it started"):
+        ShowRemote("other.example").answer(Known(remote()))
+
+
+@pytest.mark.parametrize("domain", ["", "mia@there.example", "there.example/x", "a b", "\u202eexample"])
+def test_what_is_no_domain_is_refused(domain: str) -> None:
+    with pytest.raises(Refused, match="is no domain: write it like"):
+        ShowRemote(domain).answer(Known())
+
+
+def test_where_other_servers_are_not_talked_to_that_is_said() -> None:
+    with pytest.raises(Refused, match=r"s2s\.enabled is false"):
+        ListRemotes().answer(Neighbours(None))
+
+
+# -- the command line ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("words", [("s2s", "list"), ("s2s", "show", THERE)])
+def test_without_a_running_server_there_is_one_clear_line(ctl: Ctl, words: Sequence[str]) -> None:
+    command = " ".join(words[:2])
+    assert ctl.refused(*words) == f"{command} needs a running server, and none runs: start it, and ask again"
+
+
+def running(ctl: Ctl, data: Any) -> threading.Thread:
+    """A server that answers the one request that comes with `data`."""
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(str(ctl.database.parent / SOCKET))
+    listener.listen()
+
+    def serve() -> None:
+        with listener, listener.accept()[0] as connection:
+            connection.recv(65536)
+            connection.sendall(ok(data))
+
+    thread = threading.Thread(target=serve)
+    thread.start()
+    return thread
+
+
+def test_the_list_has_a_line_for_each_server(ctl: Ctl) -> None:
+    there = remote(outgoing=1, outgoing_method="certificate", certificate="valid", sent=12)
+    thread = running(ctl, ListRemotes().answer(Known(there)))
+    head, line = ctl.ok("s2s", "list").splitlines()
+    thread.join()
+    assert head.split("  ")[0] == "domain"
+    assert line.split() == [THERE, "1", "0", "certificate", "2", "12", "0", "valid", "-"]
+
+
+def test_a_list_of_nothing_says_so(ctl: Ctl) -> None:
+    thread = running(ctl, [])
+    assert ctl.ok("s2s", "list") == "no other server has had to do with this one yet\n"
+    thread.join()
+
+
+HOSTILE = "evil\x1b[2J\x9b31m\u202e\u2028"
+
+
+def test_words_of_the_peers_choice_cannot_command_a_terminal(ctl: Ctl) -> None:
+    there = remote()
+    there.failed(f"it closed the stream: {HOSTILE}")
+    there.shows(
+        TLSInfo("", why_not=lambda _: HOSTILE, certificate=ShownCertificate((HOSTILE,), HOSTILE, NOW))
+    )
+    for printed in (remote_words(there), *[printed_of(ctl, options) for options in ((), ("--json",))]):
+        assert all(each.isprintable() or each == "\n" for each in printed)
+
+
+def remote_words(of: Remote) -> str:
+    status = of.status()
+    return "".join(
+        (status.last_error, status.certificate, *status.certificate_names, status.certificate_issuer)
+    )
+
+
+def printed_of(ctl: Ctl, options: Sequence[str]) -> str:
+    """What is printed of an answer that a server has not cleaned."""
+    thread = running(ctl, {"domain": THERE, "reason": HOSTILE, "certificate_names": [HOSTILE]})
+    printed = ctl.ok(*options, "s2s", "show", THERE)
+    thread.join()
+    (ctl.database.parent / SOCKET).unlink()
+    return printed
