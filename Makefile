@@ -2,6 +2,8 @@
 
 VENV := .venv
 BIN := $(VENV)/bin
+# Whole files of tests go to each of several processes.
+WORKERS := --numprocesses=auto --maxprocesses=4 --dist=loadfile
 PEERS := sh tests/interop/install_peers.sh
 
 # The distribution's Python before others: it is an optimised build. `make PYTHON=...` chooses another.
@@ -26,7 +28,7 @@ run: $(INSTALLED) ## set everything up and start a demo library in the foregroun
 	@exec $(BIN)/python -m refserver.app.demo
 
 test: check peers ## run all checks and all tests, with coverage
-	$(BIN)/python -m pytest --cov --cov-report=term --cov-fail-under=90 $(PYTEST_ARGS)
+	$(BIN)/python -m pytest $(WORKERS) --cov --cov-report=term --cov-fail-under=90 $(PYTEST_ARGS)
 
 check: $(TOOLS) ## ruff, mypy --strict, import-linter
 	$(BIN)/ruff check .
