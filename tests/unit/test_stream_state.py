@@ -28,7 +28,7 @@ def test_every_stream_can_end(state):
     assert after(state, Move.CLOSE) is State.CLOSING
 
 
-@pytest.mark.parametrize("state", sorted(SHELLS_TURN, key=lambda state: state.name))
+@pytest.mark.parametrize("state", sorted(SHELLS_TURN, key=str))
 def test_where_the_shell_is_asked_nothing_is_read(state):
     assert state in HALTED
 
