@@ -33,6 +33,8 @@ PRESENCE_TYPES: Final = frozenset(
 IQ_REQUESTS: Final = frozenset({"get", "set"})
 IQ_RESPONSES: Final = frozenset({"result", "error"})
 _ADDRESSES: Final = ("to", "from")
+_OTHER_CONTENTS: Final = frozenset((ns.SERVER, ns.COMPONENT))
+_CLIENT: Final = ns.CLIENT.encode()
 
 _id_prefix: Final = secrets.token_hex(5)
 _id_numbers: Final = count(1)
@@ -200,18 +202,19 @@ class Stanza:
 
     @property
     def can_splice(self) -> bool:
-        """Whether the bytes it came in serve with only `from` added behind the stanza's name.
+        """Whether the bytes it came in serve, with no more than `from` added behind the stanza's name.
 
-        The framer gives raw bytes only for streams that declared nothing beyond our own
-        streams' namespaces, so they mean the same on every client stream. What is left to
-        ask: the tree is unchanged, there is no `from` to be replaced, and `to` was written
-        in its normal form.
+        The framer gives only bytes that mean the same on every client stream. What is left
+        to ask: the tree is unchanged, and the addresses were written in their normal form, or
+        there was no `from`.
         """
         if not self._raw:
             return False
         attributes = self.element.attrib
-        written = attributes.get("to")
-        return "from" not in attributes and written == (None if self.to is None else self.to.text)
+        to, sender = attributes.get("to"), attributes.get("from")
+        return to == (None if self.to is None else self.to.text) and (
+            sender is None or (self.from_ is not None and sender == self.from_.text)
+        )
 
     def wire(self) -> bytes:
         """The bytes for a client stream."""
@@ -227,10 +230,20 @@ class Stanza:
         return f"<{self.kind} to='{to.attribute}'".encode() + self._rest_of_wire()
 
     def encode(self, content: str) -> bytes:
-        """The bytes for a stream of the content namespace `content`, always canonical."""
+        """The bytes for a stream of the content namespace `content`; for clients, and without one, canonical.
+
+        The bytes it came in serve on other streams as long as they do not name `jabber:client`, which may
+        not be the content namespace there; a character reference could do that covertly.
+        """
+        if content in _OTHER_CONTENTS and self.can_splice:
+            raw = self._raw
+            if _CLIENT not in raw and b"&#" not in raw:
+                return self._splice()
         return serialise(self._stamped(to=True), content)
 
     def _splice(self) -> bytes:
+        if "from" in self.element.attrib:
+            return self._raw
         sender = "" if self.from_ is None else f" from='{self.from_.attribute}'"
         return f"<{self.kind}{sender}".encode() + self._raw[len(self.kind) + 1 :]
 

@@ -40,21 +40,22 @@ class DomainPairs:
         """The pair is proved."""
         self._proved.add(pair)
 
-    def admit(self, received: Element) -> Stanza | StanzaRefused:
-        """The stanza that the peer sent, or what is to be answered.
+    def admit(self, received: Element, raw: bytes = b"") -> Stanza | StanzaRefused:
+        """The stanza that the peer sent, or what is to be answered. `raw` is the framer's.
 
         Raises `StreamError`: improper-addressing without sender or recipient (RFC 6120 8.1.1.2,
         8.1.2.2), invalid-from for a sender whose domain is not proved (4.9.3.9), host-unknown for a
         recipient who is not ours, improper-addressing for one of ours that was not negotiated.
         """
         try:
-            stanza = Stanza.received(received)
+            stanza = Stanza.received(received, raw)
         except StanzaError as error:
             return self._refuse(received, error)
-        if stanza.from_ is None or stanza.to is None:
+        sender, to = stanza.from_, stanza.to
+        if sender is None or to is None:
             raise StreamError(StreamCondition.IMPROPER_ADDRESSING)
-        if (stanza.from_.domainpart, stanza.to.domainpart) not in self._proved:
-            raise self._fault(stanza.from_.domainpart, stanza.to.domainpart)
+        if (sender.domainpart, to.domainpart) not in self._proved:
+            raise self._fault(sender.domainpart, to.domainpart)
         return stanza
 
     def _fault(self, peer: str, ours: str) -> StreamError:

@@ -20,7 +20,9 @@ __all__ = ["Context", "PrivateParser", "SharedParser", "context_of", "fault", "f
 
 _UNDEFINED_ENTITY: Final = errors.codes[errors.XML_ERROR_UNDEFINED_ENTITY]
 _STANZAS: Final = ("message", "presence", "iq")
+_STARTS: Final = tuple(f"<{name}".encode() for name in _STANZAS)
 _CLIENT_PREFIX: Final = f"{{{ns.CLIENT}}}"
+_CLIENT_STANZAS: Final = frozenset(_CLIENT_PREFIX + name for name in _STANZAS)
 _LIKE_CLIENT: Final = (ns.SERVER, ns.COMPONENT)
 # A parser never forgets a name; peers choose the names.
 _RENEWED_AFTER: Final = 1 << 18  # bytes
@@ -98,15 +100,31 @@ class Context:
     `like_client`: stanzas are to be put into `jabber:client`.
     """
 
-    __slots__ = ("closing", "content", "like_client", "opening", "plain", "shared")
+    __slots__ = ("_content", "closing", "content", "like_client", "opening", "plain", "shared")
 
     def __init__(self, opening: bytes, closing: bytes, content: str, shared: SharedParser | None) -> None:
+        self._content = content.encode()
         self.opening = opening
         self.closing = closing
         self.content = content
         self.shared = shared
         self.plain = shared is not None and content == ns.CLIENT
         self.like_client = content in _LIKE_CLIENT
+
+    def read(self, raw: bytes) -> tuple[Element | None, bool]:
+        """As `SharedParser.read`, for a context that has one and is not `plain`. True: it is in
+        `jabber:client` already, and its bytes mean the same on clients' streams.
+
+        Elements without prefix are in the stream's content namespace, so a stanza which does not name that
+        one can be read as if a client had sent it; by a character reference (it names no other letters) it
+        could be named covertly. A prefix that only this stream's header declared is an error then: None.
+        """
+        if raw.startswith(_STARTS) and self._content not in raw and b"&#" not in raw:
+            element = _CLIENTS.read(raw)
+            if element is None or element.tag in _CLIENT_STANZAS:
+                return element, True
+        assert self.shared is not None
+        return self.shared.read(raw), False
 
     def to_client(self, stanza: Element) -> None:
         """Put a stanza of a server's or component's stream into `jabber:client`.
@@ -179,6 +197,7 @@ def _well_known() -> dict[bytes, Context]:
 
 
 _WELL_KNOWN: Final = _well_known()
+_CLIENTS: Final = next(context.shared for context in _WELL_KNOWN.values() if context.plain and context.shared)
 
 
 def context_of(prefix: str, declarations: Mapping[str, str]) -> Context:

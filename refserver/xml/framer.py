@@ -61,9 +61,9 @@ class Framer:
     """The framing of one connection's incoming bytes. Not for use by two threads.
 
     `raw` holds, until the next item is asked for, the bytes of the element that came last, if
-    they may be used on other client streams: the stream declared only `jabber:client` and
-    `stream:`, and the bytes begin with `<message`, `<presence` or `<iq`, declare no
-    namespace in the opening tag and have no CDATA section; else b"".
+    they may be used on client streams: they begin with `<message`, `<presence` or `<iq`, declare
+    no namespace in the opening tag, have no CDATA section, and mean the same where a header
+    declares only `jabber:client` and `stream:`; else b"".
     """
 
     __slots__ = (
@@ -216,11 +216,15 @@ class Framer:
                 return None
         if end - start > self._unquestioned and not self._within_limits(raw):
             return None
-        element = shared.read(raw)
+        plain = context.plain
+        if plain:
+            element = shared.read(raw)
+        else:
+            element, plain = context.read(raw)
         if element is None:
             return None
         self._position = end
-        return self._finished(context, element, raw, tag_end - start)
+        return self._finished(context, element, raw, tag_end - start, plain)
 
     def _within_limits(self, raw: bytes) -> bool:
         """Whether `raw` is surely within the limits; the scanner counts exactly."""
@@ -239,10 +243,10 @@ class Framer:
         self._unfinished = None
         self._position = end
         raw = bytes(self._buffer[:end])
-        return self._finished(context, element, b"" if b"<![" in raw else raw, raw.find(b">"))
+        return self._finished(context, element, b"" if b"<![" in raw else raw, raw.find(b">"), context.plain)
 
-    def _finished(self, context: Context, element: Element, raw: bytes, tag_end: int) -> Element:
-        if context.plain:
+    def _finished(self, context: Context, element: Element, raw: bytes, tag_end: int, plain: bool) -> Element:
+        if plain:
             if raw.startswith((b"<message", b"<presence", b"<iq")) and raw.find(b"xmlns", 0, tag_end) < 0:
                 self.raw = raw
         elif context.like_client:

@@ -48,7 +48,7 @@ CUTS = st.lists(st.integers(0, 3_000), max_size=12)
 
 def tell(event) -> str:
     if isinstance(event, Stanza):
-        return f"{event.kind} {event.id} {event.wire()!r}"
+        return f"{event.kind} {event.id} {event.copy().wire()!r}"
     if isinstance(event, StanzaRefused):
         return f"{event.error.condition} {event.reply and event.reply.wire()!r}"
     return re.sub(r"stream_id='[^']*'", "", repr(event))

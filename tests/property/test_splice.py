@@ -162,3 +162,122 @@ def test_most_of_what_clients_send_is_spliced() -> None:
         b"<message from='mia@library.example' to='pat@library.example'/>",
     ):
         assert not received(data).can_splice, data
+
+
+# -- between servers ---------------------------------------------------------------
+
+SERVER_HEADER = (
+    f"<stream:stream xmlns='{ns.SERVER}' xmlns:stream='{ns.STREAM}' xmlns:db='{ns.DIALBACK}'>".encode()
+)
+"""As Prosody and ejabberd write it."""
+DECLARED = [ns.CLIENT, ns.SERVER, ns.CLIENT.replace(":", "&#58;"), ns.SERVER.replace("b", "&#x62;"), "urn:x"]
+"""What a child may declare, by name or covertly."""
+
+
+@st.composite
+def odd_children(draw: st.DrawFn) -> str:
+    """Elements in or below elements of a content namespace that is named, or whose prefix the header has."""
+    space, name = draw(st.sampled_from(DECLARED)), draw(st.sampled_from(["x", "body", "message"]))
+    quote = draw(QUOTES)
+    return draw(
+        st.sampled_from(
+            [
+                f"<{name} xmlns={quote}{space}{quote}><y/></{name}>",
+                f"<x xmlns='urn:y'><{name} xmlns={quote}{space}{quote}>a</{name}></x>",
+                f"<p:{name} xmlns:p={quote}{space}{quote} p:a='b'/>",
+                f"<x xmlns=''><{name}/></x>",
+                "<body>a <stream:x/> b</body>",
+            ]
+        )
+    )
+
+
+@st.composite
+def server_stanzas(draw: st.DrawFn) -> bytes:
+    """As a server may send them: addresses always, and elements whose namespaces matter."""
+    kind = draw(st.sampled_from(["message", "presence"]))
+    sender = draw(st.sampled_from(["sam@school.example/x", "Sam@School.example/x", "s@b/&lt;&#x27;"]))
+    words = [f" to='{draw(st.sampled_from(ADDRESSES))}'", f" from='{sender}'"]
+    words.append(draw(attributes(st.sampled_from(["id", "xml:lang", "class"]))).rstrip())
+    opening = kind + "".join(draw(st.permutations(words)))
+    parts = st.one_of(children(), odd_children(), CONTENT, st.just("<db:x/>"))
+    inside = "".join(draw(st.lists(parts, max_size=4)))
+    return (f"<{opening}>{inside}</{kind}>" if inside else f"<{opening}/>").encode()
+
+
+def received_from_server(data: bytes) -> Stanza:
+    framer = Framer(Limits(0))
+    frames = framer.feed(SERVER_HEADER + data)
+    next(frames)
+    frame = next(frames)
+    assert isinstance(frame, Element)
+    return Stanza.received(frame, framer.raw)
+
+
+def parsed_by_server(data: bytes, header: bytes = SERVER_HEADER) -> Element:
+    """The one stanza that the bytes are on a server's stream, in the namespace that we keep it in."""
+    (found,) = fromstring(header + data + b"</stream:stream>")
+    for each in found.iter():
+        each.tag = each.tag.replace(f"{{{ns.SERVER}}}", f"{{{ns.CLIENT}}}")
+    return found
+
+
+def sent_by_server(data: bytes, stanza: Stanza) -> object:
+    """What the other server wrote, with the addresses in their normal form."""
+    tree = parsed_by_server(data)
+    assert stanza.to is not None
+    assert stanza.from_ is not None
+    tree.set("to", stanza.to.text)
+    tree.set("from", stanza.from_.text)
+    return meaning(tree)
+
+
+@settings(max_examples=250, deadline=None)
+@given(server_stanzas())
+def test_what_another_server_sent_is_read_and_forwarded_as_it_meant_it(data: bytes) -> None:
+    stanza = received_from_server(data)
+    expected = sent_by_server(data, stanza)
+    assert expected == meaning(parsed(stanza.wire()))
+    assert expected == meaning(parsed(stanza.copy().wire()))
+    tags = [each.tag for each in parsed_by_server(data).iter()]
+    assert tags == [each.tag for each in stanza.element.iter()]
+
+
+@settings(max_examples=250, deadline=None)
+@given(stanzas(), odd_children())
+def test_what_another_server_gets_means_what_was_sent(data: bytes, odd: str) -> None:
+    """It gets from the raw bytes what it would get from the tree."""
+    end = data.rfind(b"</")
+    if end >= 0:
+        data = data[:end] + odd.encode() + data[end:]
+    stanza = received(data)
+    header = HEADER.replace(ns.CLIENT.encode(), ns.SERVER.encode())
+    spliced = stanza.encode(ns.SERVER)
+    stanza.changed()
+    (one,), (other,) = (
+        fromstring(header + each + b"</stream:stream>") for each in (spliced, stanza.encode(ns.SERVER))
+    )
+    assert meaning(one) == meaning(other)
+
+
+def test_most_of_what_servers_send_is_forwarded_as_it_came() -> None:
+    for data in (
+        b"<message from='sam@school.example/x' to='pat@library.example' id='1'><body>&amp;</body></message>",
+        b'<presence to="pat@library.example" from="sam@school.example/x"><x xmlns="urn:x"/></presence>',
+        b"<message to='a@b' from='c@d'><x xmlns='urn:x'><message xmlns='jabber:client'/></x></message>",
+    ):
+        assert received_from_server(data).wire() == data
+    for data in (
+        b"<message to='a@b' from='c@d'><x xmlns='urn:x'><message xmlns='jabber:server'/></x></message>",
+        b"<message to='a@b' from='c@d'><db:x/></message>",
+        b"<message to='a@B' from='c@d'/>",
+        b"<message to='a@b' from='c@D'/>",
+    ):
+        assert not received_from_server(data).can_splice, data
+
+
+def test_most_of_what_clients_send_goes_to_other_servers_as_it_came() -> None:
+    data = b"<message to='pat@library.example' type='chat'><body>a</body><x xmlns='urn:x'/></message>"
+    assert received(data).encode(ns.SERVER) == received(data).wire()
+    covert = data.replace(b"urn:x", b"jabber&#58;client")
+    assert b"&#" not in received(covert).encode(ns.SERVER)

@@ -181,10 +181,21 @@ class TestRaw:
         framer = opened()
         assert [framer.raw for _ in framer.feed(MESSAGE + stanza)] == [MESSAGE, b""]
 
-    @pytest.mark.parametrize("header", [SERVER_HEADER, HEADER[:-1] + b" xmlns:x='u'>"])
-    def test_is_empty_on_other_streams(self, header: bytes):
-        framer = opened(header)
+    def test_is_empty_on_streams_that_declared_more(self):
+        framer = opened(HEADER[:-1] + b" xmlns:x='u'>")
         assert [framer.raw for _ in framer.feed(MESSAGE)] == [b""]
+
+    def test_is_what_a_server_sent_if_it_means_the_same_to_clients(self):
+        framer = opened(SERVER_HEADER[:-1] + b" xmlns:db='jabber:server:dialback'>")
+        named = b"<message><x xmlns='jabber:server'/></message>"
+        covert = b"<message><x xmlns='jabber&#58;server'/></message>"
+        prefixed = b"<message><db:x/></message>"
+        other = b"<messages><x/></messages>"
+        frames = framer.feed(MESSAGE + named + covert + prefixed + other)
+        seen = [(frame, framer.raw) for frame in frames if isinstance(frame, Element)]
+        assert [raw for _, raw in seen] == [MESSAGE, b"", b"", b"", b""]
+        assert [element[0].tag for element, _ in seen[1:3]] == ["{jabber:client}x"] * 2
+        assert [element[0].tag for element, _ in seen[3:]] == [f"{{{ns.DIALBACK}}}x", f"{{{ns.SERVER}}}x"]
 
 
 class TestFaults:
@@ -405,7 +416,7 @@ class TestBetweenItems:
     def test_restart_may_have_other_namespaces(self):
         framer = opened()
         framer.reset()
-        list(framer.feed(SERVER_HEADER))
+        list(framer.feed(HEADER[:-1] + b" xmlns:x='u'>"))
         assert [framer.raw for _ in framer.feed(MESSAGE)] == [b""]
 
     def test_discard_drops_what_was_pipelined(self):
