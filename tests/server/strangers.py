@@ -168,6 +168,20 @@ class Visit(Raw):
         sent = self.expect(rb"<db:result [^>]*>([^<]*)</db:result>")
         return re.findall(rb">([^<]*)</db:result>", sent)[-1].decode()
 
+    def question(self, certificate: Path | None = None) -> tuple[str, str]:
+        """Be asked whether a key is right; the stream's id and the key."""
+        self.shake_hands(certificate)
+        self.greeted()
+        self.answer(OFFER_DIALBACK)
+        asked = self.expect(rb"<db:verify [^>]*>[^<]*</db:verify>").decode()
+        ((id, key),) = re.findall(r"<db:verify [^>]*id='([^']*)'[^>]*>([^<]*)<", asked)
+        return id, key
+
+    def verdict(self, type: str, certificate: Path | None = None) -> None:
+        """Be asked, and say it."""
+        id, _ = self.question(certificate)
+        self.send(dialback("verify", self.name, LIBRARY, id=id, type=type))
+
     def failed(self, condition: str) -> Element:
         """The stream must end in order with that stream error of ours."""
         data = self.closed()
