@@ -102,6 +102,14 @@ def test_every_reason_that_verification_and_stream_errors_give_is_known(reason: 
     assert explain(reason, THERE).short != reason
 
 
+def test_what_the_peer_says_is_quoted_and_not_taken_for_our_own_words() -> None:
+    explained = explain(
+        "the server does not accept that we are who we say (the certificate has expired)", THERE
+    )
+    assert explained.short == "we are refused"
+    assert explained.meaning.endswith("who we say. It says: the certificate has expired")
+
+
 def test_a_reason_that_nobody_has_thought_of_is_repeated() -> None:
     explained = explain("the moon was full", THERE)
     assert explained.short == "the moon was full"

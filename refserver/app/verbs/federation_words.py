@@ -210,7 +210,7 @@ _TABLE: Final = (
         "If it happens again, tell its operator.",
     ),
     _Known(
-        "closed the stream: (?!system-shutdown|reset|connection-timeout)(?P<condition>[a-z-]+)",
+        "(closed|ended) the stream: (?!system-shutdown|reset|connection-timeout)(?P<condition>[a-z-]+)",
         "closed with an error",
         "{domain} has closed the stream because of an error that it calls {condition}.",
         _WAIT + " If it happens again, ask its operator what its log says.",
@@ -228,14 +228,23 @@ def explain(reason: str, domain: str) -> Explained:
     """What a reason means that was noted about `domain`; its advice may name settings and commands."""
     if not reason:
         return Explained("", "", "")
+    ours, said = _apart(reason)
     for known in _TABLE:
-        found = re.search(known.pattern.replace("{domain}", re.escape(domain)), reason)
+        found = re.search(known.pattern.replace("{domain}", re.escape(domain)), ours)
         if found is not None:
             names = {**{name: text or "" for name, text in found.groupdict().items()}, "domain": domain}
-            return Explained(known.short, _filled(known.meaning, names), _filled(known.advice, names))
+            return Explained(known.short, _filled(known.meaning, names) + said, _filled(known.advice, names))
     return Explained(
         reason, f"This went wrong with {domain}: {reason}", "The server's log may say more: look there."
     )
+
+
+def _apart(reason: str) -> tuple[str, str]:
+    """The reason without what the peer said, and that, as a sentence: its words must not pass for ours."""
+    ours, bracket, said = reason.partition(" (")
+    if not bracket or not said.endswith(")"):
+        return reason, ""
+    return ours, f" It says: {said[:-1]}"
 
 
 def _filled(text: str, names: dict[str, str]) -> str:
