@@ -100,6 +100,7 @@ def _converter() -> Converter:
     converter.register_structure_hook(Path, lambda value, _: _path(value))
     converter.register_structure_hook_func(_is(Path | None), _optional_path)
     converter.register_structure_hook_func(_is(tuple[str, ...]), _texts)
+    converter.register_structure_hook_func(_is(tuple[HostPort, ...]), _places)
     converter.register_structure_hook_func(_is(Mapping[str, HostPort]), _hosts)
     converter.register_structure_hook_func(_is(Mapping[str, Path]), _files)
     converter.register_structure_hook_func(_is_choice, _one_of)
@@ -154,6 +155,10 @@ def _texts(value: object, _: Any) -> tuple[str, ...]:
     return tuple(value)
 
 
+def _places(value: object, kind: Any) -> tuple[HostPort, ...]:
+    return tuple(_host_port(f"[{index}]", text) for index, text in enumerate(_texts(value, kind)))
+
+
 def _one_of(value: object, kind: Any) -> Any:
     choices = get_args(kind)
     if value not in choices:
@@ -163,7 +168,7 @@ def _one_of(value: object, kind: Any) -> Any:
 
 def _hosts(value: object, _: Any) -> dict[str, HostPort]:
     table = _by_domain(value, "host:port")
-    return {_domain(name): _host_port(name, target) for name, target in table.items()}
+    return {_domain(name): _host_port(_key(name), target) for name, target in table.items()}
 
 
 def _files(value: object, _: Any) -> dict[str, Path]:
@@ -187,8 +192,7 @@ def _domain(name: str) -> str:
     return jid.domainpart
 
 
-def _host_port(name: str, target: object) -> HostPort:
-    key = _key(name)
+def _host_port(key: str, target: object) -> HostPort:
     if not isinstance(target, str):
         raise ImpossibleValue(key, target, 'text in quotes: "host:port"')
     try:

@@ -114,9 +114,13 @@ def federation_policy(settings: Settings) -> FederationPolicy:
 
 
 def make_resolver(settings: Settings, reactor: Any) -> Resolver:
-    """DNS as this machine has it (hosts file, then the name servers of resolv.conf), and `s2s.hosts`."""
-    names = ResolverChain([HostsFile(), NameClient("/etc/resolv.conf", reactor=reactor)])
-    return Resolver(names, reactor, _places(settings))
+    """DNS as this machine has it (hosts file, then the name servers of resolv.conf), and `s2s.hosts`.
+
+    `s2s.name_servers` take the place of those of resolv.conf.
+    """
+    servers = [(place.host, place.port) for place in settings.s2s.name_servers]
+    asked = NameClient(None if servers else "/etc/resolv.conf", servers, reactor=reactor)
+    return Resolver(ResolverChain([HostsFile(), asked]), reactor, _places(settings))
 
 
 def _places(settings: Settings) -> dict[str, tuple[str, int]]:

@@ -214,7 +214,7 @@ class Rereading:
         for table in ("server", "listen", "tls"):
             if getattr(settings, table) != getattr(self.settings, table):
                 log.warn("[{table}] has changed: that holds after a restart", table=table)
-        for key in ("enabled", "trusted_ca"):
+        for key in ("enabled", "trusted_ca", "name_servers"):
             if getattr(settings.s2s, key) != getattr(self.settings.s2s, key):
                 log.warn("s2s.{key} has changed: that holds after a restart", key=key)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -95,6 +96,15 @@ class HostPort:
         return cls(match[1] or match[2], int(match[3]))
 
 
+def _must_be_addresses(_: object, attribute: Attribute[Any], value: tuple[HostPort, ...]) -> None:
+    for index, place in enumerate(value):
+        try:
+            ip_address(place.host)
+        except ValueError:
+            allowed = '"address:port", the address an IP address'
+            raise ImpossibleValue(f"{attribute.name}[{index}]", f"{place}", allowed) from None
+
+
 @frozen
 class Server:
     """Where the server keeps what it must not forget."""
@@ -152,6 +162,7 @@ class S2S:
     authentication: Literal["certificate", "dialback"] = "certificate"
     trusted_ca: Path | None = None
     hosts: Mapping[str, HostPort] = field(factory=dict)
+    name_servers: tuple[HostPort, ...] = field(default=(), validator=_must_be_addresses)
 
 
 @frozen

@@ -99,6 +99,10 @@ class TestReading:
         }
         assert "[::1]:5270" == str(settings.s2s.hosts["b.example"])
 
+    def test_name_servers_are_addresses_with_their_ports(self, folder: Path) -> None:
+        settings = load(written(folder, '[s2s]\nname_servers = ["127.0.0.2:5300", "[::1]:53"]\n'))
+        assert settings.s2s.name_servers == (HostPort("127.0.0.2", 5300), HostPort("::1", 53))
+
     def test_components_are_domains_and_the_files_with_their_secrets(self, folder: Path) -> None:
         settings = load(
             written(folder, '[components.secret_files]\n"SMS.library.example" = "sms"\nb = "/run/b"\n')
@@ -161,6 +165,7 @@ class TestFaults:
             ('[listen]\nc2s = ["tcp:1", 5222]', "listen.c2s[1]", "5222", "text in quotes"),
             ("[s2s]\ntrusted_ca = 1979-05-27", "s2s.trusted_ca", '"1979-05-27"', "a path in quotes"),
             ("[s2s]\nhosts = []", "s2s.hosts", "[]", 'a table of "domain" = "host:port"'),
+            ("[s2s]\nname_servers = [53]", "s2s.name_servers[0]", "53", "text in quotes"),
             ("[s2s.hosts]\na = 5", "s2s.hosts.a", "5", 'text in quotes: "host:port"'),
             ("[s2s.hosts.a]\nb = 5", "s2s.hosts.a", "a table", 'text in quotes: "host:port"'),
             (
@@ -197,6 +202,8 @@ class TestFaults:
             ('[components.secret_files]\n"x@a" = "f"', "components.secret_files", '"x@a"', "a domain"),
             ('[s2s.hosts]\n"x@a" = "c:1"', "s2s.hosts", '"x@a"', "a domain"),
             ('[s2s.hosts]\n"a.b" = "c"', 's2s.hosts."a.b"', '"c"', "the port from 1 to 65535"),
+            ('[s2s]\nname_servers = ["127.0.0.1"]', "s2s.name_servers[0]", '"127.0.0.1"', "the port from 1"),
+            ('[s2s]\nname_servers = ["ns:53"]', "s2s.name_servers[0]", '"ns:53"', "an IP address"),
             ('[s2s.hosts]\na = "c:0"', "s2s.hosts.a", '"c:0"', "the port from 1 to 65535"),
             ('[s2s.hosts]\na = "::1:5269"', "s2s.hosts.a", '"::1:5269"', '"[address]:port"'),
         ],
