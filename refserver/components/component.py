@@ -40,6 +40,7 @@ class Component:
         """See `Destination`."""
         if self.stream is not None:
             self.stream.send(stanza.encode(ns.COMPONENT))
+            stanza.settle(None)  # XEP-0114 has no way to know more
         else:
             away = StanzaError(Condition.REMOTE_SERVER_TIMEOUT, "the gateway is not connected")
             self.router.bounce(stanza, away)

@@ -12,6 +12,7 @@ from twisted.logger import Logger
 from refserver.components.component import Component
 from refserver.components.connection import ComponentConnection
 from refserver.core.core import Core
+from refserver.core.hooks import RemoteReachable
 from refserver.errors import StreamCondition, StreamError
 from refserver.net.connection import Connection
 from refserver.net.mux import Mux
@@ -137,6 +138,7 @@ class ComponentService:
             older.close(StreamError(StreamCondition.CONFLICT, "replaced by a new connection"))
         else:
             log.info("the component {domain} is attached", domain=domain)
+        self.core.hooks.tell(RemoteReachable(domain))
 
     def refused(self, connection: ComponentConnection, wanted: str, error: StreamError) -> None:
         """A stream has failed because of what the component sent; `wanted` is the domain asked for."""

@@ -16,7 +16,8 @@ from refserver.reference.answering import change, colleague, owned
 from refserver.reference.refusals import PatronBusy, PatronGone, WrongState
 from refserver.reference.settings import Settings
 from refserver.reference.states import OPEN, Outcome, State, Verb, after, closing_verb, sources
-from refserver.storage import conversations, questions, queues, statistics
+from refserver.reference.undelivered import OWED_SECONDS
+from refserver.storage import conversations, owed, questions, queues, statistics
 from refserver.storage.conversations import Direction
 from refserver.storage.questions import Question
 
@@ -24,6 +25,9 @@ __all__ = ["KINDS", "Forgotten", "close", "forget", "park", "reopen"]
 
 KINDS: Final = ("reference", "directional", "technical")
 """Tags that say what type of question it was."""
+
+GRACE_SECONDS: Final = 7200.0
+"""Within this time after the last attempt somebody is told that it was in vain (owed.py)."""
 
 
 @frozen
@@ -148,11 +152,15 @@ def forget(connection: Connection, now: float) -> Forgotten:
     """Delete what each queue's policy no longer keeps: links to patrons, and what was said.
 
     The link goes at the end of the undo window. Words go with it, or later if the queue's
-    policy retains them. The numbers in the statistics stay.
+    policy retains them. As long as an answer is still being tried to deliver, both wait for that.
+    The numbers in the statistics stay.
     """
     links = messages = 0
     for queue in queues.all_queues(connection):
         settings = Settings.of(queue.settings)
-        links += questions.unlink_patrons(connection, queue.id, now - settings.undo_seconds)
-        messages += conversations.delete_finished(connection, queue.id, now - settings.retention_seconds)
+        undo, kept = now - settings.undo_seconds, now - settings.retention_seconds
+        owing = owed.unsettled(connection, queue.id, undo, now - OWED_SECONDS - GRACE_SECONDS)
+        links += questions.unlink_patrons(connection, queue.id, undo, owing)
+        owed.drop_finished(connection, queue.id, undo, owing)
+        messages += conversations.delete_finished(connection, queue.id, kept, owing)
     return Forgotten(links, messages)

@@ -1,8 +1,9 @@
 """Carries words between the two chats of a question: the patron's with the queue, the librarian's `ask+417`.
 
 Owns the stanzas: what travels with a text (threads, corrections, replies, links), ids and
-delays, receipts; and how far each stored message has come (`conversations.Relay`). Who may
-say what is decided elsewhere, before anything is carried.
+delays, receipts; and how far each stored message has come (`conversations.Relay`). What is for
+somebody on another server goes through owed.py, which tries again. Who may say what is decided
+elsewhere, before anything is carried.
 """
 
 from __future__ import annotations
@@ -15,9 +16,10 @@ from typing import TYPE_CHECKING, Final
 from refserver import ns
 from refserver.jid import JID
 from refserver.reference.asking import Utterance
-from refserver.stanza import Stanza
-from refserver.storage import conversations
+from refserver.stanza import Stanza, new_id
+from refserver.storage import conversations, owed
 from refserver.storage.conversations import Direction, Message, Relay
+from refserver.storage.owed import Due, Line
 from refserver.storage.questions import Question
 from refserver.xml.element import Element, child, clark, element
 from refserver.xml.read import parse
@@ -81,8 +83,22 @@ class Courier:
     # -- what the queue itself says ------------------------------------------------
 
     def tell_patron(self, patron: JID, text: str) -> None:
-        """A line of the queue for a patron."""
+        """A line of the queue for a patron, which is worth nothing later."""
         self._send(patron, self._queue.address, text, (element(ns.CHATSTATES, "active"),))
+
+    def tell_of(self, question: Question, text: str, said_at: float | None = None) -> None:
+        """A line for the patron of a question that must arrive.
+
+        With `said_at` it stands before what was said at that time.
+        """
+        if question.patron is None:
+            return
+        if not self._queue.is_elsewhere(question.patron):
+            self.tell_patron(question.patron, text)
+            return
+        line = Line(new_id(), question.id, text, self._queue.core.now() if said_at is None else said_at)
+        self._queue.watch(self._queue.core.database.write(owed.add, line))
+        self._queue.owed.send(Due(question, line))
 
     def tell_staff(self, number: int, librarian: JID, text: str) -> None:
         """A line of the queue in the chat of a question; the mark sets it off from the patron's words."""
@@ -119,11 +135,13 @@ class Courier:
         handed = []
         for message in messages:
             new = message.direction is Direction.PATRON and message.relay is Relay.TO_DO
-            if new and self._carry(question, message):
+            if new and question.owner is not None and self._queue.is_elsewhere(question.owner):
+                self._queue.owed.send(Due(question, message))
+            elif new and self._carry(question, message):
                 handed.append(message.id)
-            elif question.owner is not None and message.direction is not Direction.SYSTEM:
+            elif question.owner is not None:
                 speaker, text = self._queue.speaker(question.number), self._retold(message)
-                self._send(question.owner, speaker, text, (self._delay(message),))
+                self._send(question.owner, speaker, text, (self._delay(message.sent_at),))
         self._done(handed)
 
     def recapitulate(self, question: Question, messages: Iterable[Message]) -> None:
@@ -136,6 +154,8 @@ class Courier:
     def _retold(self, message: Message) -> str:
         if message.direction is Direction.NOTE:
             return self._queue.staff_texts.note_line(message.author, message.body)
+        if message.direction is Direction.SYSTEM:
+            return f"* {message.body}"
         return f"{message.author}: {message.body}" if message.author else message.body
 
     def _note(self, message_ids: list[int], relay: Relay) -> None:
@@ -159,37 +179,61 @@ class Courier:
         while len(self._handed) > HANDED_KEPT:
             self._handed.popitem(last=False)
         if ids:  # not before the end of this turn, at which the bytes leave
-            self._queue.core.clock.callLater(0, self._note, ids, Relay.DONE)
+            self._queue.core.clock.callLater(0, self._note_arrived, ids)
+
+    def _note_arrived(self, message_ids: list[int]) -> None:
+        self._queue.watch(self._queue.core.database.write(conversations.arrived, message_ids))
 
     def _carry(self, question: Question, message: Message, late: bool = False) -> bool:
-        """False for what this process has handed over already."""
-        if message.id in self._handed:
+        """False for what this process has handed over already, or has yet to be confirmed from elsewhere."""
+        to = question.owner if message.direction is Direction.PATRON else question.patron
+        if to is None or message.id in self._handed:
             return False
-        if message.direction is Direction.PATRON:
+        due = Due(question, message)
+        if self._queue.is_elsewhere(to):
+            self._queue.owed.send(due)
+            return False
+        self._handed[message.id] = None
+        self._route(self.stanza(due, late))
+        return True
+
+    # -- the stanzas ------------------------------------------------------------------
+
+    def stanza(self, due: Due, late: bool = False) -> Stanza:
+        """A stored message or line for its recipient, who must be known; `late` as for `carry`."""
+        question, said = due.question, due.said
+        if isinstance(said, Message):
+            id = said.origin_id or f"{self._queue.jid.localpart}-{question.number}-{said.sequence}"
+            children = self._travelling(question, said)
+        else:
+            id, children = said.stanza_id, [element(ns.CHATSTATES, "active")]
+        if isinstance(said, Message) and said.direction is Direction.PATRON:
             to, sender = question.owner, self._queue.speaker(question.number)
         else:
             to, sender = question.patron, self._queue.address
-        if to is None:
-            return False
-        children = self._travelling(question, message)
-        if message.receipt and message.direction is Direction.STAFF:
-            children.append(element(ns.RECEIPTS, "request"))
-        if late or self._queue.core.now() - message.sent_at > LATE_SECONDS:
-            children.append(self._delay(message))
-        id = message.origin_id or f"{self._queue.jid.localpart}-{question.number}-{message.sequence}"
-        self._handed[message.id] = None
-        self._route(Stanza.message(to, sender, "chat", id, children, message.body))
-        return True
+        assert to is not None
+        if late or self._queue.core.now() - due.said_at > LATE_SECONDS:
+            children.append(self._delay(due.said_at))
+        return Stanza.message(to, sender, "chat", id, children, said.body)
+
+    def place_of(self, stanza_id: str) -> tuple[int, int]:
+        """The question's number and the message's sequence in an id made by `stanza`; 0 and 0 in others."""
+        name, _, place = stanza_id.rpartition(f"{self._queue.jid.localpart}-")
+        number, _, sequence = place.partition("-")
+        own = not name and len(place) < 20 and number.isdecimal() and sequence.isdecimal()
+        return (int(number), int(sequence)) if own else (0, 0)
 
     def _travelling(self, question: Question, message: Message) -> list[Element]:
         children = list(parse(message.extras.encode())) if message.extras else []
         if message.direction is Direction.STAFF and question.thread:
             children = [found for found in children if found.tag != _THREAD]
             children.append(element(ns.CLIENT, "thread", text=question.thread))
+        if message.receipt and message.direction is Direction.STAFF:
+            children.append(element(ns.RECEIPTS, "request"))
         return children
 
-    def _delay(self, message: Message) -> Element:
-        moment = datetime.fromtimestamp(message.sent_at, UTC).isoformat(timespec="milliseconds")
+    def _delay(self, said_at: float) -> Element:
+        moment = datetime.fromtimestamp(said_at, UTC).isoformat(timespec="milliseconds")
         stamp = moment.replace("+00:00", "Z")
         return element(ns.DELAY, "delay", {"from": self._queue.jid.text, "stamp": stamp})
 

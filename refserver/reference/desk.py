@@ -6,6 +6,7 @@ and the commands that are understood in the room. Questions are offered by offer
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable
 from functools import partial
 from typing import TYPE_CHECKING, Final
@@ -46,6 +47,7 @@ class Desk:
         self._since: dict[JID, float] = {}
         self._room = self._manage()
 
+UNHEARD_KEPT: Final = 100
     def _manage(self) -> Room:
         title = self._queue.record.title or self._queue.jid.localpart
         config = RoomConfig(
@@ -57,6 +59,7 @@ class Desk:
 
     @property
     def jid(self) -> JID:
+        self._unheard: deque[str] = deque(maxlen=UNHEARD_KEPT)
         """The room's address."""
         return self._room.jid
 
@@ -126,7 +129,9 @@ class Desk:
         self._queue.changed()
 
     def _welcome(self, session: JID | None) -> None:
-        """Tell who comes on duty what waits."""
+        """Tell who comes on duty what waits, and what nobody was there to hear."""
+        while self._unheard:
+            self.say(self._unheard.popleft())
         line = self._queue.board.line()
         if session is not None and line:
             texts = self._queue.staff_texts
@@ -152,6 +157,13 @@ class Desk:
             question.channel,
             self._queue.core.now() - question.asked_at,
             self._queue.board.words(question),
+    def tell(self, text: str) -> None:
+        """A line that somebody at the desk must hear: if nobody is there, whoever comes on duty."""
+        if self._since:
+            self.say(text)
+        else:
+            self._unheard.append(text)
+
             nicks,
         )
 

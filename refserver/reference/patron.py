@@ -59,7 +59,7 @@ class Patrons:
         if stanza.type == "groupchat":
             raise StanzaError(Condition.SERVICE_UNAVAILABLE)
         if stanza.type == "error":
-            self._undelivered(patron)
+            self._queue.owed.returned(stanza)
         elif stanza.type == "headline":
             return
         elif is_encrypted(stanza):
@@ -93,12 +93,6 @@ class Patrons:
             await self._queue.core.database.write(conversations.confirm, question.id, id)
             children = [*signals(stanza), element(ns.RECEIPTS, "received", {"id": id})]
             self._queue.courier.pass_signals(question, stanza, children)
-
-    def _undelivered(self, patron: JID) -> None:
-        question = self._queue.board.of_patron(patron)
-        if question is not None and question.owner is not None:
-            text = self._queue.staff_texts.undelivered()
-            self._queue.courier.tell_staff(question.number, question.owner, text)
 
     # -- words -----------------------------------------------------------------------
 
@@ -155,7 +149,7 @@ class Patrons:
                 now=queue.core.now(),
                 staffed=bool(queue.desk.duties()),
                 hourly_limit=queue.hourly_limit,
-                live=[librarian for librarian in queue.librarians if queue.is_reachable(librarian)],
+                live=[librarian for librarian in queue.librarians if queue.is_live(librarian)],
             )
         except TooManyQuestions:
             queue.courier.tell_patron(patron, texts.too_many())
@@ -177,7 +171,9 @@ class Patrons:
             queue.courier.acknowledge(stanza)
             return
         queue.board.put(question, said.message.body if said.new else None)
-        if said.message.relay is not Relay.TO_DO:  # else she gets it when she comes
+        if question.owner is not None and queue.is_elsewhere(question.owner):
+            queue.courier.carry(question, [said.message])
+        elif said.message.relay is not Relay.TO_DO:  # else she gets it when she comes
             if question.owner is not None and queue.is_reachable(question.owner):
                 queue.courier.carry(question, [said.message])
             else:
@@ -190,7 +186,6 @@ class Patrons:
 
     def _confirm(self, question: Question, position: int, texts: PatronTexts) -> None:
         """The one line that answers a question."""
-        assert question.patron is not None
         queue = self._queue
         now, url = queue.core.now(), queue.settings.privacy_url
         wait = queue.offers.wait(position)
@@ -200,4 +195,4 @@ class Patrons:
         else:
             text = texts.acknowledged(position, wait, url)
         queue.line.told(question, position)
-        queue.courier.tell_patron(question.patron, text)
+        queue.courier.tell_of(question, text)

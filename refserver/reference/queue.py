@@ -3,7 +3,8 @@
 Owns its parts and what they share (who works here, the board, who can be reached), and says which
 part an address belongs to. The parts: patron.py and staff.py take messages, desk.py the
 room, offers.py what waits, contact.py the presence, entries.py librarians' rosters;
-courier.py sends, turns.py tells everybody what follows a verb.
+courier.py sends, owed.py tries again what other servers do not take; turns.py tells everybody
+what follows a verb.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 
 from refserver import ns
+from refserver.components.component import Component
 from refserver.core.core import Core
 from refserver.core.hosts import Host
 from refserver.errors import Condition, StanzaError
@@ -36,6 +38,7 @@ from refserver.reference.entries import Entries
 from refserver.reference.hours import Hours
 from refserver.reference.line import Line
 from refserver.reference.offers import Offers
+from refserver.reference.owed import Owed
 from refserver.reference.patron import Patrons
 from refserver.reference.settings import Settings
 from refserver.reference.staff import Staff
@@ -99,6 +102,7 @@ class Queue:
         self.durations: deque[float] = deque(stored.durations, DURATIONS_KEPT)
         self._take_over(stored)
         self.courier = Courier(self)
+        self.owed = Owed(self)
         self.turns = Turns(self)
         self.offers = Offers(self)
         self.line = Line(self)
@@ -131,6 +135,7 @@ class Queue:
 
     def _give_rest(self) -> None:
         self._starting = None
+        self.run(self.owed.start())
         self.run(self.give_rest_to_patrons())
         for librarian in self.librarians:
             if self.is_reachable(librarian):
@@ -144,6 +149,7 @@ class Queue:
         self.offers.stop()
         self.line.stop()
         self.contact.stop()
+        self.owed.stop()
 
     def remove(self) -> None:
         """The queue is no more."""
@@ -204,6 +210,17 @@ class Queue:
         host = self.core.hosts.get(jid.domainpart)
         return host is not None and host.find(jid.localpart) is None
 
+    def is_elsewhere(self, jid: JID) -> bool:
+        """Whether a bare JID belongs to another server, or to a component: they may be away for long."""
+        if self.core.hosts.get(jid.domainpart) is not None:
+            return False
+        service = self.core.hosts.service(jid.domainpart)
+        return service is None or isinstance(service, Component)
+
+    def is_live(self, jid: JID) -> bool:
+        """Whether what is handed over now arrives: there is a client here."""
+        return self.is_reachable(jid) and not self.is_elsewhere(jid)
+
     def is_reachable(self, jid: JID) -> bool:
         """Whether a message can be handed over now: to a client here, or to another server."""
         here = any(session.priority >= 0 for session in self.core.sessions.of(jid).values())
@@ -227,6 +244,8 @@ class Queue:
 
     def _deliver(self, stanza: Stanza) -> None:
         assert stanza.to is not None
+        if stanza.from_ is not None and stanza.type != "error":
+            self.owed.reachable(stanza.from_.domainpart)
         number = self.number_of(stanza.to)
         own = stanza.to.localpart == self.jid.localpart
         if stanza.kind == "message":
@@ -266,18 +285,21 @@ class Queue:
     # -- handing over what is left --------------------------------------------------------
 
     async def give_rest_to_patrons(self) -> None:
-        """Hand over what a crash has kept from patrons; their servers keep it while they are away."""
+        """Hand over what a crash has kept from patrons here; it is kept for them while they are away."""
         for rest in await self.core.database.read(remainders.for_patrons, self.record.id):
-            self.courier.carry(rest.question, rest.due, late=True)
+            if rest.question.patron is not None and not self.is_elsewhere(rest.question.patron):
+                self.courier.carry(rest.question, rest.due, late=True)
 
     async def give_rest_to(self, librarian: JID) -> None:
-        """Hand over what has come for a librarian while she was away."""
+        """Hand over what has come for a librarian while she was away; elsewhere, what is owed sees to it."""
+        elsewhere = self.is_elsewhere(librarian)
         rests = await self.core.database.write(
-            remainders.for_librarian, self.record.id, librarian, self.is_reachable(librarian)
+            remainders.for_librarian, self.record.id, librarian, self.is_live(librarian)
         )
         for rest in rests:
             self.courier.recapitulate(rest.question, rest.doubtful)
-            self.courier.carry(rest.question, rest.due, late=True)
+            if not elsewhere:
+                self.courier.carry(rest.question, rest.due, late=True)
 
     # -- running ----------------------------------------------------------------------------
 

@@ -154,6 +154,7 @@ class Reference(Feature):
 
 
 def _report(forgotten: Any) -> None:
+            queue.owed.reachable(event.domain)
     if forgotten.links or forgotten.messages:
         log.info(
             "forgotten: {links} patrons, {messages} messages",

@@ -59,6 +59,8 @@ class Staff:
             raise StanzaError(Condition.SERVICE_UNAVAILABLE)
         if stanza.type in ("error", "headline"):
             return
+        if stanza.type == "error" and self._queue.is_elsewhere(librarian):
+            self._queue.owed.returned(stanza)
         answer = partial(self._queue.courier.tell_staff, number, librarian)
         if is_encrypted(stanza):
             answer(self._queue.patron_texts.encrypted())
@@ -81,7 +83,7 @@ class Staff:
         self._do(self._take(number, librarian), answer)
 
     async def _take(self, number: int, librarian: JID) -> None:
-        now, live = self._queue.core.now(), self._queue.is_reachable(librarian)
+        now, live = self._queue.core.now(), self._queue.is_live(librarian)
         self._queue.turns.taken(await self._write(numbered.take, number, librarian, now, live))
 
     def list_canned(self, answer: Answer) -> None:
@@ -130,7 +132,7 @@ class Staff:
                 line.librarian,
                 said,
                 self._queue.core.now(),
-                self._queue.is_reachable(line.librarian),
+                self._queue.is_live(line.librarian),
             )
         )
 

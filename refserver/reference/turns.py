@@ -40,12 +40,12 @@ class Turns:
         )
         texts = queue.texts_for(question)
         if taken.before is None:
-            self._tell_patron(question, texts.with_you(nick))
+            queue.courier.tell_of(question, texts.with_you(nick), question.claimed_at)
         else:
             queue.entries.hide(question, taken.before)
             told = queue.staff_texts.taken_over(question.number, nick)
             queue.courier.tell_staff(question.number, taken.before, told)
-            self._tell_patron(question, texts.takes_over(nick))
+            queue.courier.tell_of(question, texts.takes_over(nick), question.claimed_at)
         queue.desk.say(queue.staff_texts.claimed(question.number, nick))
         queue.changed()
 
@@ -56,7 +56,7 @@ class Turns:
         queue.offers.passed_by(question, librarian)
         queue.entries.hide(question, librarian)
         queue.desk.say(queue.staff_texts.released(question.number, queue.nick_of(librarian), reason))
-        self._tell_patron(question, queue.texts_for(question).released())
+        queue.courier.tell_of(question, queue.texts_for(question).released())
         queue.changed()
 
     def ended(self, question: Question, librarian: JID) -> None:
@@ -73,7 +73,7 @@ class Turns:
         texts = queue.texts_for(question)
         if question.outcome not in SILENT:
             parked = question.state == State.PARKED
-            self._tell_patron(question, texts.parked() if parked else texts.closed())
+            queue.courier.tell_of(question, texts.parked() if parked else texts.closed())
         queue.changed()
 
     def reopened(self, taken: Taken) -> None:
@@ -84,7 +84,7 @@ class Turns:
         queue.entries.show(question)
         text = queue.staff_texts.reopened(question.number, queue.guest(question))
         queue.courier.tell_staff(question.number, question.owner, text)
-        self._tell_patron(question, queue.texts_for(question).with_you(queue.nick_of(question.owner)))
+        queue.courier.tell_of(question, queue.texts_for(question).with_you(queue.nick_of(question.owner)))
         queue.changed()
 
     def abandoned(self, question: Question) -> None:
@@ -94,6 +94,10 @@ class Turns:
         queue.desk.say(queue.staff_texts.abandoned(question.number))
         queue.changed()
 
-    def _tell_patron(self, question: Question, text: str) -> None:
-        if question.patron is not None:
-            self._queue.courier.tell_patron(question.patron, text)
+    def undelivered(self, question: Question, text: str) -> None:
+        """Something that was said could not be delivered: tell her whose question it is, else the desk."""
+        queue = self._queue
+        if question.owner is not None and question.state == State.CLAIMED:
+            queue.courier.tell_staff(question.number, question.owner, text)
+        else:
+            queue.desk.tell(text)

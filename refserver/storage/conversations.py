@@ -22,12 +22,15 @@ __all__ = [
     "Message",
     "Relay",
     "add",
+    "arrived",
+    "by_id",
     "confirm",
     "counts",
     "delete_finished",
     "gaps",
     "known",
     "known_from",
+    "last_of",
     "last_spoken",
     "of",
     "openings",
@@ -55,6 +58,9 @@ class Relay(IntEnum):
     one that stores it, GIVEN in a later one (a claim, a librarian's log-in). After a crash
     nobody can tell whether it has arrived. Where the patron cannot know either and will not
     send it again, it is then DOUBTFUL; RETOLD, once the librarian was told of it in other words.
+
+    Whatever is for somebody on another server is TO_DO until that server has confirmed it, or
+    GIVEN_UP, if it could not be delivered for days or was refused.
     """
 
     TO_DO = 0
@@ -63,6 +69,7 @@ class Relay(IntEnum):
     GIVEN = 3
     DOUBTFUL = 4
     RETOLD = 5
+    GIVEN_UP = 6
 
 
 @frozen
@@ -158,6 +165,19 @@ def of(connection: Connection, question_id: int) -> list[Message]:
     return _messages(connection.execute(query.order_by(question_messages.c.sequence)))
 
 
+def by_id(connection: Connection, message_ids: Collection[int]) -> list[Message]:
+    """The messages of these ids, in the order in which they were stored."""
+    query = select(question_messages).where(question_messages.c.id.in_(message_ids))
+    return _messages(connection.execute(query.order_by(question_messages.c.id)))
+
+
+def last_of(connection: Connection, question_id: int, direction: Direction) -> int:
+    """The sequence of the newest message of a direction, 0 if there is none."""
+    columns = question_messages.c
+    query = select(func.max(columns.sequence)).where(columns.question == question_id)
+    return connection.execute(query.where(columns.direction == direction)).scalar() or 0
+
+
 def last_spoken(connection: Connection, question_id: int) -> float | None:
     """When patron or staff last said something to the other."""
     columns = question_messages.c
@@ -210,6 +230,14 @@ def set_relay(connection: Connection, message_ids: Collection[int], relay: Relay
         connection.execute(update(question_messages).where(ids).values(relay=relay))
 
 
+def arrived(connection: Connection, message_ids: Collection[int]) -> None:
+    """Note that messages were handed over; what was given up meanwhile stays so."""
+    if message_ids:
+        columns = question_messages.c
+        these = columns.id.in_(message_ids) & (columns.relay != Relay.GIVEN_UP)
+        connection.execute(update(question_messages).where(these).values(relay=Relay.DONE))
+
+
 def counts(connection: Connection, question_id: int) -> Counter[str]:
     """How many messages a question has from each direction."""
     columns = question_messages.c
@@ -224,9 +252,13 @@ def gaps(connection: Connection, question_id: int) -> list[float]:
     return [gap for gap in connection.execute(query.order_by(columns.sequence)).scalars() if gap is not None]
 
 
-def delete_finished(connection: Connection, queue_id: int, time: float) -> int:
-    """Delete what was said in a queue's questions finished by `time`; how many messages that was."""
+def delete_finished(connection: Connection, queue_id: int, time: float, keep: Collection[int] = ()) -> int:
+    """Delete what was said in a queue's questions finished by `time`; how many messages that was.
+
+    Questions in `keep` (their ids) are left as they are.
+    """
     finished = select(questions.c.id).where(questions.c.queue == queue_id, questions.c.closed_at <= time)
+    finished = finished.where(questions.c.id.not_in(keep))
     deleted = connection.execute(delete(question_messages).where(question_messages.c.question.in_(finished)))
     return deleted.rowcount
 

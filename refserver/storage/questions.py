@@ -174,11 +174,15 @@ def compare_and_set(
     return get(connection, question_id) if changed.rowcount else None
 
 
-def unlink_patrons(connection: Connection, queue_id: int, time: float) -> int:
-    """Delete who asked (JID, thread) from what was finished at `time` or before; how many there were."""
+def unlink_patrons(connection: Connection, queue_id: int, time: float, keep: Collection[int] = ()) -> int:
+    """Delete who asked (JID, thread) from what was finished at `time` or before; how many there were.
+
+    Questions in `keep` (their ids) are left as they are.
+    """
     unlinked = connection.execute(
         update(questions)
         .where(questions.c.queue == queue_id, questions.c.closed_at <= time, questions.c.patron.is_not(None))
+        .where(questions.c.id.not_in(keep))
         .values(patron=None, thread="")
     )
     return unlinked.rowcount

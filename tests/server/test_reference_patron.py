@@ -457,7 +457,9 @@ def test_what_a_patrons_server_sends_back_is_told_to_the_librarian(library: Libr
     mia.received()
     error = "<error type='cancel'><gone xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error>"
     library.arrive(f"<message from='eva@home.example' to='{ASK}' type='error' id='a1'>{error}</message>")
-    assert bodies(mia) == ["* (The patron could not be reached; what you wrote may not have arrived.)"]
+    assert bodies(mia) == [
+        "* #1: the answer could not be delivered to the patron. Why: that address does not exist any more."
+    ]
 
 
 def test_two_libraries_do_not_see_each_other(library: Library) -> None:

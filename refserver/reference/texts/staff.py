@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 
+from refserver.errors import Condition
 from refserver.reference import refusals
 from refserver.reference.commands import Fault, Faulty, Unknown
 from refserver.reference.dispatch import Duty
@@ -152,9 +153,38 @@ class StaffTexts:
             patron=patron, words=words
         )
 
-    def undelivered(self) -> str:
-        """To the owner: the patron's server sent something back."""
-        return self._("(The patron could not be reached; what you wrote may not have arrived.)")
+    def kept_for_later(self) -> str:
+        """To the owner: her words could not be delivered yet."""
+        return self._(
+            "(The patron's server cannot be reached now. "
+            "What you write is kept, and delivered as soon as it is back.)"
+        )
+
+    def undelivered(self, number: int, reason: Condition) -> str:
+        """To the owner, or the desk: an answer will never arrive."""
+        line = self._("#{number}: the answer could not be delivered to the patron.").format(number=number)
+        return self._because(line, self.why_undelivered(reason))
+
+    def not_heard(self, number: int, nick: str, reason: Condition) -> str:
+        """To the desk: a librarian on another server has not got what the patron wrote."""
+        line = self._("#{number}: what the patron wrote could not be delivered to {nick}.").format(
+            number=number, nick=nick
+        )
+        return self._because(line, self.why_undelivered(reason))
+
+    def why_undelivered(self, reason: Condition) -> str:
+        """What the other server said, or that there is none, for people."""
+        match reason:
+            case Condition.REMOTE_SERVER_NOT_FOUND | Condition.REMOTE_SERVER_TIMEOUT:
+                return self._("the server of that address could not be reached for days.")
+            case Condition.RESOURCE_CONSTRAINT:
+                return self._("the mailbox or the server is full.")
+            case Condition.GONE | Condition.ITEM_NOT_FOUND | Condition.JID_MALFORMED:
+                return self._("that address does not exist any more.")
+            case Condition.SERVICE_UNAVAILABLE | Condition.RECIPIENT_UNAVAILABLE:
+                return self._("that address takes no messages from here, or not while nobody is logged in.")
+            case _:
+                return self._("the server of that address refused it.")
 
     def not_sent(self, reason: str) -> str:
         """A text for the patron was refused."""

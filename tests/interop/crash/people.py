@@ -312,7 +312,7 @@ class Librarian(Person):
         elif deed is not None and _NO.search(words):
             self._end(number, done=False)
         else:
-            assert "(Noted." in words or "could not be reached" in words, words
+            assert "(Noted." in words or "could not be delivered" in words, words
         self.floor.told()
 
     def _end(self, number: int, done: bool) -> None:

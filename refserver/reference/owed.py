@@ -1,0 +1,390 @@
+"""What one queue owes people on other servers, in memory: to whom, and when it is tried again.
+
+The store is the master (storage/owed.py). Here stands only, for each recipient, what is under
+way and whether something has failed. A recipient's debt is in one of these states:
+
+    open      nothing has failed: what is said goes out at once. It is forgotten when all has arrived
+    waiting   something has come back that is worth trying again: it and all that is said now wait, in
+              the store. It is tried after a pause that grows with the age of what failed, and at once
+              when the recipient's server is heard of
+    resuming  what waits goes out, BATCH by BATCH and in order, each when the one before has arrived
+
+What is tried again has its id and the time when it was said (XEP-0203). What is owed longer than
+OWED_DAYS or was refused for good is given up (undelivered.py).
+"""
+
+from __future__ import annotations
+
+import heapq
+import random
+from collections import Counter
+from collections.abc import Callable
+from enum import Enum
+from functools import partial
+from itertools import count
+from typing import TYPE_CHECKING, Final
+
+from attrs import define, field
+from twisted.internet.interfaces import IDelayedCall
+
+from refserver import ns
+from refserver.errors import Condition, StanzaError
+from refserver.jid import JID
+from refserver.reference.undelivered import OWED_SECONDS, GivenUp, give_up
+from refserver.stanza import Stanza, Tracked
+from refserver.storage import conversations, owed
+from refserver.storage.conversations import Direction, Message, Relay
+from refserver.storage.owed import Due, Key
+from refserver.xml.element import split
+
+if TYPE_CHECKING:
+    from refserver.reference.queue import Queue
+
+__all__ = ["PAUSES", "Owed", "pause_after"]
+
+PAUSES: Final = (60.0, 300.0, 900.0, 1800.0, 3600.0)
+"""After each attempt that fails; the last one again and again. About: see JITTER."""
+JITTER: Final = 0.2
+SOONEST_SECONDS: Final = 5.0
+"""The least time between two attempts, however often the other server is heard of."""
+START_SECONDS: Final = 2.0
+"""What a stop or a crash has left is tried within this time."""
+BATCH: Final = 20
+MOST_AT_ONCE: Final = 100
+"""How many recipients of one domain are tried at the same time; the others wait for a moment."""
+UNSETTLED_SECONDS: Final = 600.0
+"""What nobody has told the fate of for so long is tried again with what came back."""
+
+_WORTH_TRYING: Final = frozenset(
+    {
+        Condition.INTERNAL_SERVER_ERROR,
+        Condition.RECIPIENT_UNAVAILABLE,
+        Condition.REMOTE_SERVER_NOT_FOUND,  # its DNS may be broken for an hour
+        Condition.REMOTE_SERVER_TIMEOUT,
+        Condition.RESOURCE_CONSTRAINT,
+        Condition.SERVICE_UNAVAILABLE,
+    }
+)
+
+
+def pause_after(age: float) -> float:
+    """The seconds until the next attempt for what was said `age` seconds ago: PAUSES, one after the other."""
+    elapsed = 0.0
+    for pause in PAUSES[:-1]:
+        elapsed += pause
+        if age < elapsed:
+            return pause
+    return PAUSES[-1]
+
+
+class State(Enum):
+    """See the module."""
+
+    OPEN = "open"
+    WAITING = "waiting"
+    RESUMING = "resuming"
+
+
+@define(eq=False)
+class Debt:
+    """What is owed to one recipient, as a patron or (`to_staff`) as a librarian.
+
+    `flying` is what was sent and nobody knows of yet: its stanza's id, and when it was said. Times are of
+    the reactor's clock.
+    """
+
+    recipient: JID
+    to_staff: bool
+    state: State = State.OPEN
+    flying: dict[Key, tuple[str, float]] = field(factory=dict)
+    sent_at: float = 0.0
+    failed_at: float = float("-inf")
+    due: float = 0.0
+    reason: Condition = Condition.REMOTE_SERVER_TIMEOUT
+    more: bool = False  # something was said while it was not open
+    busy: bool = False  # the store is being asked
+    warned: bool = False  # the librarian knows
+
+
+class Owed:
+    """The debts of one queue. `random` gives numbers from 0 to 1."""
+
+    def __init__(self, queue: Queue, random: Callable[[], float] = random.random) -> None:
+        self._queue = queue
+        self._random = random
+        self._debts: dict[str, dict[tuple[JID, bool], Debt]] = {}
+        self._count: dict[State, Counter[str]] = {state: Counter() for state in State}
+        self._line: list[tuple[float, int, Debt]] = []
+        self._numbers = count()
+        self._timer: IDelayedCall | None = None
+        self._quit: list[Key] = []
+        self._quitting: IDelayedCall | None = None
+        self._stopped = False
+
+    # -- life ----------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Find what a stop or a crash has left."""
+        found = await self._queue.core.database.read(owed.recipients, self._queue.record.id)
+        for to_staff, recipients in zip((False, True), found, strict=True):
+            for recipient in recipients:
+                if self._queue.is_elsewhere(recipient) and not self._stopped:
+                    self._take_up(self._debt(recipient, to_staff))
+
+    def _take_up(self, debt: Debt) -> None:
+        debt.warned = True
+        if debt.state is State.OPEN:
+            self._set(debt, State.WAITING)
+            self._schedule(debt, self._random() * START_SECONDS)
+
+    def stop(self) -> None:
+        """Try nothing more; what is known to have arrived is noted."""
+        self._stopped = True
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self._note_arrived()
+
+    # -- what is said --------------------------------------------------------------
+
+    def send(self, due: Due) -> None:
+        """Hand over what was just said, or let it wait for its turn; the store has it already."""
+        to_staff = _is_to_staff(due)
+        recipient = due.question.owner if to_staff else due.question.patron
+        if recipient is None:
+            return
+        debt = self._debt(recipient, to_staff)
+        if debt.state is State.OPEN:
+            if due.key not in debt.flying:
+                self._route(debt, due)
+        else:
+            debt.more = True
+            self._warn(debt, due.key)
+
+    def _route(self, debt: Debt, due: Due, late: bool = False) -> None:
+        stanza = self._queue.courier.stanza(due, late)
+        debt.flying[due.key] = stanza.id, due.said_at
+        debt.sent_at = self._queue.core.clock.seconds()
+        self._queue.core.router.route(Tracked(stanza, partial(self._settled, debt, due.key)))
+
+    def _settled(self, debt: Debt, key: Key, error: StanzaError | None) -> None:
+        """See `Stanza.settle`."""
+        flying = debt.flying.pop(key, None)
+        if flying is None:
+            return
+        if error is None:
+            self._arrived(key)
+        elif self._stopped:
+            return
+        elif error.type == "wait" or error.condition in _WORTH_TRYING:
+            self._failed(debt, key, flying[1], error.condition)
+        else:
+            self._queue.run(self._give_up(debt.recipient, [key], error.condition))
+        self._look_at(debt)
+
+    def _look_at(self, debt: Debt) -> None:
+        """Something of it is under way no more."""
+        if debt.flying or debt.busy or self._stopped:
+            return
+        if debt.state is State.RESUMING:
+            self._queue.run(self._resume(debt))
+        elif debt.state is State.OPEN:
+            self._forget(debt)
+
+    def _arrived(self, key: Key) -> None:
+        self._quit.append(key)
+        if self._stopped:
+            self._note_arrived()
+        elif self._quitting is None:
+            self._quitting = self._queue.core.clock.callLater(0, self._note_arrived)
+
+    def _note_arrived(self) -> None:
+        """Before anything is read: it must not be found once more."""
+        if self._quitting is not None and self._quitting.active():
+            self._quitting.cancel()
+        self._quitting = None
+        keys, self._quit = self._quit, []
+        if keys:
+            self._queue.watch(self._queue.core.database.write(owed.arrived, keys))
+
+    # -- what has failed -----------------------------------------------------------
+
+    def _failed(self, debt: Debt, key: Key, said_at: float, reason: Condition) -> None:
+        debt.reason = reason
+        debt.failed_at = self._queue.core.clock.seconds()
+        if debt.state is not State.WAITING:
+            self._set(debt, State.WAITING)
+            pause = pause_after(self._queue.core.now() - said_at)
+            self._schedule(debt, pause * (1 - JITTER + 2 * JITTER * self._random()))
+        self._warn(debt, key)
+
+    def _warn(self, debt: Debt, key: Key) -> None:
+        """Tell the librarian, once, that her words are kept."""
+        question = self._queue.board.of_patron(debt.recipient)
+        mine = isinstance(key, int) and not debt.to_staff and not debt.warned
+        if mine and question is not None and question.owner is not None:
+            debt.warned = True
+            text = self._queue.staff_texts.kept_for_later()
+            self._queue.courier.tell_staff(question.number, question.owner, text)
+
+    def reachable(self, domain: str) -> None:
+        """Another server, or a component, is heard of: try at once what waits for it."""
+        if not self._count[State.WAITING][domain]:
+            return
+        now = self._queue.core.clock.seconds()
+        for debt in self._debts[domain].values():
+            soon = max(now, debt.failed_at + SOONEST_SECONDS)
+            if debt.state is State.WAITING and soon < debt.due:
+                self._schedule(debt, soon - now)
+
+    def returned(self, stanza: Stanza) -> None:
+        """An error has come from a recipient's server. It matters if it answers words, not signs."""
+        if stanza.id and stanza.from_ is not None and stanza.to is not None:
+            condition, type = _error(stanza)
+            again = type == "wait" or condition in _WORTH_TRYING - {Condition.SERVICE_UNAVAILABLE}
+            if condition is Condition.SERVICE_UNAVAILABLE:  # a librarian who is offline comes back
+                again = self._queue.number_of(stanza.to) is not None
+            self._queue.run(self._returned(stanza.from_.bare, stanza.id, condition, again))
+
+    async def _returned(self, who: JID, id: str, condition: Condition, again: bool) -> None:
+        database, queue = self._queue.core.database, self._queue
+        self._note_arrived()
+        due = await database.write(owed.sent, queue.record.id, who, id, *queue.courier.place_of(id))
+        if due is None or (isinstance(due.said, Message) and due.said.relay is Relay.GIVEN_UP):
+            return
+        debt = self._debt(who, _is_to_staff(due))
+        debt.flying.pop(due.key, None)  # that the server has taken it is of no interest any more
+        if not again or not queue.is_elsewhere(who):
+            await self._give_up(who, [due.key], condition)
+        elif not self._stopped:
+            self._note_arrived()
+            if isinstance(due.key, int):
+                await database.write(conversations.set_relay, [due.key], Relay.TO_DO)
+            self._failed(debt, due.key, due.said_at, condition)
+        self._look_at(debt)
+
+    # -- trying again --------------------------------------------------------------
+
+    def _schedule(self, debt: Debt, seconds: float) -> None:
+        debt.due = self._queue.core.clock.seconds() + seconds
+        heapq.heappush(self._line, (debt.due, next(self._numbers), debt))
+        self._set_timer()
+
+    def _set_timer(self) -> None:
+        clock = self._queue.core.clock
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._line and not self._stopped:
+            self._timer = clock.callLater(max(0.0, self._line[0][0] - clock.seconds()), self._try)
+
+    def _try(self) -> None:
+        """Whose pause is over."""
+        self._timer = None
+        now = self._queue.core.clock.seconds()
+        due = []
+        while self._line and self._line[0][0] <= now:
+            at, _, debt = heapq.heappop(self._line)
+            if at == debt.due and debt.state is State.WAITING:
+                due.append(debt)
+        for debt in due:
+            if debt.flying and now - debt.sent_at < UNSETTLED_SECONDS:
+                self._schedule(debt, SOONEST_SECONDS)
+            elif self._count[State.RESUMING][debt.recipient.domainpart] >= MOST_AT_ONCE:
+                self._schedule(debt, 0.5 + self._random())
+            else:
+                debt.flying.clear()
+                self._set(debt, State.RESUMING)
+                self._queue.run(self._resume(debt))
+        self._set_timer()
+
+    async def _resume(self, debt: Debt) -> None:
+        """Send what is owed, as long as it arrives."""
+        debt.busy = True
+        try:
+            while debt.state is State.RESUMING and not debt.flying and not self._stopped:
+                await self._send_batch(debt)
+        except Exception:
+            self._failed(debt, "", self._queue.core.now(), debt.reason)
+            raise
+        finally:
+            debt.busy = False
+
+    async def _send_batch(self, debt: Debt) -> None:
+        self._note_arrived()
+        debt.more = False
+        load = owed.of_librarian if debt.to_staff else owed.of_patron
+        database, queue = self._queue.core.database, self._queue
+        # By the writer, so that it knows all that was said until now.
+        dues = await database.write(load, queue.record.id, debt.recipient, BATCH)
+        oldest = queue.core.now() - OWED_SECONDS
+        overdue = [due.key for due in dues if due.said_at <= oldest]
+        if overdue:
+            await self._give_up(debt.recipient, overdue, debt.reason)
+        elif not dues and not debt.more:
+            self._forget(debt)
+        for due in dues:
+            if debt.state is State.RESUMING and due.said_at > oldest and not self._stopped:
+                self._route(debt, due, late=True)
+
+    # -- giving up -----------------------------------------------------------------
+
+    async def _give_up(self, recipient: JID, keys: list[Key], reason: Condition) -> None:
+        words = partial(self._words, reason=reason)
+        core = self._queue.core
+        for one in await core.database.write(give_up, recipient, keys, words, core.now()):
+            why = self._queue.staff_texts.why_undelivered(reason)
+            if one.released_from is not None:
+                self._queue.turns.released(one.question, one.released_from, why)
+            else:
+                self._queue.turns.undelivered(one.question, self._words(one, reason))
+
+    def _words(self, given_up: GivenUp, reason: Condition) -> str:
+        texts, question = self._queue.staff_texts, given_up.question
+        if not given_up.to_staff:
+            return texts.undelivered(question.number, reason)
+        librarian = given_up.released_from or question.owner
+        nick = "" if librarian is None else self._queue.nick_of(librarian)
+        return texts.not_heard(question.number, nick, reason)
+
+    # -- debts ---------------------------------------------------------------------
+
+    def _debt(self, recipient: JID, to_staff: bool) -> Debt:
+        of_domain = self._debts.setdefault(recipient.domainpart, {})
+        debt = of_domain.get((recipient, to_staff))
+        if debt is None:
+            debt = of_domain[recipient, to_staff] = Debt(recipient, to_staff)
+            self._count[State.OPEN][recipient.domainpart] += 1
+        return debt
+
+    def _set(self, debt: Debt, state: State) -> None:
+        domain = debt.recipient.domainpart
+        self._count[debt.state][domain] -= 1
+        self._count[state][domain] += 1
+        debt.state = state
+
+    def _forget(self, debt: Debt) -> None:
+        """Nothing is owed any more."""
+        domain = debt.recipient.domainpart
+        self._set(debt, State.OPEN)
+        self._count[State.OPEN][domain] -= 1
+        of_domain = self._debts[domain]
+        of_domain.pop((debt.recipient, debt.to_staff), None)
+        if not of_domain:
+            del self._debts[domain]
+            for counter in self._count.values():
+                del counter[domain]
+
+
+def _is_to_staff(due: Due) -> bool:
+    return isinstance(due.said, Message) and due.said.direction is Direction.PATRON
+
+
+def _error(stanza: Stanza) -> tuple[Condition, str]:
+    """The condition and the type of an error (RFC 6120 8.3.2); undefined-condition if it has none."""
+    error = stanza.child(ns.CLIENT, "error")
+    if error is None:
+        return Condition.UNDEFINED_CONDITION, ""
+    names = {split(child.tag)[1] for child in error if split(child.tag)[0] == ns.STANZAS}
+    found = (condition for condition in Condition if condition.value in names)
+    return next(found, Condition.UNDEFINED_CONDITION), error.get("type", "")

@@ -1,0 +1,235 @@
+"""Stores what is owed to people on other servers: said, and not confirmed by their server yet.
+
+Of two kinds: messages of a question, which are owed while their relay is `Relay.TO_DO`
+(conversations.py), and lines of the queue itself for a patron, which are here until they have
+arrived. Both are found by recipient and in the order in which they were said. How long they are
+owed, and when they are tried again, is decided in refserver/reference.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from typing import Any, Final
+
+from attrs import frozen
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Select,
+    and_,
+    delete,
+    func,
+    insert,
+    literal_column,
+    or_,
+    select,
+)
+
+from refserver.jid import JID
+from refserver.storage import conversations
+from refserver.storage.conversations import Direction, Message, Relay
+from refserver.storage.questions import Question, get
+from refserver.storage.schema.questions import owed_lines, question_messages, questions
+
+__all__ = [
+    "Due",
+    "Key",
+    "Line",
+    "add",
+    "arrived",
+    "count",
+    "drop",
+    "drop_finished",
+    "find",
+    "of_librarian",
+    "of_patron",
+    "recipients",
+    "sent",
+    "unsettled",
+]
+
+Key = int | str
+"""What something owed is known by: the id of a message in the store, or of a line's stanza."""
+
+# In so many words: SQLite takes a partial index only where it sees the condition.
+_TO_DO: Final[ColumnElement[bool]] = question_messages.c.relay == literal_column(str(int(Relay.TO_DO)))
+
+
+@frozen
+class Line:
+    """What the queue itself has said to the patron of a question, at a time in Unix seconds."""
+
+    stanza_id: str
+    question_id: int
+    body: str
+    said_at: float
+
+
+@frozen
+class Due:
+    """Something owed, and the question as it is now, which says to whom."""
+
+    question: Question
+    said: Message | Line
+
+    @property
+    def key(self) -> Key:
+        """See `Key`."""
+        return self.said.id if isinstance(self.said, Message) else self.said.stanza_id
+
+    @property
+    def said_at(self) -> float:
+        """When it was said."""
+        return self.said.sent_at if isinstance(self.said, Message) else self.said.said_at
+
+
+# -- owing and being quit ------------------------------------------------------
+
+
+def add(connection: Connection, line: Line) -> None:
+    """Owe a line to its question's patron."""
+    connection.execute(
+        insert(owed_lines).values(
+            question=line.question_id, stanza_id=line.stanza_id, body=line.body, said_at=line.said_at
+        )
+    )
+
+
+def arrived(connection: Connection, keys: Collection[Key]) -> None:
+    """These are owed no more: they have come as far as can be known."""
+    conversations.arrived(connection, _messages(keys))
+    _delete_lines(connection, keys)
+
+
+def drop(connection: Connection, keys: Collection[Key]) -> None:
+    """These are owed no more: they will never arrive."""
+    conversations.set_relay(connection, _messages(keys), Relay.GIVEN_UP)
+    _delete_lines(connection, keys)
+
+
+def drop_finished(connection: Connection, queue_id: int, time: float, keep: Collection[int] = ()) -> None:
+    """Forget the lines owed of a queue's questions finished by `time`, but of those in `keep`."""
+    finished = select(questions.c.id).where(questions.c.queue == queue_id, questions.c.closed_at <= time)
+    finished = finished.where(questions.c.id.not_in(keep))
+    connection.execute(delete(owed_lines).where(owed_lines.c.question.in_(finished)))
+
+
+def _messages(keys: Iterable[Key]) -> list[int]:
+    return [key for key in keys if isinstance(key, int)]
+
+
+def _delete_lines(connection: Connection, keys: Iterable[Key]) -> None:
+    ids = [key for key in keys if isinstance(key, str)]
+    if ids:
+        connection.execute(delete(owed_lines).where(owed_lines.c.stanza_id.in_(ids)))
+
+
+# -- what is owed --------------------------------------------------------------
+
+
+def of_patron(connection: Connection, queue_id: int, patron: JID, limit: int) -> list[Due]:
+    """The oldest answers and lines that a queue owes a patron (bare JID), `limit` at most, in order."""
+    whose = and_(questions.c.queue == queue_id, questions.c.patron == patron.text)
+    answers = _owed_messages(connection, Direction.STAFF, whose, limit)
+    query = select(owed_lines).join(questions, questions.c.id == owed_lines.c.question).where(whose)
+    rows = connection.execute(query.order_by(owed_lines.c.said_at, owed_lines.c.id).limit(limit))
+    lines = [Line(row.stanza_id, row.question, row.body, row.said_at) for row in rows]
+    return _dues(connection, [*lines, *answers])[:limit]
+
+
+def of_librarian(connection: Connection, queue_id: int, librarian: JID, limit: int) -> list[Due]:
+    """The oldest words of patrons that a librarian has not got, in questions that are or were hers."""
+    whose = and_(questions.c.queue == queue_id, questions.c.owner == librarian.text)
+    return _dues(connection, _owed_messages(connection, Direction.PATRON, whose, limit))
+
+
+def recipients(connection: Connection, queue_id: int) -> tuple[set[JID], set[JID]]:
+    """Patrons and librarians to whom a queue owes anything, whatever their servers."""
+    lines = select(questions.c.patron).join(owed_lines, owed_lines.c.question == questions.c.id)
+    to_patrons = _joined(select(questions.c.patron), Direction.STAFF).where(questions.c.queue == queue_id)
+    to_staff = _joined(select(questions.c.owner), Direction.PATRON).where(questions.c.queue == queue_id)
+    patrons = _jids(connection, to_patrons) | _jids(connection, lines.where(questions.c.queue == queue_id))
+    return patrons, _jids(connection, to_staff)
+
+
+def find(connection: Connection, keys: Collection[Key]) -> list[Due]:
+    """What has these keys and is still there, in order."""
+    found: list[Message | Line] = []
+    lines = select(owed_lines).where(
+        owed_lines.c.stanza_id.in_([key for key in keys if isinstance(key, str)])
+    )
+    for row in connection.execute(lines.order_by(owed_lines.c.id)):
+        found.append(Line(row.stanza_id, row.question, row.body, row.said_at))
+    return _dues(connection, [*found, *conversations.by_id(connection, _messages(keys))])
+
+
+def sent(
+    connection: Connection, queue_id: int, recipient: JID, stanza_id: str, number: int, sequence: int
+) -> Due | None:
+    """What was sent to a patron or librarian (bare JID) with this id, whatever has become of it.
+
+    A message whose sender gave it no id is known by its question's `number` and its `sequence`.
+    """
+    columns = question_messages.c
+    same = or_(
+        columns.origin_id == stanza_id,
+        and_(columns.origin_id.is_(None), columns.sequence == sequence, questions.c.number == number),
+    )
+    answer = and_(columns.direction == Direction.STAFF, questions.c.patron == recipient.text)
+    words = and_(columns.direction == Direction.PATRON, questions.c.owner == recipient.text)
+    query = select(columns.id).join(questions, questions.c.id == columns.question)
+    query = query.where(questions.c.queue == queue_id, same, or_(answer, words)).order_by(columns.id.desc())
+    key: Key | None = connection.execute(query.limit(1)).scalar()
+    if key is None:
+        lines = select(owed_lines.c.stanza_id).join(questions, questions.c.id == owed_lines.c.question)
+        whose = and_(questions.c.queue == queue_id, questions.c.patron == recipient.text)
+        key = connection.execute(lines.where(whose, owed_lines.c.stanza_id == stanza_id)).scalar()
+    return None if key is None else next(iter(find(connection, [key])), None)
+
+
+def unsettled(connection: Connection, queue_id: int, time: float, after: float) -> set[int]:
+    """The questions of a queue finished by `time` whose patrons are owed what was said after `after`."""
+    done = and_(questions.c.queue == queue_id, questions.c.closed_at <= time, questions.c.patron.is_not(None))
+    answers = _joined(select(questions.c.id), Direction.STAFF).where(
+        done, question_messages.c.sent_at > after
+    )
+    lines = select(questions.c.id).join(owed_lines, owed_lines.c.question == questions.c.id)
+    found = set(connection.execute(answers).scalars())
+    return found | set(connection.execute(lines.where(done, owed_lines.c.said_at > after)).scalars())
+
+
+def count(connection: Connection) -> int:
+    """How many answers and lines are owed to patrons, in all queues."""
+    answers = _joined(select(func.count()), Direction.STAFF).where(questions.c.patron.is_not(None))
+    lines = select(func.count()).select_from(owed_lines)
+    return sum(connection.execute(query).scalar_one() for query in (answers, lines))
+
+
+def _joined(query: Select[Any], direction: Direction) -> Select[Any]:
+    """Of questions with messages of that direction that are to be handed over."""
+    columns = question_messages.c
+    joined = query.select_from(questions).join(question_messages, columns.question == questions.c.id)
+    return joined.where(_TO_DO, columns.direction == direction)
+
+
+def _owed_messages(
+    connection: Connection, direction: Direction, whose: ColumnElement[bool], limit: int
+) -> list[Message]:
+    columns = question_messages.c
+    query = _joined(select(columns.id), direction).where(whose).order_by(columns.sent_at, columns.id)
+    return conversations.by_id(connection, list(connection.execute(query.limit(limit)).scalars()))
+
+
+def _dues(connection: Connection, said: Iterable[Message | Line]) -> list[Due]:
+    """In order of time; a line that is as old as an answer has announced it."""
+    known: dict[int, Question] = {}
+    found = []
+    for each in said:
+        if each.question_id not in known:
+            known[each.question_id] = get(connection, each.question_id)
+        found.append(Due(known[each.question_id], each))
+    return sorted(found, key=lambda due: (due.said_at, isinstance(due.said, Message)))
+
+
+def _jids(connection: Connection, query: Select[Any]) -> set[JID]:
+    return {JID.parse(text) for text in connection.execute(query.distinct()).scalars() if text is not None}
