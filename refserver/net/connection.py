@@ -20,8 +20,11 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import socket
 import struct
+import sys
+import termios
 from collections.abc import Callable
 from select import EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT
 from typing import TYPE_CHECKING
@@ -83,6 +86,14 @@ class Connection(Output):
     def closed(self) -> bool:
         """Whether `close` or `abort` was called, or the connection is gone: what is sent now is dropped."""
         return self._state > OPEN
+
+    @property
+    def unacknowledged(self) -> int:
+        """Bytes that the peer's machine has not acknowledged: what is queued here and in the kernel."""
+        if self._state == GONE:
+            return 0
+        waiting = fcntl.ioctl(self._socket, termios.TIOCOUTQ, b"\0\0\0\0")
+        return self.queued + int.from_bytes(waiting, sys.byteorder)
 
     def send(self, data: bytes) -> None:
         """Queue `data`; all that is queued in one turn of the reactor leaves in one write at its end."""

@@ -1,12 +1,13 @@
-"""Stanzas that wait while a stream is being set up: few enough, small enough, and none forgotten.
+"""Stanzas that wait for a stream: few enough, small enough, and none forgotten.
 
 Owns the limits, of one pair of domains and of all together. What becomes of the stanzas is way.py's
-business.
+business, and those that were sent and not confirmed are window.py's.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from attrs import define, field
@@ -14,29 +15,48 @@ from attrs import define, field
 from refserver import ns
 from refserver.stanza import Stanza
 
-__all__ = ["Backlog", "Budget"]
+__all__ = ["OVERHEAD", "Backlog", "Budget", "Held"]
 
 MOST_STANZAS: Final = 1_000
 MOST_BYTES: Final = 2 << 20
-MOST_BYTES_TOGETHER: Final = 16 << 20
+MOST_BYTES_TOGETHER: Final = 32 << 20
 OVERHEAD: Final = 1_000  # what one waiting stanza costs beside its bytes, about
 
 
 @define(eq=False)
 class Budget:
-    """The bytes that all backlogs together have left."""
+    """The bytes that all backlogs and windows together have left."""
 
     left: int = MOST_BYTES_TOGETHER
 
 
 @define(eq=False)
+class Held:
+    """A stanza without its tree: what an error to the sender needs, and its bytes.
+
+    `data` is b"" if there was no room for them: it cannot be sent again. `again` if it was sent already, on
+    a stream that ended before it was confirmed. `number` is its place on the stream.
+    """
+
+    envelope: Stanza
+    data: bytes
+    again: bool = False
+    number: int = 0
+
+    @property
+    def cost(self) -> int:
+        """What it takes from the budget, in bytes."""
+        return len(self.data) + OVERHEAD
+
+
+@define(eq=False)
 class Backlog:
-    """The stanzas of one pair of domains, in order: their bytes, and what an error to the sender needs."""
+    """The stanzas of one pair of domains, in order."""
 
     _budget: Budget
     _most_stanzas: int = MOST_STANZAS
     _most_bytes: int = MOST_BYTES
-    _waiting: list[tuple[Stanza, bytes]] = field(factory=list, init=False)
+    _waiting: deque[Held] = field(factory=deque, init=False)
     _bytes: int = field(default=0, init=False)
 
     def __len__(self) -> int:
@@ -49,15 +69,29 @@ class Backlog:
         full = len(self._waiting) >= self._most_stanzas or self._bytes + cost > self._most_bytes
         if full or cost > self._budget.left:
             return False
-        self._bytes += cost
-        self._budget.left -= cost
-        self._waiting.append((stanza.envelope(), data))
+        self._count(cost)
+        self._waiting.append(Held(stanza.envelope(), data))
         return True
 
-    def empty(self, take: Callable[[Stanza, bytes], None]) -> None:
-        """Hand each stanza's envelope and bytes over, the oldest first, and have none afterwards."""
-        waiting, self._waiting = self._waiting, []
-        self._budget.left += self._bytes
-        self._bytes = 0
-        for envelope, data in waiting:
-            take(envelope, data)
+    def put_back(self, held: Sequence[Held]) -> None:
+        """Let stanzas wait in front of all others, in their order. There is always room: it was theirs."""
+        for each in reversed(held):
+            self._count(each.cost)
+            self._waiting.appendleft(each)
+
+    def pop(self) -> Held:
+        """The oldest one, which waits no longer. Raises IndexError if there is none."""
+        held = self._waiting.popleft()
+        self._count(-held.cost)
+        return held
+
+    def empty(self, take: Callable[[Held], None]) -> None:
+        """Hand all that waits over, the oldest first; what comes meanwhile is not handed over."""
+        waiting, self._waiting = self._waiting, deque()
+        self._count(-self._bytes)
+        for held in waiting:
+            take(held)
+
+    def _count(self, cost: int) -> None:
+        self._bytes += cost
+        self._budget.left -= cost

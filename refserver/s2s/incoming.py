@@ -13,10 +13,11 @@ from twisted.python.failure import Failure
 
 from refserver.errors import StreamCondition, StreamError
 from refserver.net.connection import Connection
+from refserver.s2s.lane import Rider
 from refserver.s2s.remotes import Remote
 from refserver.stanza import Stanza
 from refserver.stream import events
-from refserver.stream.federation import Established, KeyToVerify, StanzaRefused, Verdict
+from refserver.stream.federation import Confirmed, Established, KeyToVerify, Managed, StanzaRefused, Verdict
 from refserver.stream.policy import TLSInfo
 from refserver.stream.serving import ServingStream
 
@@ -31,9 +32,9 @@ CLOSE_SECONDS: Final = 10.0
 
 
 class IncomingConnection:
-    """Implements `Receiver`, and `Carrier` for a peer that takes our stanzas on its own stream (XEP-0288)."""
+    """Implements `Receiver`, and `Lane` for a peer that takes our stanzas on its own stream (XEP-0288)."""
 
-    __slots__ = ("_connection", "_ip", "_remotes", "_service", "_stream", "_tls", "last_heard")
+    __slots__ = ("_connection", "_ip", "_remotes", "_service", "_stream", "_tls", "last_heard", "riders")
 
     def __init__(
         self, service: ServerService, connection: Connection, source: str, *, direct_tls: bool
@@ -44,6 +45,7 @@ class IncomingConnection:
         self._tls: TLSInfo | None = None
         self._remotes: dict[str, Remote] = {}  # of the domains that were proved
         self._stream: ServingStream | None = None if direct_tls else self._new_stream(None)
+        self.riders: list[Rider] = []
         self.last_heard = service.seconds()
 
     def _new_stream(self, tls: TLSInfo | None) -> ServingStream:
@@ -73,6 +75,9 @@ class IncomingConnection:
         for remote in self._remotes.values():
             remote.incoming -= 1
         self._remotes.clear()
+        riders, self.riders = self.riders, []
+        for rider in riders:
+            rider.ended(self, reason)
 
     def expired(self) -> None:
         """The peer has proved nothing in time, or does not close its side."""
@@ -81,21 +86,38 @@ class IncomingConnection:
         else:
             self.close(StreamError(StreamCondition.CONNECTION_TIMEOUT))
 
-    # -- Carrier -----------------------------------------------------------
+    # -- Lane --------------------------------------------------------------
 
-    def send(self, stanza: Stanza) -> bool:
-        """See `Carrier`."""
-        sender, to = stanza.from_, stanza.to
-        assert sender is not None
-        assert to is not None
-        stream = self._stream
-        if stream is None or self._connection.closed or not stream.carries(sender.domainpart, to.domainpart):
-            return False
-        self._connection.send(stream.encode(stanza))
-        remote = self._remotes.get(to.domainpart)
-        if remote is not None:
-            remote.sent += 1
-        return True
+    def carries(self, from_: str, to: str) -> bool:
+        """Whether stanzas from our domain `from_` to the peer's `to` may go this way."""
+        return self.usable and self._stream is not None and self._stream.carries(from_, to)
+
+    @property
+    def usable(self) -> bool:
+        """See `Lane`."""
+        return self._stream is not None and self._stream.ready and not self._connection.closed
+
+    @property
+    def managed(self) -> bool | None:
+        """See `Lane`. The peer may still turn it on."""
+        return self._stream is not None and self._stream.management.on
+
+    @property
+    def unsent(self) -> int:
+        """See `Lane`."""
+        return self._connection.unacknowledged
+
+    def send_bytes(self, data: bytes) -> int:
+        """See `Lane`. The size that the peer takes is not known on its own streams."""
+        assert self._stream is not None
+        self._connection.send(data)
+        self._stream.management.sent += 1
+        return self._stream.management.sent
+
+    def ask(self) -> None:
+        """See `Lane`."""
+        assert self._stream is not None
+        self._connection.send(self._stream.management.request())
 
     # -- the end -----------------------------------------------------------
 
@@ -145,10 +167,18 @@ class IncomingConnection:
         if remote is None or self._connection.closed:
             return
         try:
-            self._service.intake.take(stanza, remote)
+            self._service.take(stanza, remote)
         except StreamError as error:
             remote.failed(f"refused: {error.condition.value}")
             self.close(error)
+
+    def _managed(self, event: Managed) -> None:
+        for rider in list(self.riders):
+            rider.managed(self)
+
+    def _confirmed(self, event: Confirmed) -> None:
+        for rider in list(self.riders):
+            rider.confirmed(self, event.number)
 
     def _start_tls(self, event: events.StartTLS) -> None:
         self._connection.start_tls(self._service.contexts.incoming(event.host))
@@ -200,6 +230,8 @@ _HANDLERS: dict[type, Callable[[IncomingConnection, Any], None]] = {
     KeyToVerify: IncomingConnection._key_to_verify,
     Established: IncomingConnection._established,
     StanzaRefused: IncomingConnection._stanza_refused,
+    Managed: IncomingConnection._managed,
+    Confirmed: IncomingConnection._confirmed,
     events.StreamClosed: IncomingConnection._closed,
     events.StreamFailed: IncomingConnection._closed,
 }

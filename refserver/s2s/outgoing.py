@@ -14,11 +14,14 @@ from twisted.python.failure import Failure
 from refserver.errors import Condition, StanzaError, StreamError
 from refserver.net.certificates import ascii_name
 from refserver.net.connection import Connection
+from refserver.s2s.lane import Rider
 from refserver.stanza import Stanza
 from refserver.stream import events
 from refserver.stream.federation import (
+    Confirmed,
     Established,
     KeyToVerify,
+    Managed,
     Refused,
     StanzaRefused,
     Verdict,
@@ -49,7 +52,7 @@ class Unreachable(Exception):
 
 
 class OutgoingConnection:
-    """Implements `Receiver`. `ended` is called once when an established stream is over, with the reason;
+    """Implements `Receiver`, and `Lane` once it is established; `riders` are told once when it is over.
     `came` takes the stanzas that the peer sends on this stream, if both agreed on that (XEP-0288).
     """
 
@@ -66,9 +69,9 @@ class OutgoingConnection:
         "_verdicts",
         "_verify_only",
         "came",
-        "ended",
         "method",
         "remote",
+        "riders",
     )
 
     def __init__(
@@ -87,7 +90,7 @@ class OutgoingConnection:
         self._keys: list[KeyToVerify] = []  # to be asked about once there is a stream
         self._verdicts: dict[KeyToVerify, Deferred[Verdict]] = {}
         self.method = ""
-        self.ended: Callable[[OutgoingConnection, str], None] = _nobody
+        self.riders: list[Rider] = []
         self.came: Callable[[Stanza, OutgoingConnection], None] = _drop
 
     # -- what its owner calls ----------------------------------------------
@@ -128,23 +131,32 @@ class OutgoingConnection:
         return self._is_established and self._connection is not None and not self._connection.closed
 
     @property
-    def queued(self) -> int:
-        """Bytes that the peer was too slow to take yet."""
-        return 0 if self._connection is None else self._connection.queued
+    def managed(self) -> bool | None:
+        """See `Lane`."""
+        return False if self._stream is None else self._stream.managed
 
-    def send(self, stanza: Stanza) -> None:
-        """Send a stanza; only while `usable`. Raises `StanzaError` if the peer takes none of that size."""
-        assert self._stream is not None
-        self.send_bytes(self._stream.encode(stanza))
+    @property
+    def unsent(self) -> int:
+        """See `Lane`."""
+        return 0 if self._connection is None else self._connection.unacknowledged
 
-    def send_bytes(self, data: bytes) -> None:
-        """As `send`, for a stanza that is encoded already."""
-        assert self._stream is not None
+    def send_bytes(self, data: bytes) -> int:
+        """See `Lane`."""
+        stream = self._stream
+        assert stream is not None
         assert self._connection is not None
-        most = self._stream.max_bytes
+        most = stream.max_bytes
         if most and len(data) > most:  # XEP-0478 3
             raise StanzaError(Condition.POLICY_VIOLATION, f"the other server takes {most} bytes at most")
         self._connection.send(data)
+        stream.management.sent += 1
+        return stream.management.sent
+
+    def ask(self) -> None:
+        """See `Lane`."""
+        assert self._stream is not None
+        assert self._connection is not None
+        self._connection.send(self._stream.management.request())
 
     def close(self, error: StreamError | None = None) -> None:
         """End the stream in order; the peer has CLOSE_SECONDS to end its side."""
@@ -234,6 +246,12 @@ class OutgoingConnection:
             self._refused(event)
         elif isinstance(event, VerifyAnswered):
             self._verdict(event)
+        elif isinstance(event, Confirmed):
+            for rider in list(self.riders):
+                rider.confirmed(self, event.number)
+        elif isinstance(event, Managed):
+            for rider in list(self.riders):
+                rider.managed(self)
         elif isinstance(event, StanzaRefused):
             self._reach.remotes.get(self.remote).refused += 1
         elif isinstance(event, events.StreamClosed | events.StreamFailed):
@@ -267,8 +285,9 @@ class OutgoingConnection:
     def _over(self, reason: str) -> None:
         """The stream will carry nothing more."""
         self._settle(Unreachable(reason, Condition.REMOTE_SERVER_TIMEOUT))
-        ended, self.ended = self.ended, _nobody
-        ended(self, reason)
+        riders, self.riders = self.riders, []
+        for rider in riders:
+            rider.ended(self, reason)
 
     def _give_up(self) -> None:
         self._established = None
@@ -285,10 +304,6 @@ def _why(event: events.StreamClosed | events.StreamFailed) -> str:
     if event.peer_error:
         return f"it closed the stream: {event.peer_error}"
     return "it closed the stream"
-
-
-def _nobody(connection: OutgoingConnection, reason: str) -> None:
-    """Nobody wants to know."""
 
 
 def _drop(stanza: Stanza, connection: OutgoingConnection) -> None:

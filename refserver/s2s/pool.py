@@ -8,7 +8,7 @@ from __future__ import annotations
 import random
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
-from typing import Final, Protocol
+from typing import Final
 
 from attrs import define, field
 from twisted.internet.interfaces import IReactorTime
@@ -16,26 +16,20 @@ from twisted.internet.interfaces import IReactorTime
 from refserver.core.hosts import Hosts
 from refserver.errors import Condition, StanzaError, StreamError
 from refserver.s2s.backlog import Budget
+from refserver.s2s.lane import Lane
 from refserver.s2s.outgoing import OutgoingConnection
 from refserver.s2s.reaching import Reach
 from refserver.s2s.remotes import Remotes
 from refserver.s2s.way import Way
 from refserver.stanza import Stanza
 
-__all__ = ["Carrier", "Pair", "Pool"]
+__all__ = ["Pair", "Pool"]
 
 MOST_WAYS: Final = 5_000
 MOST_ATTEMPTS: Final = 256
 IDLE_SECONDS: Final = 600.0
 
 Pair = tuple[str, str]  # our domain, theirs
-
-
-class Carrier(Protocol):
-    """A stream that the other server opened, and on which it takes our stanzas too (XEP-0288)."""
-
-    def send(self, stanza: Stanza) -> bool:
-        """Send a stanza; False if that is not possible any more."""
 
 
 def _nobody(domain: str) -> None:
@@ -51,7 +45,8 @@ class Pool:
     """Implements `Destination` for `router.remote`. `bounce` returns a stanza to its sender, `reachable` is
     told the domain that is back after a failure (see `RemoteReachable`).
 
-    A pair of domains has one stream, so the order of stanzas between two addresses is kept.
+    A pair of domains has one stream, so the order of stanzas between two addresses is kept. That may be one
+    that the peer opened and takes our stanzas on, too (XEP-0288).
     """
 
     reach: Reach
@@ -63,7 +58,8 @@ class Pool:
     budget: Budget = field(factory=Budget)
     attempts: int = field(default=0, init=False)  # under way
     _ways: OrderedDict[Pair, Way] = field(factory=OrderedDict, init=False)
-    _carriers: dict[Pair, Carrier] = field(factory=dict, init=False)
+    unconfirmed: set[Way] = field(factory=set, init=False)  # ways of which something may be so
+    _carriers: dict[Pair, Lane] = field(factory=dict, init=False)
     _closed: bool = field(default=False, init=False)
 
     @property
@@ -82,13 +78,7 @@ class Pool:
         if stanza.from_ is None or not self.hosts.is_local(stanza.from_.domainpart):
             return
         pair = stanza.from_.domainpart, stanza.to.domainpart
-        way = self._ways.get(pair)
-        if way is None or way.resting:
-            carrier = self._carriers.get(pair)
-            if carrier is not None and carrier.send(stanza):
-                return
-        if way is None:
-            way = self._new_way(pair)
+        way = self._ways.get(pair) or self._new_way(pair)
         if way is None or self._closed:
             self.bounce(stanza, StanzaError(Condition.RESOURCE_CONSTRAINT))
         else:
@@ -96,18 +86,30 @@ class Pool:
 
     def may_connect(self) -> bool:
         """Whether one more attempt is possible now."""
-        return self.attempts < MOST_ATTEMPTS
+        return self.attempts < MOST_ATTEMPTS and not self._closed
 
     def connection(self, local: str, remote: str) -> OutgoingConnection | None:
-        """The open stream of a pair."""
+        """The open stream of a pair, if it is one of ours."""
         way = self._ways.get((local, remote))
         return None if way is None else way.connection
 
-    def carry(self, pair: Pair, carrier: Carrier) -> None:
+    def answered(self, stanza: Stanza) -> bool:
+        """Whether an iq of another server's answers a ping of ours; then it is dealt with."""
+        if stanza.from_ is None or stanza.to is None:
+            return False
+        way = self._ways.get((stanza.to.domainpart, stanza.from_.domainpart))
+        return way is not None and way.answered(stanza)
+
+    def carry(self, pair: Pair, carrier: Lane) -> None:
         """Stanzas of a pair may go over a stream that the other server opened."""
         self._carriers[pair] = carrier
 
-    def carry_no_more(self, carrier: Carrier) -> None:
+    def carrier(self, pair: Pair) -> Lane | None:
+        """The stream of the other server's that takes stanzas of a pair."""
+        carrier = self._carriers.get(pair)
+        return carrier if carrier is not None and carrier.usable else None
+
+    def carry_no_more(self, carrier: Lane) -> None:
         """That stream is over."""
         self._carriers = {pair: each for pair, each in self._carriers.items() if each is not carrier}
 
@@ -129,8 +131,14 @@ class Pool:
         """Close the streams on which nothing was sent for IDLE_SECONDS."""
         before = self.clock.seconds() - IDLE_SECONDS
         for way in self._ways.values():
-            if way.last_used < before and not way.connecting:
+            if way.last_used < before and way.idle:
                 way.close()
+
+    def look(self) -> None:
+        """Once a second: see to the streams on which something waits for confirmation."""
+        for way in list(self.unconfirmed):
+            if not way.look():
+                self.unconfirmed.discard(way)
 
     def close_all(self, error: StreamError) -> None:
         """End everything: the server stops. What waits is returned."""

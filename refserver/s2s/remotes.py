@@ -58,7 +58,8 @@ class RemoteStatus:
 class Remote:
     """The counters of one other server. `outgoing` and `incoming` count its open streams.
 
-    `away`: there was no stream since the last one failed, or since the start.
+    `away`: there was no stream since the last one failed, or since the start. `answers`: it has answered a
+    ping of ours.
     """
 
     domain: str
@@ -76,6 +77,7 @@ class Remote:
     last_error: str = field(default="", init=False)
     last_error_at: float = field(default=0.0, init=False)
     away: bool = field(default=True, init=False)
+    answers: bool = field(default=False, init=False)
 
     def failed(self, reason: str) -> None:
         """Something went wrong with it. `reason` may quote the peer."""

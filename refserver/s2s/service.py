@@ -172,14 +172,22 @@ class ServerService:
     def _reachable(self, domain: str) -> None:
         self.core.hooks.tell(RemoteReachable(domain))
 
+    def take(self, stanza: Stanza, remote: Remote) -> None:
+        """A stanza of a proved domain has come. Raises `StreamError` where that domain lies."""
+        if stanza.kind == "iq" and self.pool.answered(stanza):
+            remote.received += 1
+        else:
+            self.intake.take(stanza, remote)
+
     def _came(self, stanza: Stanza, connection: OutgoingConnection) -> None:
         """A stanza on a stream that we opened (XEP-0288)."""
         try:
-            self.intake.take(stanza, self.pool.remotes.get(connection.remote))
+            self.take(stanza, self.pool.remotes.get(connection.remote))
         except StreamError as error:
             connection.close(error)
 
     def _tick(self) -> None:
+        self.pool.look()
         self._ticks = (self._ticks + 1) % TICKS_BETWEEN_LOOKS
         if self._ticks:
             return

@@ -6,7 +6,10 @@ A way is made with the first stanza and is in one of these states:
     connecting   an attempt is under way; stanzas wait in the backlog. Within ATTEMPT_SECONDS every
                  target is tried, again and again with growing pauses, so that who writes while the
                  other server restarts does not notice
-    open         the stream stands: what waited has been sent, in order, and what comes goes out at once
+    open         the stream stands: what waited has been sent, in order, and what comes goes out at once, as
+                 long as not too much of it is unconfirmed. When the stream ends, what is unconfirmed
+                 waits in front of the rest and a new attempt begins: it is sent a second time, but never
+                 a third, and comes back if that fails too
     backing off  the attempt failed and gave everything back. For a while (FIRST_PAUSE seconds, doubled
                  with each failure up to LONGEST_PAUSE, and up to half as much less at random) stanzas come
                  back at once with the same error: nobody waits for what has just failed, and a server
@@ -25,8 +28,11 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from refserver.errors import Condition, StanzaError, StreamError
-from refserver.s2s.backlog import Backlog
+from refserver import ns
+from refserver.errors import Condition, StanzaError, StreamCondition, StreamError
+from refserver.s2s.backlog import Backlog, Held
+from refserver.s2s.confirming import Confirming
+from refserver.s2s.lane import Lane
 from refserver.s2s.outgoing import OutgoingConnection, Unreachable
 from refserver.stanza import Stanza
 
@@ -45,14 +51,16 @@ DOUBLINGS: Final = 8
 
 
 class Way:
-    """Stanzas from `local` to `remote`."""
+    """Stanzas from `local` to `remote`. Implements `Rider`."""
 
     __slots__ = (
         "_attempt",
         "_backlog",
-        "_connection",
+        "_confirming",
         "_counters",
         "_failures",
+        "_is_ours",
+        "_lane",
         "_pool",
         "_reason",
         "_until",
@@ -67,7 +75,9 @@ class Way:
         self.remote = remote
         self._counters = pool.remotes.get(remote)
         self._backlog = Backlog(pool.budget)
-        self._connection: OutgoingConnection | None = None
+        self._confirming = Confirming(local, self._counters, pool.budget, pool.clock)
+        self._lane: Lane | None = None
+        self._is_ours = False  # that stream, not the peer's (XEP-0288)
         self._attempt: Deferred[None] | None = None
         self._failures = 0
         self._until = 0.0  # when the pause is over
@@ -77,7 +87,12 @@ class Way:
     @property
     def resting(self) -> bool:
         """Whether nothing is lost if it is forgotten."""
-        return self._connection is None and self._attempt is None
+        return self._lane is None and self._attempt is None
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is under way."""
+        return self._attempt is None and not self._backlog and not self._confirming
 
     @property
     def connecting(self) -> bool:
@@ -96,38 +111,162 @@ class Way:
 
     @property
     def connection(self) -> OutgoingConnection | None:
-        """The open stream."""
-        connection = self._connection
-        return connection if connection is not None and connection.usable else None
+        """The open stream, if it is one of ours."""
+        lane = self._lane
+        return lane if isinstance(lane, OutgoingConnection) and lane.usable else None
 
     def send(self, stanza: Stanza) -> None:
         """Send it, now or soon, or return it to its sender. Never raises."""
-        self.last_used = self._pool.clock.seconds()
-        connection = self._connection
-        if connection is not None and connection.usable:
-            try:
-                connection.send(stanza)
-                self._counters.sent += 1
-            except StanzaError as error:
-                self._return(stanza, error)
-        elif self._attempt is None and self._until > self._pool.clock.seconds():
+        self.last_used = now = self._pool.clock.seconds()
+        if self._lane is not None and not self._lane.usable:
+            self._leave("the connection broke")
+        if self.resting:
+            self._ride()
+        lane = self._lane
+        if lane is not None and not self._backlog and not self._confirming.full:
+            self._put(lane, stanza, stanza.encode(ns.SERVER), False)
+        elif self.resting and self._until > now:
             self._return(stanza, _error(self._reason))
-        elif (self._attempt is None and not self._pool.may_connect()) or not self._backlog.add(stanza):
+        elif (self.resting and not self._pool.may_connect()) or not self._backlog.add(stanza):
             self._return(stanza, _busy())
-        elif self._attempt is None:
+        elif self.resting:
             self._begin()
 
     def heard(self) -> None:
         """The other server has just proved to be alive: what failed before may work now."""
         self._until = 0.0
 
+    def look(self) -> bool:
+        """Replace a stream whose peer is dead; whether there is still something unconfirmed."""
+        lane = self._lane
+        if lane is None:
+            return False
+        if self._confirming.is_dead():
+            lane.riders.remove(self)
+            lane.close(StreamError(StreamCondition.CONNECTION_TIMEOUT, "nothing was acknowledged in time"))
+            self._leave("it acknowledged nothing in time")
+        self._drain()
+        return bool(self._confirming)
+
     def close(self, error: StreamError | None = None) -> None:
-        """End the stream, or the attempt: what waits is returned."""
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            connection.close(error)
-        elif self._attempt is not None:
-            self._attempt.cancel()
+        """End the stream, or the attempt: what waits is returned. Of what is not confirmed only who tracks
+        it is told: it has probably arrived.
+        """
+        lane = self._lane
+        if lane is None:
+            if self._attempt is not None:
+                self._attempt.cancel()
+            return
+        ours = self._is_ours
+        unconfirmed = self._get_off()
+        if ours:
+            lane.close(error)
+        refusal = _error(self._reason)
+        for held in unconfirmed:
+            held.envelope.settle(refusal)
+        self._backlog.empty(lambda held: self._return(held.envelope, refusal))
+
+    # -- Rider -------------------------------------------------------------
+
+    def managed(self, lane: Lane) -> None:
+        """See `Rider`."""
+        if lane is self._lane:
+            self._confirming.managed()
+
+    def confirmed(self, lane: Lane, number: int) -> None:
+        """See `Rider`."""
+        if lane is self._lane:
+            self._confirming.confirmed(number)
+            self._drain()
+
+    def ended(self, lane: Lane, reason: str) -> None:
+        """See `Rider`."""
+        if lane is self._lane:
+            self._leave(reason)
+
+    def answered(self, stanza: Stanza) -> bool:
+        """Whether an iq from there answers our ping; it is dealt with then."""
+        ours = self._confirming.answered(stanza)
+        self._drain()
+        return ours
+
+    # -- streams -----------------------------------------------------------
+
+    def _board(self, lane: Lane, *, ours: bool) -> None:
+        self._lane = lane
+        self._is_ours = ours
+        lane.riders.append(self)
+        self._confirming.begin(lane)
+
+    def _ride(self) -> None:
+        """Use a stream of the peer's, if there is one."""
+        carrier = self._pool.carrier((self.local, self.remote))
+        if carrier is not None:
+            self._board(carrier, ours=False)
+
+    def _put(self, lane: Lane, stanza: Stanza, data: bytes, again: bool) -> None:
+        try:
+            number = lane.send_bytes(data)
+        except StanzaError as error:
+            self._return(stanza, error)
+            return
+        self._counters.sent += 1
+        self._confirming.sent(number, stanza, data, again)
+        if self._confirming:
+            self._pool.unconfirmed.add(self)
+
+    def _drain(self) -> None:
+        """Send what waits, as far as there is room for it."""
+        while self._backlog and not self._confirming.full:
+            lane = self._lane
+            if lane is None or not lane.usable:  # we are told when it ends, or the attempt does
+                return
+            held = self._backlog.pop()
+            self._put(lane, held.envelope, held.data, held.again)
+
+    def _get_off(self) -> list[Held]:
+        """Use the stream no more; what it did not confirm."""
+        lane, self._lane = self._lane, None
+        assert lane is not None
+        if self in lane.riders:
+            lane.riders.remove(self)
+        if self._is_ours:
+            self._counters.outgoing -= 1
+        return self._confirming.end()
+
+    def _leave(self, reason: str) -> None:
+        """The stream is over: what it did not confirm is sent once more, on another one."""
+        ours = self._is_ours
+        held = self._get_off()
+        self._backlog.empty(held.append)
+        if ours:
+            self._counters.failed(reason)
+            self._pool.remotes.get(self.remote).away = True
+            log.info(
+                "the stream to {domain} is over: {reason}",
+                domain=self.remote,
+                reason=self._counters.last_error,
+            )
+        if held:
+            self._send_again(held)
+
+    def _send_again(self, held: list[Held]) -> None:
+        lost = _error(Unreachable("", Condition.REMOTE_SERVER_TIMEOUT))
+        may_connect = self._pool.may_connect()
+        once: list[Held] = []
+        rest: list[Held] = []
+        for each in held:
+            (once if may_connect and each.data and not each.again else rest).append(each)
+        if once:
+            for each in once:
+                each.again = True
+            self._backlog.put_back(once)
+            self._ride()
+            if self._lane is None:
+                self._begin()
+            self._drain()
+        for each in rest:
+            self._return(each.envelope, lost)
 
     # -- attempts ----------------------------------------------------------
 
@@ -164,25 +303,13 @@ class Way:
 
     def _opened(self, connection: OutgoingConnection) -> None:
         self._failures = 0
-        self._connection = connection
-        self._counters.outgoing += 1
         self._counters.outgoing_method = connection.method
-        connection.ended = self._ended
+        self._counters.outgoing += 1
         connection.came = self._pool.came
-        self._backlog.empty(self._send_waiting)
+        self._board(connection, ours=True)
+        self._drain()
         self._pool.stands(self.remote)
         log.debug("stream to {domain} is open ({method})", domain=self.remote, method=connection.method)
-
-    def _send_waiting(self, envelope: Stanza, data: bytes) -> None:
-        connection = self._connection
-        if connection is None or not connection.usable:
-            self._return(envelope, _error(self._reason))
-            return
-        try:
-            connection.send_bytes(data)
-            self._counters.sent += 1
-        except StanzaError as error:
-            self._return(envelope, error)
 
     def _failed(self, failure: Failure) -> None:
         """Give everything back, and leave the other server alone for a while."""
@@ -198,31 +325,21 @@ class Way:
         self._pool.remotes.get(self.remote).away = True
         log.info("no stream to {domain}: {reason}", domain=self.remote, reason=self._counters.last_error)
         refusal = _error(self._reason)
-        self._backlog.empty(lambda envelope, data: self._return(envelope, refusal))
+        self._backlog.empty(lambda held: self._return(held.envelope, refusal))
 
     def _broken(self, failure: Failure) -> None:
         """Our own fault: nothing may hang on it."""
         log.failure("a stream to {domain} failed", failure=failure, domain=self.remote)
         refusal = StanzaError(Condition.INTERNAL_SERVER_ERROR)
-        self._backlog.empty(lambda envelope, data: self._return(envelope, refusal))
-
-    def _ended(self, connection: OutgoingConnection, reason: str) -> None:
-        """The open stream is over; the next stanza makes a new one."""
-        self._counters.outgoing -= 1
-        if self._connection is connection:
-            self._connection = None
-            self._counters.failed(reason)
-            self._pool.remotes.get(self.remote).away = True
-            log.info(
-                "the stream to {domain} is over: {reason}",
-                domain=self.remote,
-                reason=self._counters.last_error,
-            )
+        self._backlog.empty(lambda held: self._return(held.envelope, refusal))
 
     def _return(self, stanza: Stanza, error: StanzaError) -> None:
         """To the sender; what is an answer itself is dropped (RFC 6120 8.3.1)."""
         self._counters.returned += 1
-        self._pool.bounce(stanza, error)
+        try:
+            self._pool.bounce(stanza, error)
+        except Exception:
+            log.failure("a {kind} could not be returned", kind=stanza.kind)
 
     def _jitter(self) -> float:
         return 0.5 + self._pool.random() / 2

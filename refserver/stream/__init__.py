@@ -18,8 +18,10 @@ from refserver.stream.events import (
     StreamFailed,
 )
 from refserver.stream.federation import (
+    Confirmed,
     Established,
     KeyToVerify,
+    Managed,
     Refused,
     ServerPolicy,
     StanzaRefused,
@@ -36,6 +38,7 @@ __all__ = [
     "Authenticated",
     "AuthenticationFailed",
     "BindRequested",
+    "Confirmed",
     "CredentialsWanted",
     "Established",
     "Event",
@@ -43,6 +46,7 @@ __all__ = [
     "InitiatingStream",
     "KeyToVerify",
     "Malformed",
+    "Managed",
     "PasswordCheckWanted",
     "ReceivingStream",
     "Refused",

@@ -23,12 +23,13 @@ class ServerPolicy(StreamPolicy):
     """The operator's settings for streams between servers.
 
     Without `dialback` only a certificate proves a domain, the peer's and ours alike. `bidi` offers and
-    accepts XEP-0288. `max_pairs` bounds the domain pairs of one stream, and `max_auth_attempts`
-    the keys that were not right.
+    accepts XEP-0288, `management` XEP-0198. `max_pairs` bounds the domain pairs of one stream, and
+    `max_auth_attempts` the keys that were not right.
     """
 
     dialback: bool = False
     bidi: bool = True
+    management: bool = True
     max_pairs: int = 64
 
 
@@ -86,4 +87,20 @@ class StanzaRefused:
     reply: Stanza | None
 
 
-FederationEvent: TypeAlias = KeyToVerify | Established | Refused | VerifyAnswered | StanzaRefused
+@frozen
+class Managed:
+    """It is decided whether the peer tells how many of our stanzas it has handled (XEP-0198)."""
+
+    on: bool
+
+
+@frozen
+class Confirmed:
+    """The peer has handled all of our stanzas up to that `number` on this stream."""
+
+    number: int
+
+
+FederationEvent: TypeAlias = (
+    KeyToVerify | Established | Refused | VerifyAnswered | StanzaRefused | Managed | Confirmed
+)

@@ -1,6 +1,7 @@
 """Our stream to another server: secured, authenticated, then stanzas and dialback keys go out.
 
-RFC 6120, XEP-0178, XEP-0220 (the initiating server's part, and asking an authoritative server), XEP-0288.
+RFC 6120, XEP-0178, XEP-0198 (without resumption), XEP-0220 (the initiating server's part, and asking an
+authoritative server), XEP-0288.
 Bytes in, events and bytes out; the phases are in phase.py. Connections, the handshake and deadlines are the
 shell's, and so is which stream a stanza takes.
 
@@ -22,7 +23,16 @@ from refserver.stream import dialback
 from refserver.stream.dialback import Dialback
 from refserver.stream.ending import Ending, ending_of
 from refserver.stream.events import Event, StartTLS, StreamClosed, StreamFailed
-from refserver.stream.federation import Established, KeyToVerify, Refused, ServerPolicy, VerifyAnswered
+from refserver.stream.federation import (
+    Confirmed,
+    Established,
+    KeyToVerify,
+    Managed,
+    Refused,
+    ServerPolicy,
+    VerifyAnswered,
+)
+from refserver.stream.management import ANSWER, ENABLED, FAILED, REQUEST, TURN_ON, WORDS, Management
 from refserver.stream.opening import CLOSING_TAG, check_version, initial_header
 from refserver.stream.pairs import KINDS, DomainPairs, Pair
 from refserver.stream.phase import DEAF, FOLLOWS, SILENT, Phase
@@ -50,9 +60,10 @@ class InitiatingStream:
     """Our stream from our domain `local` to `remote`.
 
     Events: `StartTLS` (send the output, handshake as the client with SNI `host`, then
-    `tls_started`), `Established`, `Refused`, `VerifyAnswered`, `Stanza` and `StanzaRefused` (only with
-    bidi), `StreamClosed`, `StreamFailed`. Every pair and every key gets its answer: when the stream
-    ends, `Refused` and `VerifyAnswered` come for all that is open, before the last event.
+    `tls_started`), `Established`, `Managed` and `Confirmed` (only if the peer offers XEP-0198), `Refused`,
+    `VerifyAnswered`, `Stanza` and `StanzaRefused` (only with bidi), `StreamClosed`, `StreamFailed`.
+    Every pair and every key gets its answer: when the stream ends, `Refused` and `VerifyAnswered` come for
+    all that is open, before the last event.
     With `verify_only` nothing is authenticated: the stream only serves `verify`. `secret` makes our
     dialback keys. As with inbound streams, walk each iterator to its end and call `take_output`
     after each event.
@@ -63,6 +74,7 @@ class InitiatingStream:
         "_authenticated",
         "_framer",
         "_multiplexes",
+        "_offers_management",
         "_output",
         "_pairs",
         "_phase",
@@ -75,6 +87,8 @@ class InitiatingStream:
         "bidi",
         "id",
         "local",
+        "managed",
+        "management",
         "max_bytes",
         "remote",
         "tls",
@@ -97,6 +111,10 @@ class InitiatingStream:
         """The stream id that the peer gave."""
         self.bidi = False
         """Whether the peer may send stanzas on this stream (XEP-0288)."""
+        self.managed: bool | None = False
+        """Whether the peer tells what it has handled (XEP-0198); None: it was asked to."""
+        self.management = Management()
+        """The shell counts in it what it sends."""
         self.max_bytes = 0
         """The largest stanza that the peer takes, as far as it said so (XEP-0478); 0: unknown."""
         self._policy = policy
@@ -106,6 +124,7 @@ class InitiatingStream:
         self._output: list[bytes] = []
         self._phase = Phase.CONNECTING
         self._authenticated = False
+        self._offers_management = False
         self._multiplexes = False  # the peer answers keys with errors, not with the stream's end
         self._pairs = DomainPairs(lambda domain: True)
         # Pairs (the peer's domain, ours) without an answer, and those of them whose key was sent.
@@ -207,7 +226,7 @@ class InitiatingStream:
         if self._phase in SILENT:
             yield from self._over(ending)
         else:
-            self._send(CLOSING_TAG)
+            self._send(self.management.answer() + CLOSING_TAG)  # XEP-0198 4: the last count
             self._enter(Phase.CLOSING)
             yield from self._give_up(ending)
 
@@ -216,7 +235,7 @@ class InitiatingStream:
         if self._phase is Phase.CLOSED:
             return
         if self._phase not in SILENT:
-            self._send(serialise(error.element()) + CLOSING_TAG)
+            self._send(self.management.answer() + serialise(error.element()) + CLOSING_TAG)
         self._enter(Phase.CLOSED)
         yield from self._give_up(Ending(error.text or f"the stream broke off: {error.condition.value}"))
         yield StreamFailed(error)
@@ -270,6 +289,9 @@ class InitiatingStream:
             if not self.bidi:  # the way back is another stream, on which the peer must prove itself
                 raise StreamError(StreamCondition.NOT_AUTHORIZED)
             yield self._pairs.admit(received)
+            self.management.handled += 1  # by now it was given to the router
+        elif tag in WORDS:
+            yield from self._manage(received)
         elif tag == dialback.RESULT:
             yield from self._result(Dialback.read(received))
         elif tag == dialback.VERIFY:
@@ -315,6 +337,7 @@ class InitiatingStream:
         """What the peer can do, and takes."""
         offer = child(features, ns.FEATURE_DIALBACK, "dialback")
         self._multiplexes = offer is not None and child(offer, ns.FEATURE_DIALBACK, "errors") is not None
+        self._offers_management = child(features, ns.SM, "sm") is not None
         limits = child(features, ns.STREAM_LIMITS, "limits")
         most = "" if limits is None else child_text(limits, ns.STREAM_LIMITS, "max-bytes").strip()
         if most.isascii() and most.isdecimal() and len(most) < 16:
@@ -354,8 +377,30 @@ class InitiatingStream:
         self._framer.limits = self._policy.limits_after
         self._wanted.discard(pair)
         self._pairs.add(pair)
+        if self._offers_management and self._policy.management:
+            self._offers_management = False  # XEP-0198 3: at most one attempt
+            self.management.start()
+            self.managed = None
+            self._send(TURN_ON)
         remote, local = pair
         return Established(local, remote, method)
+
+    # -- stream management ---------------------------------------------------
+
+    def _manage(self, received: Element) -> Events:
+        tag, management = received.tag, self.management
+        if tag == ANSWER and management.on:
+            management.acknowledged(received)
+            yield Confirmed(management.confirmed)
+        elif tag == REQUEST and management.on:
+            self._send(management.answer())
+        elif tag in (ENABLED, FAILED) and self.managed is None:
+            self.managed = tag == ENABLED
+            if self.managed:
+                management.turned_on()
+            yield Managed(self.managed)
+        else:
+            raise StreamError(StreamCondition.UNSUPPORTED_STANZA_TYPE)
 
     # -- dialback ------------------------------------------------------------
 
@@ -411,7 +456,7 @@ class InitiatingStream:
     def _ended(self, ending: Ending) -> Events:
         """The peer has closed the stream: do likewise (RFC 6120 4.4)."""
         if self._phase is not Phase.CLOSING:
-            self._send(CLOSING_TAG)
+            self._send(self.management.answer() + CLOSING_TAG)
         yield from self._over(ending)
 
     def _leave(self, ending: Ending) -> Events:

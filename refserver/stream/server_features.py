@@ -42,10 +42,16 @@ def _bidi(situation: Situation) -> Element | None:
     return element(ns.FEATURE_BIDI, "bidi") if isinstance(policy, ServerPolicy) and policy.bidi else None
 
 
+def _management(situation: Situation) -> Element | None:
+    policy = situation.policy
+    return element(ns.SM, "sm") if isinstance(policy, ServerPolicy) and policy.management else None
+
+
 SERVER_FEATURES: Final = (
     STARTTLS,
     StreamFeature("mechanisms", Has.PRIVACY, Has.AUTHENTICATED, _mechanisms),
     StreamFeature("dialback", Has.PRIVACY, Has.NOTHING, _dialback),  # XEP-0220 2.4.2
     StreamFeature("bidi", Has.PRIVACY, Has.AUTHENTICATED, _bidi),  # XEP-0288
+    StreamFeature("sm", Has.AUTHENTICATED, Has.NOTHING, _management),  # XEP-0198
     LIMITS,
 )

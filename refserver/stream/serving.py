@@ -1,6 +1,7 @@
 """The receiving side of a server's stream: domains are proved, then stanzas between them flow.
 
-RFC 6120 with SASL EXTERNAL (XEP-0178), XEP-0220 in the receiving and the authoritative role, XEP-0288.
+RFC 6120 with SASL EXTERNAL (XEP-0178), XEP-0198 (without resumption), XEP-0220 in the receiving and the
+authoritative role, XEP-0288.
 What it shares with clients' streams is inbound.py, what may be carried pairs.py. Whom the peer's
 certificate proves is in `TLSInfo`; asking the authoritative server about a key is the shell's business.
 
@@ -22,17 +23,25 @@ from refserver.stanza import Stanza
 from refserver.stream import dialback
 from refserver.stream.authentication import AUTH
 from refserver.stream.dialback import Dialback
-from refserver.stream.events import Event
+from refserver.stream.events import Event, StreamFailed
 from refserver.stream.features import StreamFeature
-from refserver.stream.federation import Established, KeyToVerify, ServerPolicy, Verdict
+from refserver.stream.federation import (
+    Confirmed,
+    Established,
+    KeyToVerify,
+    Managed,
+    ServerPolicy,
+    Verdict,
+)
 from refserver.stream.inbound import Events, InboundStream
+from refserver.stream.management import ANSWER, ENABLE, REQUEST, RESUME, TURNED_ON, WORDS, Management, failed
 from refserver.stream.opening import bare_domain
 from refserver.stream.pairs import KINDS, DomainPairs, Pair
 from refserver.stream.policy import TLSInfo
 from refserver.stream.server_features import SERVER_FEATURES, ServerSituation
-from refserver.stream.state import Move, State
+from refserver.stream.state import HALTED, Move, State
 from refserver.xml.element import Element, clark
-from refserver.xml.framer import StreamHeader
+from refserver.xml.framer import Frame, StreamHeader
 
 __all__ = ["ServingStream"]
 
@@ -48,16 +57,16 @@ class ServingStream(InboundStream):
     """Another server's stream to us.
 
     Events: `StartTLS` (handshake as the server, the peer asked for a certificate, then `tls_started`),
-    `Authenticated`, `AuthenticationFailed`, `KeyToVerify`, `Established`, `Stanza`, `StanzaRefused`,
-    `StreamClosed`, `StreamFailed`. `secret` makes and checks our dialback keys. Keys that other
-    servers want verified are answered without the shell. `welcomes` says whether the peer's domain
-    (first) may talk to ours at all.
+    `Authenticated`, `AuthenticationFailed`, `KeyToVerify`, `Established`, `Managed`, `Confirmed` (only
+    with bidi), `Stanza`, `StanzaRefused`, `StreamClosed`, `StreamFailed`. `secret` makes and checks our
+    dialback keys. Keys that other servers want verified are answered without the shell. `welcomes`
+    says whether the peer's domain (first) may talk to ours at all.
     """
 
     content: ClassVar[str] = ns.SERVER
     offers: ClassVar[tuple[StreamFeature, ...]] = SERVER_FEATURES
 
-    __slots__ = ("_asked", "_keys_received", "_pairs", "_secret", "_welcomes", "bidi", "peer")
+    __slots__ = ("_asked", "_keys_received", "_pairs", "_secret", "_welcomes", "bidi", "management", "peer")
 
     _policy: ServerPolicy
 
@@ -75,6 +84,8 @@ class ServingStream(InboundStream):
         """The domain that the peer's header names; nothing is proved by that."""
         self.bidi = False
         """Whether the peer wants stanzas on this stream too (XEP-0288)."""
+        self.management = Management()
+        """The shell counts in it what it sends (XEP-0288)."""
         self._welcomes = welcomes
         self._secret = secret
         self._pairs = DomainPairs(serves)
@@ -82,12 +93,6 @@ class ServingStream(InboundStream):
         self._keys_received = False
 
     # -- what the shell calls ------------------------------------------------
-
-    def receive(self, data: bytes) -> Iterator[Event]:
-        """Take what the peer sent."""
-        if self._state is State.AUTHENTICATED:
-            return self._stanzas(data)
-        return super().receive(data)
 
     def tls_started(self, info: TLSInfo) -> None:
         """Answer `StartTLS`: nothing from before the handshake counts."""
@@ -108,6 +113,11 @@ class ServingStream(InboundStream):
             return iter(self._prove(request, "dialback"))
         return iter(self._not_proved(request, verdict))
 
+    @property
+    def ready(self) -> bool:
+        """Whether a domain is proved and the stream stands."""
+        return self._state is State.AUTHENTICATED
+
     def carries(self, from_: str, to: str) -> bool:
         """Whether stanzas from our domain `from_` to the peer's `to` may go this way: only with bidi."""
         return self.bidi and self._state is State.AUTHENTICATED and (to, from_) in self._pairs
@@ -115,6 +125,11 @@ class ServingStream(InboundStream):
     def encode(self, stanza: Stanza) -> bytes:
         """The bytes to send; only where `carries`."""
         return stanza.encode(ns.SERVER)
+
+    def close(self) -> None:
+        """See `InboundStream`."""
+        self._count_last()
+        super().close()
 
     # -- opening -------------------------------------------------------------
 
@@ -163,21 +178,23 @@ class ServingStream(InboundStream):
 
     # -- elements ------------------------------------------------------------
 
-    def _stanzas(self, data: bytes) -> Iterator[Event]:
-        """As `_events`, for a stream on which something is proved: the hot path."""
-        admit = self._pairs.admit
+    def _events(self, frames: Iterator[Frame]) -> Iterator[Event]:
+        admit, management = self._pairs.admit, self.management
         try:
-            for frame in self._framer.feed(data):
+            for frame in frames:
                 if isinstance(frame, Element) and frame.tag in KINDS and self._state is State.AUTHENTICATED:
                     yield admit(frame)
-                else:
-                    yield from self._take(frame)
+                    management.handled += 1  # by now it was given to the router
+                    continue
+                yield from self._take(frame)
+                if self._state in HALTED:
+                    return  # what was not asked for stays in the framer
         except StreamError as error:
             yield self._fail(error)
 
     def _stanza_element(self, received: Element) -> Events:
-        if self._state is State.AUTHENTICATED and received.tag in KINDS:
-            return (self._pairs.admit(received),)
+        if received.tag in WORDS:
+            return self._manage(received)
         if self._state in _READY and received.tag == dialback.RESULT:
             return self._key(Dialback.read(received))
         if self._state in _READY and received.tag == dialback.VERIFY:
@@ -193,6 +210,44 @@ class ServingStream(InboundStream):
             raise self._unexpected(received)
         self.bidi = True
         return ()
+
+    # -- stream management ---------------------------------------------------
+
+    def _manage(self, received: Element) -> Events:
+        """XEP-0198, without resumption: nothing of a stream is kept, so there is nothing to resume."""
+        tag, management = received.tag, self.management
+        if tag == REQUEST and management.on:
+            self._send(management.answer())
+        elif tag == ANSWER and management.on:
+            management.acknowledged(received)
+            return (Confirmed(management.confirmed),)
+        elif tag in (ENABLE, RESUME) and self._policy.management and self._state in _READY:
+            return self._enable() if tag == ENABLE else self._not_managed(Condition.ITEM_NOT_FOUND)
+        else:
+            raise self._unexpected(received)
+        return ()
+
+    def _enable(self) -> Events:
+        management = self.management
+        if management.on:  # XEP-0198 3: this ends the stream
+            self._send(failed(Condition.UNEXPECTED_REQUEST))
+            raise StreamError(StreamCondition.POLICY_VIOLATION, "stream management is on already")
+        if self._state is not State.AUTHENTICATED:
+            return self._not_managed(Condition.UNEXPECTED_REQUEST)
+        management.start()
+        management.turned_on()
+        self._send(TURNED_ON)
+        return (Managed(True),)
+
+    def _not_managed(self, condition: Condition) -> Events:
+        """The stream goes on, but not for ever if the peer keeps trying."""
+        if self._state is not State.AUTHENTICATED:
+            condition = Condition.UNEXPECTED_REQUEST
+        self._send(failed(condition))
+        self._auth_failures += 1
+        if self._auth_failures < self._policy.max_auth_attempts:
+            return ()
+        return (self._fail(StreamError(StreamCondition.POLICY_VIOLATION, "too many failures")),)
 
     # -- dialback: the authoritative role ------------------------------------
 
@@ -267,3 +322,18 @@ class ServingStream(InboundStream):
         if self._auth_failures < self._policy.max_auth_attempts:
             return ()
         return (self._fail(StreamError(StreamCondition.POLICY_VIOLATION, "too many failures")),)
+
+    # -- the end -------------------------------------------------------------
+
+    def _ended(self, peer_error: str = "") -> Events:
+        self._count_last()
+        return super()._ended(peer_error)
+
+    def _fail(self, error: StreamError) -> StreamFailed:
+        self._count_last()
+        return super()._fail(error)
+
+    def _count_last(self) -> None:
+        """XEP-0198 4: the last count goes out before our closing tag, so that less is sent twice."""
+        if self._state is State.AUTHENTICATED:
+            self._send(self.management.answer())

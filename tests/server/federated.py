@@ -71,7 +71,7 @@ class FederatedServer:
         hooks.freeze({RemoteReachable: (lambda event: self.reachable.append(event.domain),)})
         self.router = Router(hosts, hooks)
         self.got: list[Stanza] = []
-        self.router.accounts = SimpleNamespace(deliver=self.got.append)
+        self.router.accounts = SimpleNamespace(deliver=self._deliver)
         core: Any = SimpleNamespace(
             hosts=hosts, hooks=hooks, router=self.router, now=time.time, clock=reactor
         )
@@ -87,6 +87,17 @@ class FederatedServer:
             f"secret of {domains[0]}".encode(),
         )
         self.service.start()
+
+    def _deliver(self, stanza: Stanza) -> None:
+        """Answer pings, as every server does; keep the rest."""
+        if stanza.kind == "iq" and stanza.type == "get":
+            self.router.route(stanza.result())
+        else:
+            self.got.append(stanza)
+
+    async def until_confirmed(self) -> None:
+        """Wait until the others have confirmed all that was sent."""
+        await until(lambda: all(way.idle for way in self.service.pool))
 
     async def listen(self, *, tls: bool = False) -> None:
         """Take connections from now on."""

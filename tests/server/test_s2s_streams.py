@@ -192,7 +192,7 @@ async def test_an_endless_handshake_ends(make, monkeypatch):
 async def test_a_stream_that_broke_is_made_anew(make):
     here, there = await two(make)
     here.send(MIA, PAT, "one")
-    await there.until_got(1)
+    await here.until_confirmed()
     for connection in list(there.service.connections):
         connection._connection.abort("crashed")
     await until(lambda: here.status(THERE).outgoing_streams == 0)
@@ -206,7 +206,7 @@ async def test_a_stream_that_broke_is_made_anew(make):
 async def test_an_idle_stream_is_closed_in_order_and_comes_back(make):
     here, there = await two(make)
     here.send(MIA, PAT, "one")
-    await there.until_got(1)
+    await here.until_confirmed()
     for each in here.service.pool:
         each.last_used -= 1000
     here.service.pool.close_idle()

@@ -34,7 +34,7 @@ def tls(*domains: str, error: str = "the certificate is for another name") -> TL
 
 
 def policy(**changes) -> ServerPolicy:
-    return ServerPolicy(BEFORE, AFTER, **changes)
+    return ServerPolicy(BEFORE, AFTER, **{"management": False, **changes})
 
 
 def header(from_: str | None = PEER, to: str | None = OURS, more="", content="jabber:server") -> bytes:

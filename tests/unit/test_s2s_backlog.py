@@ -15,7 +15,7 @@ def message(text: str, id: str = "m") -> Stanza:
 
 def taken(backlog: Backlog) -> list[tuple[str, bytes]]:
     got: list[tuple[str, bytes]] = []
-    backlog.empty(lambda envelope, data: got.append((envelope.id, data)))
+    backlog.empty(lambda held: got.append((held.envelope.id, held.data)))
     return got
 
 
@@ -49,7 +49,7 @@ def test_an_envelope_can_be_answered_and_holds_no_words():
     backlog = Backlog(Budget())
     backlog.add(message("private", id="a1"))
     envelopes: list[Stanza] = []
-    backlog.empty(lambda envelope, data: envelopes.append(envelope))
+    backlog.empty(lambda held: envelopes.append(held.envelope))
     (envelope,) = envelopes
     assert ("message", "a1", PAT, MIA, "chat") == (
         envelope.kind,

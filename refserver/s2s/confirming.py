@@ -1,0 +1,195 @@
+"""Whether what was sent has arrived: asking the other server, and noticing one that answers no more.
+
+XEP-0198 where the peer has it. Else XEP-0199: a ping behind the messages, from our domain to the peer's.
+Whatever that domain answers, it has read what came before on the same stream. Pings are sent for messages
+and for what is tracked, not for presence and queries alone, which then are not remembered either.
+
+A peer that confirms nothing for CONFIRM_SECONDS, while nothing moves on the stream, is taken for dead: the
+stream is replaced and what is open is sent again. Except one that has never answered a ping and whose
+machine has acknowledged all bytes: it does not answer pings. On this stream it is asked no more, and what its
+machine has acknowledged for a while counts as arrived; nobody can know more.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+
+from refserver import ns
+from refserver.jid import JID
+from refserver.s2s.backlog import Budget, Held
+from refserver.s2s.lane import Lane
+from refserver.s2s.remotes import Remote
+from refserver.s2s.window import Window
+from refserver.stanza import Stanza, Tracked
+from refserver.xml.element import element
+
+__all__ = ["Confirming"]
+
+ASK_SECONDS: Final = 0.1  # between two questions by XEP-0198
+PING_SECONDS: Final = 1.0  # between two pings
+CONFIRM_SECONDS: Final = 60.0
+SILENT_SECONDS: Final = 5.0  # how long a silent peer's machine must have had all bytes
+LONG_AGO: Final = float("-inf")
+
+
+class Confirming:
+    """The stanzas of one way that are not confirmed."""
+
+    __slots__ = (
+        "_asked_at",
+        "_clock",
+        "_lane",
+        "_local",
+        "_moved_at",
+        "_open",
+        "_peer",
+        "_ping",
+        "_remote",
+        "_silent",
+        "_timer",
+        "_unsent",
+        "_window",
+    )
+
+    def __init__(self, local: str, peer: Remote, budget: Budget, clock: IReactorTime) -> None:
+        self._local = JID.parse(local)
+        self._remote = JID.parse(peer.domain)
+        self._peer = peer
+        self._clock = clock
+        self._window = Window(budget)
+        self._timer: IDelayedCall | None = None
+        self._lane: Lane | None = None
+        self._moved_at = 0.0  # when something was confirmed or left us
+        self._unsent = 0
+        self._asked_at = LONG_AGO
+        self._open = False  # the other server owes an answer
+        self._ping: tuple[str, int] | None = None  # the id and number of the last ping
+        self._silent = False  # the other server does not answer pings
+
+    def __len__(self) -> int:
+        return len(self._window)
+
+    @property
+    def full(self) -> bool:
+        """Whether nothing more may be sent before something is confirmed."""
+        return self._window.full
+
+    def begin(self, lane: Lane) -> None:
+        """Stanzas go out on a new stream."""
+        self._forget()
+        self._lane = lane
+
+    def end(self) -> list[Held]:
+        """That stream is over; what is not confirmed, in order."""
+        self._forget()
+        self._lane = None
+        return self._window.take_back()
+
+    def sent(self, number: int, stanza: Stanza, data: bytes, again: bool) -> None:
+        """A stanza went out as the `number`-th on the stream."""
+        lane, window = self._lane, self._window
+        assert lane is not None
+        if not self._wants(stanza, lane):
+            return
+        if not window:
+            self._moved_at = self._clock.seconds()
+            self._unsent = 0
+        window.add(number, stanza.envelope(), data, again)
+        if not self._open:
+            self._ask()
+
+    def confirmed(self, number: int) -> None:
+        """The other server has everything up to the stanza with that number."""
+        self._open = False
+        self._ping = None
+        if self._window.confirm(number):
+            self._moved_at = self._clock.seconds()
+        if self._window and not self._open:
+            self._ask()
+
+    def managed(self) -> None:
+        """It is decided how the stream is confirmed."""
+        self._open = False
+        if self._window:
+            self._ask()
+
+    def answered(self, stanza: Stanza) -> bool:
+        """Whether an iq from the other domain answers our ping; it is dealt with then."""
+        if self._ping is None or stanza.id != self._ping[0] or stanza.type not in ("result", "error"):
+            return False
+        if stanza.from_ != self._remote or stanza.to != self._local:
+            return False
+        self._peer.answers = True
+        self.confirmed(self._ping[1])
+        return True
+
+    def is_dead(self) -> bool:
+        """Look, about once a second, whether the other server still answers."""
+        lane = self._lane
+        if lane is None or not self._window:
+            return False
+        now, unsent = self._clock.seconds(), lane.unsent
+        if unsent < self._unsent:
+            self._moved_at = now
+        self._unsent = unsent
+        if self._silent:
+            return self._is_silent_and_dead(now)
+        if now - self._moved_at < CONFIRM_SECONDS:
+            return False
+        if lane.managed is not False or unsent or self._peer.answers:
+            return True
+        self._silent, self._ping = True, None
+        return self._is_silent_and_dead(now)
+
+    # -- asking ------------------------------------------------------------
+
+    def _wants(self, stanza: Stanza, lane: Lane) -> bool:
+        """Whether a stanza is to be remembered until it is confirmed."""
+        kind = stanza.kind
+        if kind == "presence":
+            spare = self._window.half_full or lane.managed is False
+        else:
+            spare = lane.managed is False and (kind == "iq" or stanza.type == "error")
+        return not spare or isinstance(stanza, Tracked)
+
+    def _ask(self) -> None:
+        """Ask behind the stanza that has just gone out, or a little later if we asked just now."""
+        lane = self._lane
+        if self._timer is not None or lane is None or lane.managed is None or self._silent:
+            return
+        pause = ASK_SECONDS if lane.managed else PING_SECONDS
+        wait = self._asked_at + pause - self._clock.seconds()
+        if wait <= 0 or self._window.half_full:
+            self._ask_now()
+        else:
+            self._timer = self._clock.callLater(wait, self._ask_now)
+
+    def _ask_now(self) -> None:
+        self._timer = None
+        lane = self._lane
+        if lane is None or not self._window or self._open or not lane.usable:
+            return
+        self._open = True
+        self._asked_at = self._clock.seconds()
+        if lane.managed:
+            lane.ask()
+        else:
+            ping = Stanza.iq("get", self._remote, self._local, payload=element(ns.PING, "ping"))
+            self._ping = ping.id, lane.send_bytes(ping.encode(ns.SERVER))
+
+    def _is_silent_and_dead(self, now: float) -> bool:
+        if self._unsent:
+            return now - self._moved_at >= CONFIRM_SECONDS
+        if now - self._moved_at >= SILENT_SECONDS:
+            self._window.confirm_all()
+        return False
+
+    def _forget(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self._open = self._silent = False
+        self._ping = None
+        self._asked_at = LONG_AGO

@@ -1,0 +1,52 @@
+"""What a way sees of a stream on which its stanzas go out: one of ours, or one of the peer's (XEP-0288)."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from refserver.errors import StreamError
+
+__all__ = ["Lane", "Rider"]
+
+
+class Rider(Protocol):
+    """A way that uses the stream."""
+
+    def managed(self, lane: Lane) -> None:
+        """It is decided whether the peer tells what it has handled (XEP-0198)."""
+
+    def confirmed(self, lane: Lane, number: int) -> None:
+        """The peer has handled everything up to the stanza with that number."""
+
+    def ended(self, lane: Lane, reason: str) -> None:
+        """The stream is over."""
+
+
+class Lane(Protocol):
+    """A stream that carries stanzas from one of our domains to one of the peer's."""
+
+    riders: list[Rider]
+
+    @property
+    def usable(self) -> bool:
+        """Whether what is sent now has a chance to arrive."""
+
+    @property
+    def managed(self) -> bool | None:
+        """Whether the peer tells what it has handled (XEP-0198); None while that is open."""
+
+    @property
+    def unsent(self) -> int:
+        """Bytes that have not reached the peer's machine yet."""
+
+    def send_bytes(self, data: bytes) -> int:
+        """Send a stanza, only while `usable`; its number on the stream.
+
+        Raises `StanzaError` if the peer takes none of that size.
+        """
+
+    def ask(self) -> None:
+        """Ask the peer what it has handled, if it is managed and does not owe the answer already."""
+
+    def close(self, error: StreamError | None = None) -> None:
+        """End the stream, at once with an error, in order without."""
