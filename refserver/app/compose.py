@@ -20,6 +20,7 @@ from refserver.c2s.service import ClientPolicy, ClientService
 from refserver.components.service import ComponentPolicy, ComponentService
 from refserver.core.core import Core
 from refserver.core.feature import Feature
+from refserver.features.blocking import Blocking
 from refserver.features.credentials import Credentials
 from refserver.features.disco import Disco
 from refserver.features.entity_time import EntityTime
@@ -45,6 +46,7 @@ from refserver.xml.limits import Limits
 __all__ = ["FEATURES", "compose"]
 
 FEATURES: tuple[type[Feature], ...] = (
+    Blocking,
     Rosters,
     RosterQueries,
     Presence,

@@ -67,6 +67,11 @@ class Audience:
     def __len__(self) -> int:
         return sum(len(part.told) for part in self._parts.values())
 
+    def at(self, domain: str) -> list[JID]:
+        """Those at one domain."""
+        part = self._parts.get(domain)
+        return [] if part is None else list(part.told)
+
     def add(self, jid: JID, told: Status | None = None) -> None:
         """A bare JID has subscribed, and was told a status."""
         self._parts.setdefault(jid.domainpart, _Part()).told[jid] = told

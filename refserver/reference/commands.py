@@ -33,8 +33,10 @@ __all__ = [
     "Release",
     "Reopen",
     "Say",
+    "Spam",
     "Take",
     "Unknown",
+    "Unspam",
     "Who",
     "Word",
     "parse",
@@ -127,6 +129,20 @@ class Reopen:
 
 
 @frozen
+class Spam:
+    """`!spam`, `!spam 417`: close as spam and block who asked; None: the chat's own question."""
+
+    number: int | None = None
+
+
+@frozen
+class Unspam:
+    """`!unspam`, `!unspam 417`: who asked is no longer blocked."""
+
+    number: int | None = None
+
+
+@frozen
 class Help:
     """`!help`, `!help close`."""
 
@@ -154,6 +170,7 @@ class Fault(Enum):
     TEXT = "text"
     LEVEL = "level"
     LEVEL_RANGE = "level range"
+    NUMBER = "number"
 
 
 @frozen
@@ -176,6 +193,8 @@ Command = (
     | Close
     | Park
     | Reopen
+    | Spam
+    | Unspam
     | Help
     | Desk
     | Unknown
@@ -209,6 +228,16 @@ def _nearest(word: str) -> str:
 def _with_text(word: str, make: Callable[[str], Command]) -> Callable[[str], Command]:
     def command(argument: str) -> Command:
         return make(argument) if argument else Faulty(word, Fault.TEXT)
+
+    return command
+
+
+def _numbered(word: str, make: Callable[[int | None], Command]) -> Callable[[str], Command]:
+    def command(argument: str) -> Command:
+        number = argument.removeprefix("#")
+        if argument and not (number.isdecimal() and len(number) < 10):
+            return Faulty(word, Fault.NUMBER)
+        return make(int(number) if argument else None)
 
     return command
 
@@ -251,6 +280,8 @@ COMMANDS: Final[Mapping[str, Callable[[str], Command]]] = {
     "close": _close,
     "park": Park,
     "reopen": lambda _: Reopen(),
+    "spam": _numbered("spam", Spam),
+    "unspam": _numbered("unspam", Unspam),
     "help": lambda argument: Help(argument.lower().lstrip(_BANGS)),
     "desk": _with_text("desk", Desk),
 }

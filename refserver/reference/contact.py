@@ -129,6 +129,10 @@ class Contact:
         route(Stanza.presence(who, self._queue.address, "unavailable"))
         route(Stanza.presence(who, self._queue.jid, "unsubscribed"))
 
+    def dismiss(self, who: JID) -> None:
+        """A subscriber was blocked, and is none any more in the store."""
+        self._unsubscribed(who)
+
     def _probed(self, who: JID) -> None:
         """4.3.2."""
         route = self._queue.core.router.route

@@ -20,7 +20,20 @@ from refserver.muc.ranks import Affiliation
 from refserver.muc.room import Belonging, Room
 from refserver.muc.service import RoomService
 from refserver.muc.telling import Departure
-from refserver.reference.commands import Canned, Command, Faulty, Help, Say, Take, Unknown, Who, parse
+from refserver.reference.commands import (
+    Canned,
+    Command,
+    Fault,
+    Faulty,
+    Help,
+    Say,
+    Spam,
+    Take,
+    Unknown,
+    Unspam,
+    Who,
+    parse,
+)
 from refserver.reference.dispatch import Duty
 from refserver.stanza import Stanza
 from refserver.storage.questions import Question
@@ -34,6 +47,7 @@ __all__ = ["Desk"]
 
 READY: Final = ("", "chat")
 """The values of show (RFC 6121 4.7.2.1) that mean duty."""
+UNHEARD_KEPT: Final = 100
 NO_MEMBER: Final = "321"  # status code: left because of a change of affiliation
 
 
@@ -45,9 +59,9 @@ class Desk:
         self._rooms = rooms
         self.nick = queue.jid.localpart
         self._since: dict[JID, float] = {}
+        self._unheard: deque[str] = deque(maxlen=UNHEARD_KEPT)
         self._room = self._manage()
 
-UNHEARD_KEPT: Final = 100
     def _manage(self) -> Room:
         title = self._queue.record.title or self._queue.jid.localpart
         config = RoomConfig(
@@ -59,7 +73,6 @@ UNHEARD_KEPT: Final = 100
 
     @property
     def jid(self) -> JID:
-        self._unheard: deque[str] = deque(maxlen=UNHEARD_KEPT)
         """The room's address."""
         return self._room.jid
 
@@ -144,6 +157,13 @@ UNHEARD_KEPT: Final = 100
         if len(self._room.occupants) > 1:
             self._room.say(text, self.nick)
 
+    def tell(self, text: str) -> None:
+        """A line that somebody at the desk must hear: if nobody is there, whoever comes on duty."""
+        if self._since:
+            self.say(text)
+        else:
+            self._unheard.append(text)
+
     def announce(self, question: Question, mentioned: Iterable[JID]) -> None:
         """The line of a question, with the nicks of those it is offered to."""
         self.say(self.describe(question, ", ".join(self.called(jid) for jid in mentioned)))
@@ -157,13 +177,6 @@ UNHEARD_KEPT: Final = 100
             question.channel,
             self._queue.core.now() - question.asked_at,
             self._queue.board.words(question),
-    def tell(self, text: str) -> None:
-        """A line that somebody at the desk must hear: if nobody is there, whoever comes on duty."""
-        if self._since:
-            self.say(text)
-        else:
-            self._unheard.append(text)
-
             nicks,
         )
 
@@ -187,6 +200,14 @@ UNHEARD_KEPT: Final = 100
                 pass
             case Take():
                 self._queue.staff.take(command.number, librarian, answer)
+            case Spam(number=None):
+                answer(texts.faulty(Faulty("spam", Fault.NUMBER)))
+            case Unspam(number=None):
+                answer(texts.faulty(Faulty("unspam", Fault.NUMBER)))
+            case Spam(number=int(number)):
+                self._queue.staff.spam(number, librarian, answer)
+            case Unspam(number=int(number)):
+                self._queue.staff.unspam(number, librarian, answer)
             case Who():
                 answer(texts.who(self.duties()))
             case Help():

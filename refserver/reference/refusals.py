@@ -14,6 +14,8 @@ __all__ = [
     "NoSuchLibrarian",
     "NoSuchQuestion",
     "NotALibrarian",
+    "NotBlockable",
+    "NotBlocked",
     "NotOffered",
     "NotYours",
     "PatronBusy",
@@ -70,6 +72,22 @@ class NotALibrarian(Refusal):
     def __init__(self, jid: JID) -> None:
         super().__init__("not a librarian of this queue")
         self.jid = jid
+
+
+class NotBlockable(Refusal):
+    """Who asked works for the library, or is somebody whom it always lets in."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(f"who asked #{number} cannot be blocked")
+        self.number = number
+
+
+class NotBlocked(Refusal):
+    """Nobody was blocked because of this question, or no longer is."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(f"who asked #{number} is not blocked")
+        self.number = number
 
 
 class NoSuchLibrarian(Refusal):

@@ -21,6 +21,7 @@ from attrs import asdict, frozen
 from sqlalchemy import Connection
 
 from refserver.reference.hours import DAYS
+from refserver.reference.states import Outcome
 from refserver.storage import statistics
 from refserver.storage.statistics import Statistics
 
@@ -45,6 +46,7 @@ class Report:
 
     `staffed` questions came while somebody was on duty; `wait` is theirs. `seconds_between`
     is the median time between two messages of a conversation. The tables count questions.
+    Spam is no question: `spam` and `by_outcome` say how much there was, all else is without it.
     """
 
     domain: str
@@ -52,6 +54,7 @@ class Report:
     first_day: str
     last_day: str
     questions: int
+    spam: int
     open: int
     staffed: int
     wait: Spread
@@ -91,7 +94,8 @@ def collect(
     rows: Sequence[Statistics], domain: str, queue: str = "", first_day: str = "", last_day: str = ""
 ) -> Report:
     """The figures of some rows; a missing bound of the period is the first or last day asked."""
-    days = [row.day for row in rows]
+    days, outcomes = [row.day for row in rows], _counted(row.outcome or "open" for row in rows)
+    rows = [row for row in rows if row.outcome != Outcome.SPAM]
     gaps = list(chain.from_iterable(row.gaps for row in rows))
     return Report(
         domain=domain,
@@ -99,6 +103,7 @@ def collect(
         first_day=first_day or min(days, default=""),
         last_day=last_day or max(days, default=""),
         questions=len(rows),
+        spam=outcomes.get(Outcome.SPAM, 0),
         open=sum(not row.outcome for row in rows),
         staffed=sum(row.staffed for row in rows),
         wait=_spread(row.wait for row in rows if row.staffed),
@@ -108,7 +113,7 @@ def collect(
         seconds_between=round(median(gaps), 1) if gaps else None,
         transfers=sum(row.transfers for row in rows),
         releases=sum(row.releases for row in rows),
-        by_outcome=_counted(row.outcome or "open" for row in rows),
+        by_outcome=outcomes,
         by_read_level=_counted(str(row.read_level) for row in rows if row.read_level),
         by_kind=_counted(row.kind for row in rows if row.kind),
         by_channel=_counted(row.channel for row in rows),
@@ -176,6 +181,7 @@ def _page(one: Report) -> str:
     lines = [
         f"{name}, {period}",
         _line("questions", f"{one.questions} ({one.staffed} while staffed, {one.open} still open)"),
+        _line("spam", f"{one.spam} besides"),
         _line("outcome", _list(one.by_outcome)),
         _line("READ level", _list(one.by_read_level)),
         _line("type", _list(one.by_kind)),

@@ -90,10 +90,13 @@ def rows(
 
 
 def recent_durations(connection: Connection, domain: str, queue: str, limit: int = 20) -> list[float]:
-    """How long a queue's newest finished questions took, in seconds."""
+    """How long a queue's newest finished questions took, in seconds; spam is none."""
     columns = question_statistics.c
     query = select(columns.duration).where(
-        columns.domain == domain, columns.queue == queue, columns.duration.is_not(None)
+        columns.domain == domain,
+        columns.queue == queue,
+        columns.duration.is_not(None),
+        columns.outcome != "spam",
     )
     found = connection.execute(query.order_by(desc(columns.question)).limit(limit)).scalars()
     return [duration for duration in found if duration is not None]

@@ -8,6 +8,7 @@ from typing import Any
 
 from refserver.core.hooks import HostAdded
 from refserver.core.hosts import Host
+from refserver.features.blocking import Blocking
 from refserver.features.messages import Messages
 from refserver.features.offline import Offline
 from refserver.features.private_data import PrivateData
@@ -35,7 +36,8 @@ class Library(Harness):
         self, database: Database | None = None, settings: dict[str, Any] | None = None, **queue: Any
     ) -> None:
         self._patrons: dict[str, Client] = {}
-        super().__init__([Messages, Offline, PrivateData, Reference], domains=(), database=database)
+        features = [Blocking, Messages, Offline, PrivateData, Reference]
+        super().__init__(features, domains=(), database=database)
         if database is None:
             self.database.write_now(libraries.add, DOMAIN, "Library")
             self.account(f"mia@{DOMAIN}")

@@ -7,6 +7,7 @@ import io
 import json
 
 import pytest
+from attrs import evolve
 
 from refserver.reference.report import FORMATS, Spread, collect, report
 from refserver.storage import Database, statistics
@@ -56,6 +57,17 @@ def test_figures() -> None:
 def test_the_ninetieth_percentile_is_a_value_that_occurred() -> None:
     figures = collect([row(n, wait=float(n)) for n in range(1, 21)], "library.example")
     assert figures.wait == Spread(10.5, 18.0, 20.0)
+
+
+def test_spam_is_counted_apart() -> None:
+    spam = row(
+        9, outcome="spam", wait=1.0, duration=2.0, patron_messages=9, gaps=(1.0,), hour=3, language="xx"
+    )
+    with_spam, without = (collect(rows, "library.example", "ask") for rows in ([*ROWS, spam], ROWS))
+    assert (with_spam.spam, without.spam) == (1, 0)
+    assert with_spam.by_outcome == {"answered": 3, "open": 1, "spam": 1}
+    assert evolve(with_spam, spam=0, by_outcome=without.by_outcome) == without
+    assert "1 besides" in FORMATS["text"]([with_spam])
 
 
 def test_nothing_asked_gives_an_empty_report_in_every_format() -> None:

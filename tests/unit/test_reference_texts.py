@@ -122,6 +122,8 @@ def test_every_refusal_has_a_sentence_of_its_own() -> None:
         refusals.NoSuchLibrarian("lou"),
         refusals.NotOffered(417),
         refusals.NoSuchCannedReply("hours"),
+        refusals.NotBlockable(417),
+        refusals.NotBlocked(417),
         refusals.PatronBusy(417),
         refusals.PatronGone(417),
         refusals.TooManyQuestions(20),

@@ -1,0 +1,129 @@
+"""Spam: a librarian closes a question as such, and who asked it is not let in any more; and the way back.
+
+Each verb is one database transaction. Who asked is recognised by a fingerprint that is good for half a
+year (storage/senders.py): nobody's name stays behind, neither at the desk nor in the store. What is
+counted is the question, and the server it came from.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from attrs import frozen
+from sqlalchemy import Connection
+
+from refserver.jid import JID
+from refserver.reference import answering, closing, numbered
+from refserver.reference.answering import colleague
+from refserver.reference.numbered import Taken
+from refserver.reference.refusals import NotBlockable, NotBlocked, PatronGone
+from refserver.reference.states import Outcome
+from refserver.storage import queues, senders
+from refserver.storage.questions import Question
+from refserver.storage.queues import Queue
+from refserver.storage.senders import Rule
+
+__all__ = ["Blocked", "reopen", "spam", "unspam"]
+
+BLOCKED_SECONDS: Final = 183 * 86_400.0
+
+
+@frozen
+class Blocked:
+    """Who asked a question is blocked by `rule`; `key` is that of the library's fingerprints."""
+
+    question: Question
+    rule: Rule
+    key: bytes
+
+
+def spam(connection: Connection, queue_id: int, number: int, librarian: JID, now: float) -> Blocked:
+    """Close a question as spam, taking it first if it is nobody's, and block who asked it in this library.
+
+    Raises what `take` and `close` raise, `PatronGone`, and `NotBlockable` for a colleague or somebody whom
+    the library allows by name.
+    """
+    question = answering.numbered(connection, queue_id, number)
+    patron, queue = question.patron, queues.get(connection, queue_id)
+    if patron is None:
+        raise PatronGone(number)
+    library = queue.jid.domainpart
+    if _is_protected(connection, library, patron):
+        raise NotBlockable(number)
+    if question.owner != librarian:
+        answering.take(connection, question.id, librarian, now)
+    closed = closing.close(connection, question.id, librarian, now=now, outcome=Outcome.SPAM)
+    key = senders.fingerprint_key(connection, library)
+    rule = Rule(
+        patron.domainpart,
+        fingerprint=senders.fingerprint(key, patron),
+        librarian=librarian.text,
+        queue=queue.jid.localpart,
+        number=number,
+        made_at=now,
+        expires_at=now + BLOCKED_SECONDS,
+    )
+    senders.put(connection, library, rule)
+    senders.unsubscribe(connection, library, [patron])
+    senders.add_report(
+        connection,
+        library,
+        queue.jid.localpart,
+        number,
+        librarian=librarian,
+        domain=patron.domainpart,
+        now=now,
+    )
+    return Blocked(closed, rule, key)
+
+
+def unspam(connection: Connection, queue_id: int, number: int, librarian: JID) -> Rule:
+    """Let in again who asked a question, and do not count it as spam; the rule that held.
+
+    Works as long as the block does, also when nobody knows any more who asked. Raises `NotBlocked`.
+    """
+    colleague(connection, queue_id, librarian)
+    question = answering.numbered(connection, queue_id, number)
+    rule = _lift(connection, queues.get(connection, queue_id), question)
+    if rule is None:
+        raise NotBlocked(number)
+    return rule
+
+
+def reopen(
+    connection: Connection, queue_id: int, number: int, librarian: JID, now: float
+) -> tuple[Taken, Rule | None]:
+    """Undo a close; if it was one as spam, who asked is let in again, and the rule that held is returned."""
+    was = answering.numbered(connection, queue_id, number)
+    taken = numbered.reopen(connection, queue_id, number, librarian, now)
+    if was.outcome != Outcome.SPAM:
+        return taken, None
+    return taken, _lift(connection, queues.get(connection, queue_id), taken.question)
+
+
+def _lift(connection: Connection, queue: Queue, question: Question) -> Rule | None:
+    library, name = queue.jid.domainpart, queue.jid.localpart
+    rule = senders.of_question(connection, library, name, question.number) or _newer(
+        connection, library, question
+    )
+    senders.remove_report(connection, library, name, question.number)
+    if rule is not None:
+        senders.remove(connection, library, rule)
+    return rule
+
+
+def _newer(connection: Connection, library: str, question: Question) -> Rule | None:
+    """The rule by which who asked was blocked again, because of a later question."""
+    if question.patron is None:
+        return None
+    mark = senders.fingerprint(senders.fingerprint_key(connection, library), question.patron)
+    rules = senders.rules(connection, library, question.patron.domainpart)
+    return next((rule for rule in rules if rule.fingerprint == mark), None)
+
+
+def _is_protected(connection: Connection, library: str, patron: JID) -> bool:
+    desks = queues.desks_of(connection, patron)
+    if any(queue.jid.domainpart == library for queue, _ in desks) or queues.find(connection, patron):
+        return True
+    rules = senders.rules(connection, library, patron.domainpart)
+    return any(rule.allowed and rule.localpart == patron.localpart for rule in rules)
