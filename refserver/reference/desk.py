@@ -20,7 +20,20 @@ from refserver.muc.ranks import Affiliation
 from refserver.muc.room import Belonging, Room
 from refserver.muc.service import RoomService
 from refserver.muc.telling import Departure
-from refserver.reference.commands import Canned, Command, Faulty, Help, Say, Take, Unknown, Who, parse
+from refserver.reference.commands import (
+    Canned,
+    Command,
+    Fault,
+    Faulty,
+    Help,
+    Say,
+    Spam,
+    Take,
+    Unknown,
+    Unspam,
+    Who,
+    parse,
+)
 from refserver.reference.dispatch import Duty
 from refserver.stanza import Stanza
 from refserver.storage.questions import Question
@@ -187,6 +200,14 @@ class Desk:
                 pass
             case Take():
                 self._queue.staff.take(command.number, librarian, answer)
+            case Spam(number=None):
+                answer(texts.faulty(Faulty("spam", Fault.NUMBER)))
+            case Unspam(number=None):
+                answer(texts.faulty(Faulty("unspam", Fault.NUMBER)))
+            case Spam(number=int(number)):
+                self._queue.staff.spam(number, librarian, answer)
+            case Unspam(number=int(number)):
+                self._queue.staff.unspam(number, librarian, answer)
             case Who():
                 answer(texts.who(self.duties()))
             case Help():

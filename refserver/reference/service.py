@@ -7,6 +7,7 @@ room service to be there before the library is announced.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, Final
 
 from sqlalchemy import Connection
@@ -15,10 +16,12 @@ from twisted.logger import Logger
 
 from refserver.core.core import Core
 from refserver.core.feature import Feature, on
+from refserver.core.gates import Verdict
 from refserver.core.hooks import (
     HostAdded,
     HostRemoved,
     RemoteReachable,
+    SendersChanged,
     SessionAvailable,
     SessionUnavailable,
 )
@@ -41,7 +44,7 @@ class Reference(Feature):
     """Keeps the queues. `hourly_limit`: how many questions a patron may ask in an hour, 0 for any number."""
 
     name = "reference"
-    after = ("presence", "offline")
+    after = ("presence", "offline", "library blocking")
 
     def __init__(self, core: Core, hourly_limit: int = 20) -> None:
         super().__init__(core)
@@ -91,6 +94,7 @@ class Reference(Feature):
     def host_added(self, event: HostAdded) -> None:
         """Open the library's queues."""
         database = self.core.database
+        event.host.staff = partial(_staff, event.host)
         if not self._recovered:
             self._recovered = True
             database.write_now(conversations.recover)
@@ -112,6 +116,16 @@ class Reference(Feature):
         queue = Queue(self.core, host, rooms, stored, self.hourly_limit)
         self._queues[stored.record.jid] = queue
         queue.start()
+
+    @on(SendersChanged)
+    def senders_changed(self, event: SendersChanged) -> None:
+        """Who is not let in any more gets no presence of a queue either; the store has forgotten them."""
+        for queue in self._queues.values():
+            gate = self.core.hosts.gate_of(queue.jid.domainpart)
+            if gate is not None and event.host in (None, queue.host):
+                for jid in queue.contact.subscribers.at(event.domain):
+                    if gate.judge(jid) is Verdict.STOPPED:
+                        queue.contact.dismiss(jid)
 
     # -- people -----------------------------------------------------------------------------
 
@@ -161,6 +175,11 @@ def _report(forgotten: Any) -> None:
             links=forgotten.links,
             messages=forgotten.messages,
         )
+
+
+def _staff(host: Host) -> set[JID]:
+    """Who works for a library, at any of its desks."""
+    return {jid for queue in host.addresses.values() if isinstance(queue, Queue) for jid in queue.librarians}
 
 
 def _load(connection: Connection, domain: str) -> list[Stored]:

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 from attrs import frozen
 
 from refserver.errors import Condition, StanzaError
+from refserver.features.blocking import Blocking
 from refserver.jid import JID
-from refserver.reference import commands, numbered
+from refserver.reference import commands, numbered, spam
 from refserver.reference.commands import Command, Say, parse
 from refserver.reference.courier import receipt_of, signals, utterance
 from refserver.reference.numbered import Answered
@@ -24,6 +25,7 @@ from refserver.reference.refusals import Refusal
 from refserver.stanza import Stanza
 from refserver.storage import queues
 from refserver.storage.questions import Question
+from refserver.storage.senders import Rule
 
 if TYPE_CHECKING:
     from refserver.reference.queue import Queue
@@ -94,6 +96,32 @@ class Staff:
         found = await self._queue.core.database.read(queues.canned, self._queue.record.id)
         answer(self._queue.staff_texts.canned(found))
 
+    def spam(self, number: int, librarian: JID, answer: Answer, *, at_desk: bool = True) -> None:
+        """Close a question as spam and block who asked it; `at_desk`: she reads what the desk is told."""
+        self._do(self._spam(number, librarian, answer, at_desk), answer)
+
+    async def _spam(self, number: int, librarian: JID, answer: Answer, at_desk: bool) -> None:
+        blocked: spam.Blocked = await self._write(spam.spam, number, librarian, self._queue.core.now())
+        library = self._queue.jid.domainpart
+        self._queue.core.feature(Blocking).put(library, blocked.rule, blocked.key)
+        self._queue.turns.spam(blocked.question, librarian)
+        if not at_desk:
+            answer(self._queue.staff_texts.you_blocked())
+
+    def unspam(self, number: int, librarian: JID, answer: Answer, *, at_desk: bool = True) -> None:
+        """Let in again who asked a question."""
+        self._do(self._unspam(number, librarian, answer, at_desk), answer)
+
+    async def _unspam(self, number: int, librarian: JID, answer: Answer, at_desk: bool) -> None:
+        self._let_in(await self._write(spam.unspam, number, librarian), number, librarian)
+        if not at_desk:
+            answer(self._queue.staff_texts.unblocked(number, self._queue.nick_of(librarian)))
+
+    def _let_in(self, rule: Rule, number: int, librarian: JID) -> None:
+        self._queue.core.feature(Blocking).drop(self._queue.jid.domainpart, rule)
+        text = self._queue.staff_texts.unblocked(number, self._queue.nick_of(librarian))
+        self._queue.desk.say(text)
+
     # -- the chat -------------------------------------------------------------------------
 
     def command(self, line: Line, command: Command) -> None:
@@ -115,6 +143,10 @@ class Staff:
             case commands.Take():
                 answer = partial(self._queue.courier.tell_staff, command.number, line.librarian)
                 self.take(command.number, line.librarian, answer)
+            case commands.Spam():
+                self.spam(command.number or line.number, line.librarian, line.answer, at_desk=False)
+            case commands.Unspam():
+                self.unspam(command.number or line.number, line.librarian, line.answer, at_desk=False)
             case commands.Desk():
                 nick = self._queue.nick_of(line.librarian)
                 self._queue.desk.say(texts.desk_line(nick, line.number, command.text))
@@ -164,8 +196,10 @@ class Staff:
                 question = await self._write(numbered.park, number, librarian, now)
                 self._queue.turns.ended(question, librarian)
             case commands.Reopen():
-                taken = await self._write(numbered.reopen, number, librarian, now)
+                taken, rule = await self._write(spam.reopen, number, librarian, now)
                 self._queue.turns.reopened(taken)
+                if rule is not None:
+                    self._let_in(rule, number, librarian)
 
     async def _canned(self, line: Line, name: str) -> None:
         answered: Answered = await self._write(

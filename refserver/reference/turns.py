@@ -64,7 +64,8 @@ class Turns:
         queue = self._queue
         queue.board.put(question)
         queue.offers.was_busy(librarian)
-        if question.closed_at is not None and question.claimed_at is not None:
+        counts = question.outcome != Outcome.SPAM
+        if counts and question.closed_at is not None and question.claimed_at is not None:
             queue.durations.append(question.closed_at - question.claimed_at)
         queue.courier.tell_staff(
             question.number, librarian, queue.staff_texts.ended(question.number, question.state)
@@ -75,6 +76,12 @@ class Turns:
             parked = question.state == State.PARKED
             queue.courier.tell_of(question, texts.parked() if parked else texts.closed())
         queue.changed()
+
+    def spam(self, question: Question, librarian: JID) -> None:
+        """A question was closed as spam; who asked it learns of that by getting no answer any more."""
+        self.ended(question, librarian)
+        texts, nick = self._queue.staff_texts, self._queue.nick_of(librarian)
+        self._queue.desk.say(texts.blocked(question.number, nick))
 
     def reopened(self, taken: Taken) -> None:
         """A question is open again, and somebody's."""

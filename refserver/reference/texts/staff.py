@@ -136,6 +136,24 @@ class StaffTexts:
         """What `!desk` says in the desk room."""
         return f"{nick}, #{number}: {text}"
 
+    def blocked(self, number: int, nick: str) -> str:
+        """The desk's line: a question was spam."""
+        return self._(
+            "#{number} was spam: {nick} has closed it, and whoever sent it can no longer write to us. "
+            "!unspam {number} lets them in again."
+        ).format(number=number, nick=nick)
+
+    def you_blocked(self) -> str:
+        """To her who called it spam."""
+        return self._(
+            "Whoever sent it can no longer write to us. Was that a mistake? !unspam lets them in again, "
+            "!reopen opens the question as well."
+        )
+
+    def unblocked(self, number: int, nick: str) -> str:
+        """The desk's line: it was no spam after all."""
+        return self._("{nick} has let whoever asked #{number} in again.").format(number=number, nick=nick)
+
     def _because(self, line: str, reason: str) -> str:
         return self._("{line} Why: {reason}").format(line=line, reason=reason) if reason else line
 
@@ -227,6 +245,10 @@ class StaffTexts:
             return self._("!{word} needs a text behind it.").format(word=command.word)
         if command.fault is Fault.LEVEL:
             return self._("Which READ level? !close 1 (hardly any effort) to !close 6 (research).")
+        if command.fault is Fault.NUMBER:
+            return self._("!{word} needs the number of a question, like !{word} 417.").format(
+                word=command.word
+            )
         return self._("READ levels are 1 (hardly any effort) to 6 (research).")
 
     def help(self, word: str = "") -> str:
@@ -242,6 +264,8 @@ class StaffTexts:
             "close": self._("!close 3 answered loans: READ level 1-6, outcome, tags; outcomes: {outcomes}"),
             "park": self._("!park: keep for follow-up"),
             "reopen": self._("!reopen: undo a close"),
+            "spam": self._("!spam: close as spam, and let whoever sent it write to us no more"),
+            "unspam": self._("!unspam 417: let whoever asked 417 write to us again"),
             "desk": self._("!desk text: to the colleagues"),
             "help": self._("!help, !help close"),
             "!": self._("!!text sends !text to the patron"),
@@ -277,6 +301,13 @@ class StaffTexts:
                 return self._("Nobody asked you to take over #{number}.").format(number=refusal.number)
             case refusals.NoSuchCannedReply():
                 return self._("There is no canned reply {name}. !c lists them.").format(name=refusal.name)
+            case refusals.NotBlockable():
+                return self._(
+                    "#{number} comes from a colleague, or from somebody your library always lets in: "
+                    "they cannot be blocked here. !close spam closes the question only."
+                ).format(number=refusal.number)
+            case refusals.NotBlocked():
+                return self._("Whoever asked #{number} is not blocked.").format(number=refusal.number)
             case refusals.PatronBusy():
                 return self._("The patron has asked #{number} meanwhile: answer there.").format(
                     number=refusal.number
