@@ -12,18 +12,25 @@ import shutil
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import pytest
 
 from tests.interop.peers import (
+    EJABBERD,
+    LIBRARY,
+    PROSODY,
     EjabberdServer,
     Library,
+    PeerServer,
+    Places,
     Profanity,
     ProsodyServer,
     RefserverProcess,
+    Region,
     SlixmppClient,
     TestAuthority,
+    new_places,
 )
 
 T = TypeVar("T")
@@ -118,6 +125,31 @@ def library(shared_refserver: RefserverProcess) -> Iterator[Library]:
     with Library(shared_refserver, f"library{next(_libraries)}.example") as new:
         yield new
     assert complaints(shared_refserver.log[known:]) == []
+
+
+@pytest.fixture
+def places() -> Places:
+    """Where the servers of a region are."""
+    return new_places()
+
+
+@pytest.fixture
+def region(start_refserver: Callable[..., RefserverProcess], places: Places) -> Iterator[Region]:
+    """A library with the librarian mia; afterwards the server's log must hold nothing unexpected."""
+    routes = {domain: place for domain, place in places.items() if not domain.endswith(LIBRARY)}
+    limits: dict[str, Any] = {"limits": UNLIMITED["limits"] | {"s2s_bytes_per_second": 0}}
+    server = start_refserver(settings=limits, s2s_port=places[LIBRARY][1], routes=routes)
+    with Library(server, LIBRARY) as library:
+        library.set_up(librarians=("mia",))
+        yield Region(server, library, places)
+    assert complaints(server.log) == []
+
+
+@pytest.fixture(params=["prosody", "ejabberd"])
+def peer(request: pytest.FixtureRequest, region: Region) -> PeerServer:
+    """Each of the other servers in turn, strict about certificates."""
+    start = request.getfixturevalue(f"start_{request.param}")
+    return region.start(start, {"prosody": PROSODY, "ejabberd": EJABBERD}[request.param])
 
 
 def complaints(log: str) -> list[str]:

@@ -12,25 +12,32 @@ from tests.interop.peers.ports import free_port
 from tests.interop.peers.profanity import Profanity
 from tests.interop.peers.prosody import ProsodyServer
 from tests.interop.peers.refserver_process import RefserverProcess
+from tests.interop.peers.region import EJABBERD, LIBRARY, PROSODY, Places, Region, new_places
 from tests.interop.peers.server import PeerServer
 from tests.interop.peers.slixmpp_client import LoginFailed, SlixmppClient
 from tests.interop.peers.slixmpp_component import SlixmppComponent
 from tests.interop.peers.waiting import wait_until
 
 __all__ = [
+    "EJABBERD",
+    "LIBRARY",
+    "PROSODY",
     "EjabberdServer",
     "Librarian",
     "Library",
     "LoginFailed",
     "Patron",
     "PeerServer",
+    "Places",
     "Profanity",
     "ProsodyServer",
     "RefserverProcess",
+    "Region",
     "ServerAddress",
     "SlixmppClient",
     "SlixmppComponent",
     "TestAuthority",
     "free_port",
+    "new_places",
     "wait_until",
 ]

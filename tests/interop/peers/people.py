@@ -89,8 +89,10 @@ class Person(SlixmppClient):
 class Patron(Person):
     """Somebody who asks `queue`."""
 
-    def __init__(self, jid: str, password: str, ca: Path, port: int, queue: str) -> None:
-        super().__init__(jid, password, ca, port)
+    def __init__(
+        self, jid: str, password: str, ca: Path, port: int, queue: str, host: str = "127.0.0.1"
+    ) -> None:
+        super().__init__(jid, password, ca, port, host)
         self.queue = queue
 
     def subscribe(self) -> None:
@@ -105,12 +107,25 @@ class Patron(Person):
         """Take the queue's message that holds `text`."""
         return self.wait_for_message(text, self.queue, timeout)
 
+    def sees(self, status: str, show: str = "", timeout: float = 10) -> Element:
+        """Take the queue's presence with that status and show; what it said before is passed over."""
+        return self.wait_for(
+            lambda e: (
+                e.tag == f"{CLIENT}presence"
+                and e.get("from", "").startswith(self.queue)
+                and (status, show) == (e.findtext(f"{CLIENT}status") or "", e.findtext(f"{CLIENT}show") or "")
+            ),
+            timeout,
+        )
+
 
 class Librarian(Person):
     """Somebody who answers at `queue`, whose desk is the room `desk`."""
 
-    def __init__(self, jid: str, password: str, ca: Path, port: int, queue: str, desk: str) -> None:
-        super().__init__(jid, password, ca, port)
+    def __init__(
+        self, jid: str, password: str, ca: Path, port: int, queue: str, desk: str, host: str = "127.0.0.1"
+    ) -> None:
+        super().__init__(jid, password, ca, port, host)
         self.queue = queue
         self.desk = desk
         self.nick = jid.partition("@")[0]
