@@ -288,7 +288,7 @@ class InitiatingStream:
         if tag in KINDS:
             if not self.bidi:  # the way back is another stream, on which the peer must prove itself
                 raise StreamError(StreamCondition.NOT_AUTHORIZED)
-            yield self._pairs.admit(received)
+            yield self._pairs.admit(received, self._framer.raw)
             self.management.handled += 1  # by now it was given to the router
         elif tag in WORDS:
             yield from self._manage(received)

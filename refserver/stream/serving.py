@@ -179,11 +179,11 @@ class ServingStream(InboundStream):
     # -- elements ------------------------------------------------------------
 
     def _events(self, frames: Iterator[Frame]) -> Iterator[Event]:
-        admit, management = self._pairs.admit, self.management
+        admit, management, framer = self._pairs.admit, self.management, self._framer
         try:
             for frame in frames:
                 if isinstance(frame, Element) and frame.tag in KINDS and self._state is State.AUTHENTICATED:
-                    yield admit(frame)
+                    yield admit(frame, framer.raw)
                     management.handled += 1  # by now it was given to the router
                     continue
                 yield from self._take(frame)
