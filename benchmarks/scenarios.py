@@ -109,7 +109,7 @@ SCENARIOS: tuple[Scenario, ...] = (
     Scenario(
         "federation-open",
         "chat",
-        {**_BETWEEN, "rate": 300, "arrival": "poisson"},
+        {**_BETWEEN, "rate": 300, "arrival": "poisson", "duration": 10},
         {**_BRIEF, "users": 20, "rate": 100},
         between=True,
     ),

@@ -89,6 +89,7 @@ void report_end(const char *unit, double units) {
     if (win.have_peer) {
         j_num("peer_cpu_s", peer);
         j_num("peer_cpu_pct", 100 * peer / win.secs);
+        if (peer > 0) j_num("peer_system_share", (win.p1.system_s - win.p0.system_s) / peer);
         snprintf(key, sizeof key, "peer_cpu_s_per_1000_%s", unit);
         if (units > 0) j_num(key, 1000 * peer / units);
     }
