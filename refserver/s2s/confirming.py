@@ -157,11 +157,14 @@ class Confirming:
     def _ask(self) -> None:
         """Ask behind the stanza that has just gone out, or a little later if we asked just now."""
         lane = self._lane
-        if self._timer is not None or lane is None or lane.managed is None or self._silent:
+        if lane is None or lane.managed is None or self._silent:
+            return
+        if self._timer is not None and not self._window.half_full:
             return
         pause = ASK_SECONDS if lane.managed else PING_SECONDS
         wait = self._asked_at + pause - self._clock.seconds()
         if wait <= 0 or self._window.half_full:
+            self._wait_no_more()
             self._ask_now()
         else:
             self._timer = self._clock.callLater(wait, self._ask_now)
@@ -186,10 +189,13 @@ class Confirming:
             self._window.confirm_all()
         return False
 
+    def _wait_no_more(self) -> None:
+        timer, self._timer = self._timer, None
+        if timer is not None:
+            timer.cancel()
+
     def _forget(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        self._wait_no_more()
         self._open = self._silent = False
         self._ping = None
         self._asked_at = LONG_AGO
