@@ -14,11 +14,13 @@ from typing import Any
 import pytest
 
 from refserver.app.certificates import Authority, Certificate, ensure
+from refserver.app.checks import certificates
 from refserver.app.checks.certificates import check_certificates
 from refserver.app.checks.finding import Finding, Result
 from refserver.app.checks.ports import check_ports, listeners
 from refserver.app.settings import C2S, S2S, Components, Listen, Settings
 from tests.unit.ctl_runner import CONFIGURATION, Ctl
+from tests.unit.peer_certificates import dns, issued, root
 
 DOMAIN = "library.example"
 
@@ -156,8 +158,8 @@ def test_an_international_domain_has_its_certificate(tmp_path: Path) -> None:
     ("days", "result", "says"),
     [
         (-60, Result.WRONG, "is valid only from"),
-        (380, Result.GOOD, ""),
-        (390, Result.NOTE, "only"),
+        (360, Result.GOOD, ""),
+        (370, Result.NOTE, "only"),
         (400, Result.WRONG, "is over since"),
     ],
 )
@@ -203,6 +205,49 @@ def test_a_certificate_alone_is_a_note(tmp_path: Path) -> None:
     file.chmod(0o600)
     (found,) = found_in(tmp_path, DOMAIN)
     assert (found.result, "holds no chain" in found.found) == (Result.NOTE, True)
+
+
+def test_a_certificate_alone_is_enough_where_its_authority_is_known(tmp_path: Path) -> None:
+    authority = Authority.new()
+    issued = authority.issue(Certificate(DOMAIN))
+    file, known = tmp_path / f"{DOMAIN}.pem", tmp_path / "known"
+    file.write_bytes(issued[: issued.rindex(b"-----BEGIN CERTIFICATE-----")])
+    file.chmod(0o600)
+    known.write_bytes(authority.pem)
+    assert [found.result for found in check_certificates(tmp_path, [DOMAIN], known)] == [Result.GOOD] * 2
+
+
+@pytest.mark.parametrize(("missing", "results"), [(False, []), (True, [Result.NOTE])])
+def test_a_missing_certificate_between_is_told(
+    tmp_path: Path, missing: bool, results: list[Result], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Other servers know the root; those between it and ours they must be shown."""
+    above = root("above")
+    chain = issued(above, [dns("peer.example"), dns("*.peer.example")], ca_usages=())
+    if missing:
+        chain = chain[: chain.rindex(b"-----BEGIN CERTIFICATE-----")]
+    file, known = tmp_path / "peer.example.pem", tmp_path / "known"
+    file.write_bytes(chain)
+    file.chmod(0o600)
+    known.write_bytes(above.pem)
+    monkeypatch.setattr(certificates, "ENDS_SOON", timedelta())
+    found = [each for each in check_certificates(tmp_path, ["peer.example"], known) if each.mend]
+    assert [each.result for each in found] == results
+    assert all("CN=between, who has signed the last one" in each.found for each in found)
+
+
+def test_an_authority_that_cannot_be_read_is_none(tmp_path: Path) -> None:
+    ensure(tmp_path, [Certificate(DOMAIN)])
+    known = tmp_path / "known"
+    known.write_text("nothing")
+    assert {found.result for found in check_certificates(tmp_path, [DOMAIN], known)} == {Result.GOOD}
+
+
+def test_a_name_that_clients_take_and_other_servers_do_not_is_wrong(tmp_path: Path) -> None:
+    """OpenSSL and other servers let no wildcard stand directly below a top-level name."""
+    ensure(tmp_path, [Certificate("localhost", names=("localhost", "*.localhost"))])
+    (found,) = found_in(tmp_path, "localhost")
+    assert "is shown for rooms.localhost, and is for localhost, *.localhost" in found.found
 
 
 def test_a_missing_folder_is_wrong(tmp_path: Path) -> None:

@@ -14,21 +14,26 @@ from typing import Final
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 
+from refserver.app.checks.authorities import Authorities
 from refserver.app.checks.finding import Finding
 from refserver.net.certificates import Certificate, ascii_name, explain, load
+from refserver.net.identity import PeerIdentity
 
 __all__ = ["check_certificates"]
 
-ENDS_SOON: Final = timedelta(days=14)
+ENDS_SOON: Final = timedelta(days=30)
 
 _ABOUT = "certificate"
 _RELOAD = "then SIGHUP the server (systemctl reload)"
 
 
 def check_certificates(
-    folder: Path, domains: Iterable[str], *, now: datetime | None = None
+    folder: Path, domains: Iterable[str], trusted_ca: Path | None = None, *, now: datetime | None = None
 ) -> Iterator[Finding]:
-    """Findings on the files in `folder`, and on what each of the libraries' `domains` would be shown with."""
+    """Findings on the files in `folder`, and on what each of the libraries' `domains` would be shown with.
+
+    `trusted_ca` is a file of authorities that are known besides the system's.
+    """
     if not folder.is_dir():
         yield Finding.wrong(
             _ABOUT,
@@ -47,8 +52,9 @@ def check_certificates(
             continue
         if certificate is not None:
             known[certificate.domain] = certificate
+    authorities = Authorities(trusted_ca)
     for certificate in known.values():
-        yield from _file(certificate, now or datetime.now(UTC))
+        yield from _file(certificate, now or datetime.now(UTC), authorities)
     for domain in domains:
         yield _served(domain, known, folder)
         yield _served(f"rooms.{domain}", known, folder)
@@ -63,7 +69,9 @@ def _served(domain: str, known: Mapping[str, Certificate], folder: Path) -> Find
             f"none for {domain}",
             f"put its key and chain into {folder / name}.pem, {_RELOAD}",
         )
-    if not certificate.covers(name):
+    # Clients come to the library only, and other servers ask for what net/identity.py takes.
+    for_clients = certificate.covers(name) or domain.startswith("rooms.")
+    if not for_clients or not PeerIdentity.shown(certificate.chain[0], None).names_domain(domain):
         names = ", ".join(certificate.names) or "no name at all"
         return Finding.wrong(
             _ABOUT,
@@ -75,7 +83,7 @@ def _served(domain: str, known: Mapping[str, Certificate], folder: Path) -> Find
     )
 
 
-def _file(certificate: Certificate, now: datetime) -> Iterator[Finding]:
+def _file(certificate: Certificate, now: datetime, authorities: Authorities) -> Iterator[Finding]:
     file, leaf = certificate.file, certificate.chain[0]
     if file.stat().st_mode & 0o007:
         yield Finding.wrong(_ABOUT, f"everybody may read the private key in {file}", f"chmod 600 {file}")
@@ -93,10 +101,10 @@ def _file(certificate: Certificate, now: datetime) -> Iterator[Finding]:
         yield Finding.note(
             _ABOUT, f"{file} is valid until {certificate.expires:%Y-%m-%d} only", f"renew it, {_RELOAD}"
         )
-    yield from _chain(certificate)
+    yield from _chain(certificate, authorities)
 
 
-def _chain(certificate: Certificate) -> Iterator[Finding]:
+def _chain(certificate: Certificate, authorities: Authorities) -> Iterator[Finding]:
     file, chain = certificate.file, certificate.chain
     for under, above in pairwise(chain):
         if not _is_signed_by(under, above):
@@ -106,11 +114,14 @@ def _chain(certificate: Certificate) -> Iterator[Finding]:
                 f"put the certificate first and then each one's signer, {_RELOAD}",
             )
             return
-    if len(chain) == 1 and not _is_signed_by(chain[0], chain[0]):
+    last = chain[-1]
+    if not _is_signed_by(last, last) and not authorities.have_signed(last):
+        holds = "no chain, only the certificate" if len(chain) == 1 else "a chain that is not complete"
         yield Finding.note(
             _ABOUT,
-            f"{file} holds no chain, only the certificate",
-            "add the intermediate certificates of the authority, unless it has none",
+            f"{file} holds {holds}: {last.issuer.rfc4514_string()}, who has signed the last one, is no "
+            "authority that is known here, so others may not believe it either",
+            f"add the intermediate certificates that the authority gives out with it, {_RELOAD}",
         )
 
 

@@ -10,7 +10,10 @@ from refserver.app.checks.certificates import check_certificates
 from refserver.app.checks.components import check_components
 from refserver.app.checks.data import check_data
 from refserver.app.checks.desks import check_desks
+from refserver.app.checks.dns import NameServers, system_name_servers
+from refserver.app.checks.federation import check_federation
 from refserver.app.checks.finding import Finding
+from refserver.app.checks.machine import this_machine
 from refserver.app.checks.ports import check_ports, listeners
 from refserver.app.commandline.caller import Caller
 from refserver.app.config import ConfigurationError, find, load
@@ -44,8 +47,11 @@ def check_everything(config: Path | None) -> Iterator[Finding]:
         return
     yield from check_desks(libraries or (), queues or ())
     domains = [library["domain"] for library in libraries or ()]
-    yield from check_certificates(settings.tls.certificates, domains)
+    yield from check_certificates(settings.tls.certificates, domains, settings.s2s.trusted_ca)
     yield from check_components(settings.components.secret_files, domains)
+    places = [(place.host, place.port) for place in settings.s2s.name_servers]
+    look_up = NameServers(places or system_name_servers())
+    yield from check_federation(settings, domains, look_up, this_machine())
     yield from check_ports(settings, _held(status, settings))
 
 

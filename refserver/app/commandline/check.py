@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from refserver.app.commandline.context import Context, pass_context
-from refserver.app.commandline.printing import print_json
+from refserver.app.commandline.printing import print_json, printable
 from refserver.app.verbs.plain import plain
 
 if TYPE_CHECKING:
@@ -34,6 +34,9 @@ def check(context: Context, ctx: click.Context) -> None:
 
 
 def _print(finding: Finding) -> None:
-    click.echo(f"{finding.result:<6} {finding.about}: {finding.found}")
+    click.echo(printable(f"{finding.result:<6} {finding.about}: {finding.found}"))
     if finding.mend:
-        click.echo(f"       to mend it: {finding.mend}")
+        first, *records = printable(finding.mend).splitlines()
+        click.echo(f"       to mend it: {first}")
+        for record in records:
+            click.echo(f"         {record}")

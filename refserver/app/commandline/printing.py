@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import click
 
-__all__ = ["print_json", "print_one", "print_table"]
+__all__ = ["print_json", "print_one", "print_table", "printable"]
 
 _ODD: Final = re.compile("[^ -~\n]")  # perhaps not printable
 
@@ -48,9 +48,9 @@ def _cell(value: Any) -> str:
         return ", ".join(f"{name} {_cell(item)}" for name, item in value.items())
     if isinstance(value, list):
         return " ".join(map(_cell, value)) or "-"
-    return f"{value:g}" if isinstance(value, float) else _printable(str(value))
+    return f"{value:g}" if isinstance(value, float) else printable(str(value)).replace("\n", " ")
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
     """Text without what a terminal might obey: strangers choose some of the words that are printed."""
     return _ODD.sub(lambda odd: odd[0] if odd[0].isprintable() else "\N{REPLACEMENT CHARACTER}", text)

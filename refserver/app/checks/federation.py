@@ -1,0 +1,270 @@
+"""Checks of how others find a library: its DNS records, and those of its rooms.
+
+Owns what is asked and what the answers mean for other servers (RFC 6120 3.2, XEP-0368) and for clients. How
+DNS is asked is dns.py. Remote librarians work in the library's rooms, so other servers must find those, too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from typing import Final
+
+from attrs import define, field, frozen
+
+from refserver.app.checks.dns import Answer, LookUp, Question, Service
+from refserver.app.checks.finding import Finding
+from refserver.app.checks.machine import Machine
+from refserver.app.checks.records import address_record, service_record
+from refserver.app.endpoints import tcp_address
+from refserver.app.settings import Settings
+from refserver.net.certificates import ascii_name
+from refserver.s2s.ordering import literal
+
+__all__ = ["check_federation"]
+
+KEY: Final = "dns"
+
+_NOT_IN_DNS: Final = {
+    "example": "is reserved for examples (RFC 2606)",
+    "test": "is reserved for tests (RFC 2606)",
+    "invalid": "is reserved (RFC 2606)",
+    "localhost": "is this machine's name for itself (RFC 6761)",
+    "local": "is for names on the local network only (RFC 6762)",
+    "internal": "is for private networks",
+    "home.arpa": "is for home networks (RFC 8375)",
+}
+_LOOPBACK: Final = ("127.", "::1")
+
+
+@frozen
+class _Visitors:
+    """Who looks a library up: what their SRV records are called, the port they try without any, and ours."""
+
+    who: str
+    kind: str
+    usual_port: int
+    key: str
+    ports: Collection[int]
+    tls_ports: Collection[int]
+
+    def names(self, domain: str) -> tuple[str, str]:
+        """Where the SRV records of a domain are: without TLS at first, and with."""
+        return f"_xmpp-{self.kind}._tcp.{domain}", f"_xmpps-{self.kind}._tcp.{domain}"
+
+
+def check_federation(
+    settings: Settings, domains: Sequence[str], look_up: LookUp, machine: Machine
+) -> Iterator[Finding]:
+    """Findings on each of the libraries' `domains`, and its rooms. Asks DNS in two rounds, all at once."""
+    listen = settings.listen
+    clients = _Visitors("clients", "client", 5222, "c2s", _ports(listen.c2s), _ports(listen.c2s_tls))
+    servers = _Visitors("other servers", "server", 5269, "s2s", _ports(listen.s2s), _ports(listen.s2s_tls))
+    wanted: list[tuple[str, _Visitors]] = []
+    for domain in domains:
+        why_not = _why_not_in_dns(domain, settings)
+        if why_not:
+            if settings.s2s.enabled:
+                yield Finding.note(KEY, f"other servers cannot find {domain}: {why_not}")
+            continue
+        wanted.append((domain, clients))
+        if settings.s2s.enabled:
+            wanted += [(domain, servers), (f"rooms.{domain}", servers)]
+    if wanted:
+        if settings.s2s.enabled and _is_on_loopback((*listen.s2s, *listen.s2s_tls)):
+            yield Finding.note(
+                KEY,
+                "other servers cannot connect: listen.s2s and listen.s2s_tls are for this machine only",
+                "let them be on an address that others reach, unless another program sends on what comes",
+            )
+        yield from _Look(wanted, look_up, machine).findings()
+
+
+def _why_not_in_dns(domain: str, settings: Settings) -> str:
+    """Why nobody looks a domain up; "" if others do."""
+    if domain in settings.s2s.hosts:
+        return "it stands in s2s.hosts, which only this server reads"
+    if literal(domain) is not None:
+        return "it is an address, for which no certificate is given out"
+    for suffix, reason in _NOT_IN_DNS.items():
+        if domain == suffix or domain.endswith(f".{suffix}"):
+            return f"{'it' if domain == suffix else f'.{suffix}'} {reason}"
+    return "" if "." in domain else "it has no dot, so it is no name of the public DNS"
+
+
+def _ports(descriptions: Sequence[str]) -> frozenset[int]:
+    """The ports that we listen on; 0 stands for one that is not known (systemd)."""
+    places = [tcp_address(description) for description in descriptions]
+    return frozenset(0 if place is None else place[1] for place in places)
+
+
+def _is_on_loopback(descriptions: Sequence[str]) -> bool:
+    places = [tcp_address(description) for description in descriptions]
+    return bool(places) and all(place is not None and place[0].startswith(_LOOPBACK) for place in places)
+
+
+@define(eq=False)
+class _Look:
+    """One look at all that is `wanted`."""
+
+    wanted: Sequence[tuple[str, _Visitors]]
+    look_up: LookUp
+    machine: Machine
+    _known: dict[Question, Answer] = field(factory=dict, init=False)
+
+    def findings(self) -> Iterator[Finding]:
+        """Ask, and judge."""
+        first = []
+        for domain, visitors in self.wanted:
+            name = ascii_name(domain)
+            first += [Question("SRV", each) for each in visitors.names(name)]
+            first += [Question("A", name), Question("AAAA", name)]
+        self._ask(first)
+        if all(answer.trouble for answer in self._known.values()):
+            yield Finding.note(
+                KEY,
+                "no name server has answered, so nothing is known of how others find the libraries",
+                "look at this machine's network, /etc/resolv.conf and s2s.name_servers, and check again",
+            )
+            return
+        targets = {service.target for answer in self._known.values() for service in answer.services}
+        self._ask([Question(kind, name) for name in targets if name for kind in ("A", "AAAA")])
+        for domain, visitors in self.wanted:
+            yield from self._domain(domain, visitors)
+
+    def _ask(self, questions: Collection[Question]) -> None:
+        new = dict.fromkeys(each for each in questions if each not in self._known)
+        self._known.update(self.look_up(list(new)))
+
+    # -- one domain ----------------------------------------------------------
+
+    def _domain(self, domain: str, visitors: _Visitors) -> Iterator[Finding]:
+        name = ascii_name(domain)
+        plain, direct = (self._known[Question("SRV", each)] for each in visitors.names(name))
+        if plain.trouble or direct.trouble:
+            yield Finding.note(
+                KEY, f"{domain}: the name servers did not answer what {visitors.who} ask", "check again later"
+            )
+        elif not plain.services and not direct.services:
+            yield self._without_records(domain, name, visitors)
+        elif not any(service.target for service in (*plain.services, *direct.services)):
+            yield Finding.wrong(
+                KEY,
+                f'{domain}: DNS says to {visitors.who} that there is no such server (the target is ".")',
+                f"remove that record, and add\n{self._records(name, visitors)}",
+            )
+        else:
+            yield from self._with_records(domain, visitors, plain.services, direct.services)
+
+    def _without_records(self, domain: str, name: str, visitors: _Visitors) -> Finding:
+        """Others try the domain itself (RFC 6120 3.2.2)."""
+        addresses = self._addresses(name)
+        add = f"add to DNS\n{self._records(name, visitors)}"
+        reachable = visitors.usual_port in visitors.ports or 0 in visitors.ports
+        if not addresses:
+            found = f"{domain}: {visitors.who} cannot find it: there is neither an SRV record nor an address"
+        elif not reachable:
+            found = (
+                f"{domain}: there is no SRV record, so {visitors.who} try port {visitors.usual_port}, "
+                f"where this server does not listen (listen.{visitors.key})"
+            )
+        elif not any(map(self.machine.has, addresses)):
+            return Finding.note(
+                KEY,
+                f"{domain}: there is no SRV record, so {visitors.who} try {addresses[0]}, "
+                "which is not an address of this machine",
+                f"unless what comes there is sent on to this machine, {add}",
+            )
+        else:
+            return Finding.good(
+                KEY, f"{domain}: {visitors.who} find it at its address {addresses[0]}, without an SRV record"
+            )
+        return Finding.wrong(KEY, found, add)
+
+    def _with_records(
+        self, domain: str, visitors: _Visitors, plain: Sequence[Service], direct: Sequence[Service]
+    ) -> Iterator[Finding]:
+        problems: list[Finding] = []
+        for services, ports, key in (
+            (plain, visitors.ports, visitors.key),
+            (direct, visitors.tls_ports, f"{visitors.key}_tls"),
+        ):
+            for service in services:
+                if service.target:
+                    problems += self._target(domain, visitors, service, ports, f"listen.{key}")
+        if not any(service.target for service in plain):
+            problems.append(
+                Finding.note(
+                    KEY,
+                    f"{domain}: {visitors.who} that do not know direct TLS (XEP-0368) do not find it",
+                    f"add to DNS\n{self._records(ascii_name(domain), visitors)}",
+                )
+            )
+        yield from problems
+        if not problems:
+            places = ", ".join(f"{each.target}:{each.port}" for each in (*plain, *direct) if each.target)
+            yield Finding.good(KEY, f"{domain}: {visitors.who} find it at {places}")
+
+    def _target(
+        self, domain: str, visitors: _Visitors, service: Service, ports: Collection[int], key: str
+    ) -> Iterator[Finding]:
+        """What is wrong with one SRV record."""
+        place = f"{domain}: {visitors.who} are sent to {service.target}:{service.port}"
+        answers = [self._known[Question(kind, service.target)] for kind in ("A", "AAAA")]
+        alias = next((answer.alias for answer in answers if answer.alias), "")
+        addresses = self._addresses(service.target)
+        if alias:
+            yield Finding.wrong(
+                KEY,
+                f"{place}, which is an alias (CNAME): SRV records must not point to one (RFC 2782)",
+                f"let the record point to {alias}, or give {service.target} addresses of its own",
+            )
+        elif not addresses and not any(answer.trouble for answer in answers):
+            yield Finding.wrong(
+                KEY,
+                f"{place}, which has no address",
+                "add to DNS\n" + "\n".join(address_record(service.target, self.machine.public_addresses)),
+            )
+        if not ports:
+            yield Finding.wrong(
+                KEY, f"{place}, and {key} is empty", f"remove that record, or let this server listen: {key}"
+            )
+        elif service.port not in ports and 0 not in ports:
+            listening = ", ".join(map(str, sorted(ports)))
+            yield Finding.note(
+                KEY,
+                f"{place}, and this server listens on port {listening}",
+                f"unless what comes there is sent on to this server, change the record, or {key}",
+            )
+        if addresses and not any(map(self.machine.has, addresses)):
+            yield Finding.note(
+                KEY,
+                f"{place}, that is {', '.join(addresses)}: not an address of this machine",
+                "unless what comes there is sent on to this machine, change the record",
+            )
+
+    # -- small things --------------------------------------------------------
+
+    def _addresses(self, name: str) -> list[str]:
+        answers = (self._known.get(Question(kind, name), Answer()) for kind in ("A", "AAAA"))
+        return [address for answer in answers for address in answer.addresses]
+
+    def _records(self, name: str, visitors: _Visitors) -> str:
+        """The records that are missing, as a zone file has them."""
+        parent = name.removeprefix("rooms.") if visitors.key == "s2s" else name
+        host = self._our_host(parent)
+        lines = []
+        for owner, ports in zip(visitors.names(name), (visitors.ports, visitors.tls_ports), strict=True):
+            lines += [service_record(owner, port, host) for port in sorted(ports) if port]
+        if not self._addresses(host):
+            lines += address_record(host, self.machine.public_addresses)
+        return "\n".join(lines)
+
+    def _our_host(self, domain: str) -> str:
+        """A name that leads to this machine already, else one to be made."""
+        targets = [service.target for answer in self._known.values() for service in answer.services]
+        candidates = dict.fromkeys((domain, *filter(None, targets)))
+        for name in candidates:
+            aliases = [self._known.get(Question(kind, name), Answer()).alias for kind in ("A", "AAAA")]
+            if not any(aliases) and any(map(self.machine.has, self._addresses(name))):
+                return name
+        return f"xmpp.{domain}"
