@@ -23,7 +23,9 @@ NAME = "refserverctl"
 
 COMMANDS: Final = {
     "account": "accounts",
+    "allow": "blocks",
     "backup": "backup",
+    "block": "blocks",
     "canned": "canned",
     "check": "check",
     "librarian": "queues",
@@ -33,6 +35,7 @@ COMMANDS: Final = {
     "report": "questions",
     "restore": "backup",
     "s2s": "s2s",
+    "spam": "blocks",
     "status": "status",
 }
 """Each command, and the module of refserver.app.commandline where it is: only that one is imported."""

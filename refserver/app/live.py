@@ -1,6 +1,7 @@
 """What a change that an operator made means for the running server: it holds at once.
 
-Owns accounts and their sessions; libraries and queues have owners of their own, who are told.
+Owns accounts and their sessions; libraries, queues and the lists of senders have owners of their own, who
+are told.
 """
 
 from __future__ import annotations
@@ -14,14 +15,18 @@ from refserver.app.verbs.changes import (
     AccountAdded,
     AccountDisabled,
     AccountRemoved,
+    AllowOnlySet,
     Change,
     LibraryRemoved,
     LibrarySet,
     PasswordChanged,
+    SenderListed,
+    SenderUnlisted,
 )
 from refserver.core import hooks
 from refserver.core.core import Core
 from refserver.errors import StreamCondition, StreamError
+from refserver.features.blocking import Blocking
 from refserver.jid import JID
 
 __all__ = ["Live"]
@@ -31,13 +36,20 @@ def _nothing(change: Change) -> None:
     """No queues are looked after."""
 
 
+def _no_streams() -> None:
+    """There are no other servers."""
+
+
 @frozen(eq=False)
 class Live:
-    """Applies changes. `queues` is told every change that is not about a library or an account alone."""
+    """Applies changes. `queues` is told every change that is about a queue or its librarians, `streams`
+    when it has changed which other servers are welcome.
+    """
 
     core: Core
     libraries: Libraries
     queues: Callable[[Change], Awaitable[None] | None] = _nothing
+    streams: Callable[[], None] = _no_streams
 
     async def apply(self, change: Change) -> None:
         """Let a change, which is durable already, hold in this process."""
@@ -57,6 +69,14 @@ class Live:
             case PasswordChanged(jid=jid):
                 self.core.hooks.tell(hooks.CredentialsChanged(jid))
                 self._end(jid, StreamCondition.RESET, "the password was changed")
+            case SenderListed(library=library, rule=rule):
+                self.core.feature(Blocking).put(library, rule)
+                self.streams()
+            case SenderUnlisted(library=library, rule=rule):
+                self.core.feature(Blocking).drop(library, rule)
+                self.streams()
+            case AllowOnlySet(library=library, allow_only=allow_only):
+                self.core.feature(Blocking).allow_only(library, allow_only)
             case _:
                 told = self.queues(change)
                 if told is not None:

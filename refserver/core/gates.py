@@ -32,5 +32,8 @@ class Gate(Protocol):
     def judge(self, sender: JID) -> Verdict:
         """What the library thinks of a sender, by its bare JID and its domain."""
 
+    def blocks(self, sender: JID) -> bool:
+        """Whether a sender is stopped because it was blocked, and not for being unknown only."""
+
     def welcomes(self, domain: str) -> bool:
         """Whether anybody at another server's domain may be let in; if not, its streams are refused."""

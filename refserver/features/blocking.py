@@ -7,6 +7,7 @@ feature. What an account blocks for itself (XEP-0191) is another matter.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Final
 
 from sqlalchemy import Connection
@@ -16,11 +17,12 @@ from twisted.logger import Logger
 from refserver.core.core import Core
 from refserver.core.feature import Feature, on
 from refserver.core.hooks import HostAdded, HostRemoved, SendersChanged, ServerStopping
+from refserver.core.hosts import Host
 from refserver.features.blocking_rules import LibraryGate, Rules
-from refserver.storage import senders
+from refserver.storage import queues, senders
 from refserver.storage.senders import EVERYWHERE, Rule
 
-__all__ = ["Blocking", "load"]
+__all__ = ["Blocking", "end_subscriptions", "load"]
 
 log = Logger()
 
@@ -34,6 +36,15 @@ def load(connection: Connection, library: str, domain: str = "") -> Rules:
     named = all(not rule.fingerprint for rule in found)
     key = b"" if named else senders.fingerprint_key(connection, library)
     return Rules.of(found, key, bool(library) and senders.is_allow_only(connection, library))
+
+
+def end_subscriptions(connection: Connection, library: str, domain: str, now: float) -> None:
+    """Whom a library (`EVERYWHERE`: any) blocks at a domain, let them have its queues' presence no more."""
+    everywhere = load(connection, EVERYWHERE, domain)
+    for at, subscribers in senders.subscribers_at(connection, library, domain).items():
+        host = Host(at, staff=partial(queues.staff_of, connection, at))
+        gate = LibraryGate(host, load(connection, at, domain), everywhere, lambda: now)
+        senders.unsubscribe(connection, at, filter(gate.blocks, subscribers))
 
 
 class Blocking(Feature):

@@ -110,20 +110,29 @@ class LibraryGate:
 
     def judge(self, sender: JID) -> Verdict:
         """See `Gate`."""
+        known = self._known(sender)
+        if known is not None:
+            return Verdict.ALLOWED if known else Verdict.STOPPED
+        if not self.own.allow_only or self._is_ours(sender.domainpart) or self._is_staff(sender):
+            return Verdict.OPEN
+        return Verdict.STOPPED
+
+    def blocks(self, sender: JID) -> bool:
+        """See `Gate`."""
+        return self._known(sender) is False
+
+    def _known(self, sender: JID) -> bool | None:
+        """Whether a sender is allowed (True) or blocked (False) by a rule."""
         now = self.now()
         known = self.own.address(sender, now)
         if known is None:
             known = self.everywhere.address(sender, now)
         if known is not None:
-            return Verdict.ALLOWED if known else Verdict.STOPPED
+            return known
         known = self.own.domain(sender.domainpart, now)
         if known is None:
             known = self.everywhere.domain(sender.domainpart, now)
-        if known:
-            return Verdict.ALLOWED
-        if known is None and (not self.own.allow_only or self._is_ours(sender.domainpart)):
-            return Verdict.OPEN
-        return Verdict.OPEN if sender.bare in self.host.staff() else Verdict.STOPPED
+        return None if known is False and self._is_staff(sender) else known
 
     def welcomes(self, domain: str) -> bool:
         """See `Gate`: not, if it is blocked everywhere and nobody there is let in all the same."""
@@ -132,6 +141,9 @@ class LibraryGate:
         if self.own.allows_at(domain) or self.everywhere.allows_at(domain):
             return True
         return any(jid.domainpart == domain for jid in self.host.staff())
+
+    def _is_staff(self, sender: JID) -> bool:
+        return sender.bare in self.host.staff()
 
     def _is_ours(self, domain: str) -> bool:
         return domain == self.host.domain or domain.endswith(f".{self.host.domain}")

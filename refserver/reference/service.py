@@ -16,7 +16,6 @@ from twisted.logger import Logger
 
 from refserver.core.core import Core
 from refserver.core.feature import Feature, on
-from refserver.core.gates import Verdict
 from refserver.core.hooks import (
     HostAdded,
     HostRemoved,
@@ -119,12 +118,12 @@ class Reference(Feature):
 
     @on(SendersChanged)
     def senders_changed(self, event: SendersChanged) -> None:
-        """Who is not let in any more gets no presence of a queue either; the store has forgotten them."""
+        """Who is blocked gets no presence of a queue either; the store has forgotten them."""
         for queue in self._queues.values():
             gate = self.core.hosts.gate_of(queue.jid.domainpart)
             if gate is not None and event.host in (None, queue.host):
                 for jid in queue.contact.subscribers.at(event.domain):
-                    if gate.judge(jid) is Verdict.STOPPED:
+                    if gate.blocks(jid):
                         queue.contact.dismiss(jid)
 
     # -- people -----------------------------------------------------------------------------

@@ -40,6 +40,7 @@ __all__ = [
     "remove_canned",
     "remove_librarian",
     "set_up",
+    "staff_of",
     "subscribe",
     "subscribers",
     "unsubscribe",
@@ -212,6 +213,13 @@ def librarians_of(connection: Connection, queue_id: int) -> list[Librarian]:
     """Who works at a queue, by nick."""
     query = select(librarians).where(librarians.c.queue == queue_id).order_by(librarians.c.nick)
     return [_librarian(row) for row in connection.execute(query)]
+
+
+def staff_of(connection: Connection, domain: str) -> set[JID]:
+    """Who works at any queue of a library."""
+    query = select(librarians.c.jid).join(queues, queues.c.id == librarians.c.queue)
+    query = query.join(libraries, libraries.c.id == queues.c.library).where(libraries.c.domain == domain)
+    return {JID.parse(jid) for jid in connection.execute(query).scalars()}
 
 
 def desks_of(connection: Connection, jid: JID) -> list[tuple[Queue, Librarian]]:

@@ -188,14 +188,19 @@ def set_allow_only(connection: Connection, library: str, allow_only: bool) -> No
 # -- subscribers of queues -----------------------------------------------------
 
 
-def subscribers_at(connection: Connection, library: str, domain: str) -> set[JID]:
-    """Who at a domain (or the domain itself) gets the presence of a queue of the library."""
+def subscribers_at(connection: Connection, library: str, domain: str) -> dict[str, set[JID]]:
+    """Who at a domain (or the domain itself) gets the presence of a queue, by the queue's library."""
     jid = queue_subscribers.c.jid
-    query = select(jid).where(
-        or_(jid == domain, jid.endswith(f"@{domain}", autoescape=True)),
-        *_at_queues(library),
+    query = (
+        select(libraries.c.domain, jid)
+        .join(queues, queues.c.id == queue_subscribers.c.queue)
+        .join(libraries, libraries.c.id == queues.c.library)
+        .where(or_(jid == domain, jid.endswith(f"@{domain}", autoescape=True)), *_at_queues(library))
     )
-    return {JID.parse(found) for found in connection.execute(query).scalars()}
+    found: dict[str, set[JID]] = {}
+    for at, subscriber in connection.execute(query):
+        found.setdefault(at, set()).add(JID.parse(subscriber))
+    return found
 
 
 def unsubscribe(connection: Connection, library: str, who: Iterable[JID]) -> None:

@@ -120,7 +120,10 @@ def test_subscribers_at_a_domain_are_found_and_unsubscribed(connection: Connecti
         for jid in subscribers:
             queues.subscribe(connection, queue.id, jid, 1.0)
     here, there = queues.all_queues(connection)
-    assert senders.subscribers_at(connection, HERE, "spam.example") == set(subscribers) - {subscribers[2]}
+    there_now = set(subscribers) - {subscribers[2]}
+    assert senders.subscribers_at(connection, HERE, "spam.example") == {HERE: there_now}
+    everywhere = senders.subscribers_at(connection, EVERYWHERE, "spam.example")
+    assert everywhere == {HERE: there_now, THERE: there_now}
     senders.unsubscribe(connection, HERE, [EVE])
     assert queues.subscribers(connection, here.id) == set(subscribers) - {EVE}
     assert queues.subscribers(connection, there.id) == set(subscribers)

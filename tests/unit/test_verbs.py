@@ -67,10 +67,15 @@ def test_the_verbs_that_only_read_say_so() -> None:
         "account list",
         "queue list",
         "canned list",
+        "block list",
+        "allow list",
+        "spam list",
         "librarian list",
         "question list",
         "question show",
         "report",
+        "s2s list",
+        "s2s show",
         "status",
     }
 

@@ -9,11 +9,13 @@ from __future__ import annotations
 from attrs import frozen
 
 from refserver.jid import JID
+from refserver.storage.senders import Rule
 
 __all__ = [
     "AccountAdded",
     "AccountDisabled",
     "AccountRemoved",
+    "AllowOnlySet",
     "Change",
     "LibrarianRemoved",
     "LibrarianSet",
@@ -23,6 +25,8 @@ __all__ = [
     "QueueAdded",
     "QueueChanged",
     "QueueRemoved",
+    "SenderListed",
+    "SenderUnlisted",
 ]
 
 
@@ -106,6 +110,30 @@ class LibrarianRemoved:
     jid: JID
 
 
+@frozen
+class SenderListed:
+    """A library (`senders.EVERYWHERE`: each) allows or blocks a sender."""
+
+    library: str
+    rule: Rule
+
+
+@frozen
+class SenderUnlisted:
+    """A library (`senders.EVERYWHERE`: each) has no rule about a sender any more; this was it."""
+
+    library: str
+    rule: Rule
+
+
+@frozen
+class AllowOnlySet:
+    """A library lets in nobody but whom it allows, or others again."""
+
+    library: str
+    allow_only: bool
+
+
 Change = (
     LibrarySet
     | LibraryRemoved
@@ -118,4 +146,7 @@ Change = (
     | QueueRemoved
     | LibrarianSet
     | LibrarianRemoved
+    | SenderListed
+    | SenderUnlisted
+    | AllowOnlySet
 )

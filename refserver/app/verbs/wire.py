@@ -17,6 +17,16 @@ from refserver.app.verbs.accounts import (
     RemoveAccount,
     SetPassword,
 )
+from refserver.app.verbs.blocks import (
+    AddAllow,
+    AddBlock,
+    AllowOnly,
+    ListAllows,
+    ListBlocks,
+    ListSpam,
+    RemoveAllow,
+    RemoveBlock,
+)
 from refserver.app.verbs.canned import ListCanned, RemoveCanned, SetCanned
 from refserver.app.verbs.federation import ListRemotes, ShowRemote
 from refserver.app.verbs.librarians import AddLibrarian, ListLibrarians, RemoveLibrarian
@@ -54,6 +64,14 @@ VERBS: Final[Mapping[str, type[Verb]]] = {
         SetCanned,
         ListCanned,
         RemoveCanned,
+        AddBlock,
+        ListBlocks,
+        RemoveBlock,
+        AddAllow,
+        ListAllows,
+        RemoveAllow,
+        AllowOnly,
+        ListSpam,
         ListQuestions,
         ShowQuestion,
         MakeReport,
