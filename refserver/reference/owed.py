@@ -285,18 +285,28 @@ class Owed:
         due = []
         while self._line and self._line[0][0] <= now:
             at, _, debt = heapq.heappop(self._line)
-            if at == debt.due and debt.state is State.WAITING:
+            if at == debt.due and debt.state is not State.OPEN:
                 due.append(debt)
         for debt in due:
-            if debt.flying and now - debt.sent_at < UNSETTLED_SECONDS:
+            if debt.state is State.RESUMING:
+                self._remind(debt)
+            elif debt.flying and now - debt.sent_at < UNSETTLED_SECONDS:
                 self._schedule(debt, SOONEST_SECONDS)
             elif self._count[State.RESUMING][debt.recipient.domainpart] >= MOST_AT_ONCE:
                 self._schedule(debt, 0.5 + self._random())
             else:
                 debt.flying.clear()
                 self._set(debt, State.RESUMING)
+                self._schedule(debt, UNSETTLED_SECONDS)
                 self._queue.run(self._resume(debt))
         self._set_timer()
+
+    def _remind(self, debt: Debt) -> None:
+        """Nothing may hang for ever on somebody who never says what has become of a stanza."""
+        if self._queue.core.clock.seconds() - debt.sent_at >= UNSETTLED_SECONDS:
+            debt.flying.clear()
+        self._schedule(debt, UNSETTLED_SECONDS)
+        self._look_at(debt)
 
     async def _resume(self, debt: Debt) -> None:
         """Send what is owed, as long as it arrives."""
