@@ -20,6 +20,7 @@ from tests.interop.peers import (
     EJABBERD,
     LIBRARY,
     PROSODY,
+    Dnsmasq,
     EjabberdServer,
     Library,
     PeerServer,
@@ -32,6 +33,7 @@ from tests.interop.peers import (
     TestAuthority,
     new_places,
 )
+from tests.interop.peers.dnsmasq import why_not
 
 T = TypeVar("T")
 Started = Callable[[AbstractContextManager[T]], T]
@@ -49,9 +51,11 @@ def require(*programs: str) -> None:
     """Skip the test, or fail it in CI, unless all these programs are installed."""
     path = f"{os.environ.get('PATH', '')}:{_SYSTEM_FOLDERS}"
     missing = [program for program in programs if not shutil.which(program, path=path)]
-    if not missing:
-        return
-    notice = f"not installed here: {', '.join(missing)}"
+    if missing:
+        _do_without(f"not installed here: {', '.join(missing)}")
+
+
+def _do_without(notice: str) -> None:
     if os.environ.get("CI") == "true":
         pytest.fail(f"{notice} (CI=true: no peer may be missing)", pytrace=False)
     pytest.skip(notice)
@@ -125,6 +129,16 @@ def library(shared_refserver: RefserverProcess) -> Iterator[Library]:
     with Library(shared_refserver, f"library{next(_libraries)}.example") as new:
         yield new
     assert complaints(shared_refserver.log[known:]) == []
+
+
+@pytest.fixture
+def dnsmasq(started: Started[Dnsmasq], new_folder: Callable[[str], Path]) -> Dnsmasq:
+    """A name server that answers as soon as it is told what to `publish`."""
+    require("dnsmasq", "unshare")
+    reason = why_not()
+    if reason:
+        _do_without(reason)
+    return started(Dnsmasq(new_folder("dnsmasq")))
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@
 set -u
 
 # command:package
-PEERS="openssl:openssl prosody:prosody ejabberdctl:ejabberd profanity:profanity tmux:tmux node:nodejs npm:npm biboumi:biboumi"
+PEERS="openssl:openssl prosody:prosody ejabberdctl:ejabberd profanity:profanity tmux:tmux node:nodejs npm:npm biboumi:biboumi dnsmasq:dnsmasq-base"
 
 PATH="$PATH:/usr/local/sbin:/usr/sbin:/sbin"
 

@@ -5,6 +5,7 @@ Nothing here asserts anything about refserver. conftest.py makes fixtures of it.
 
 from tests.interop.peers.address import ServerAddress
 from tests.interop.peers.authority import TestAuthority
+from tests.interop.peers.dnsmasq import Dnsmasq, Service
 from tests.interop.peers.ejabberd import EjabberdServer
 from tests.interop.peers.library import Library
 from tests.interop.peers.people import Librarian, Patron
@@ -22,6 +23,7 @@ __all__ = [
     "EJABBERD",
     "LIBRARY",
     "PROSODY",
+    "Dnsmasq",
     "EjabberdServer",
     "Librarian",
     "Library",
@@ -34,6 +36,7 @@ __all__ = [
     "RefserverProcess",
     "Region",
     "ServerAddress",
+    "Service",
     "SlixmppClient",
     "SlixmppComponent",
     "TestAuthority",

@@ -23,6 +23,7 @@ listen:
   - {{port: {port}, ip: "{host}", module: ejabberd_c2s, starttls: true, access: all, shaper: none}}
   - {{port: {tls_port}, ip: "{host}", module: ejabberd_c2s, tls: true, access: all, shaper: none}}
   - {{port: {s2s_port}, ip: "{host}", module: ejabberd_s2s_in, max_stanza_size: 524288}}
+  - {{port: {s2s_tls_port}, ip: "{host}", module: ejabberd_s2s_in, tls: true, max_stanza_size: 524288}}
 modules:
   mod_roster: {{versioning: true}}
   mod_disco: {{}}
@@ -54,7 +55,8 @@ class EjabberdServer(PeerServer):
 
     def start(self) -> None:
         """Start it, and the name server by which it finds the routes."""
-        self._names = NameServer(self.routes)
+        if self.resolv_conf is None:
+            self._names = NameServer(self.routes)
         super().start()
 
     def stop(self) -> None:
@@ -75,17 +77,22 @@ class EjabberdServer(PeerServer):
                 port=self.port,
                 tls_port=self.tls_port,
                 s2s_port=self.s2s_port,
+                s2s_tls_port=self.s2s_tls_port,
                 dialback="" if self.strict_s2s else "  mod_s2s_dialback: {}\n",
             )
         )
-        assert self._names is not None, "ejabberd needs its name server"
+        place = ["-mnesia", "dir", f'"{self.folder}/mnesia"']
+        return ["erl", "+sbwt", "none", "-noinput", *place, *self._resolving(), "-s", "ejabberd"]
+
+    def _resolving(self) -> list[str]:
+        """Where Erlang looks names up: where the system does, unless routes are to be found."""
+        if self._names is None:
+            return []
         address = self._names.host.replace(".", ",")
         (self.folder / "inetrc").write_text(
             f'{{resolv_conf, ""}}.\n{{lookup, [dns]}}.\n{{nameserver, {{{address}}}, {self._names.port}}}.\n'
         )
-        place = ["-mnesia", "dir", f'"{self.folder}/mnesia"']
-        names = ["-kernel", "inetrc", f'"{self.folder}/inetrc"']
-        return ["erl", "+sbwt", "none", "-noinput", *place, *names, "-s", "ejabberd"]
+        return ["-kernel", "inetrc", f'"{self.folder}/inetrc"']
 
     def _environment(self) -> Mapping[str, str]:
         return {

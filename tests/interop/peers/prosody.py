@@ -32,6 +32,7 @@ interfaces = {{ "{host}" }}
 c2s_ports = {{ {port} }}
 c2s_direct_tls_ports = {{ {tls_port} }}
 s2s_ports = {{ {s2s_port} }}
+s2s_direct_tls_ports = {{ {s2s_tls_port} }}
 c2s_require_encryption = false
 s2s_require_encryption = true
 s2s_secure_auth = {strict}
@@ -71,6 +72,7 @@ class ProsodyServer(PeerServer):
                 port=self.port,
                 tls_port=self.tls_port,
                 s2s_port=self.s2s_port,
+                s2s_tls_port=self.s2s_tls_port,
                 strict=str(self.strict_s2s).lower(),
                 certificate=self.authority.folder / f"{self.domain}.pem",
                 ca=self.authority.ca,

@@ -12,6 +12,7 @@ from typing import Any, Self
 
 from tests.interop.peers.address import ServerAddress
 from tests.interop.peers.authority import TestAuthority
+from tests.interop.peers.dnsmasq import asking
 from tests.interop.peers.ports import free_port
 from tests.interop.peers.process import PeerProcess
 
@@ -28,8 +29,9 @@ class RefserverProcess:
     """A real server in its own folder, with certificates of the tests' authority, on ports of its own.
 
     `settings` has tables as the configuration file has them, and replaces what stands in `_configuration`.
-    `domains` have certificates from the start, `routes` says where foreign domains are found. As a context
-    manager it runs inside. Its ports stay the same over restarts.
+    `domains` have certificates from the start, `routes` says where foreign domains are found; all others are
+    looked up as `resolv_conf` says, if that is given. As a context manager it runs inside. Its ports stay the
+    same over restarts.
     """
 
     def __init__(
@@ -41,6 +43,7 @@ class RefserverProcess:
         host: str = "127.0.0.1",
         s2s_port: int = 0,
         routes: Mapping[str, tuple[str, int]] | None = None,
+        resolv_conf: Path | None = None,
     ) -> None:
         self.folder = folder
         self.authority = authority
@@ -48,6 +51,8 @@ class RefserverProcess:
         self.port = free_port(host)
         self.tls_port = free_port(host)
         self.s2s_port = s2s_port or free_port(host)
+        self.s2s_tls_port = free_port(host)
+        self.resolv_conf = resolv_conf
         self.routes = {domain: ServerAddress(*where) for domain, where in (routes or {}).items()}
         self._settings = settings or {}
         self._process: PeerProcess | None = None
@@ -91,7 +96,7 @@ class RefserverProcess:
         measured = "COVERAGE_PROCESS_CONFIG" in os.environ
         twistd = _COVERED_TWISTD if measured else Path(sys.executable).parent / "twistd"
         command: list[str | Path] = [sys.executable, twistd, "-n", "--pidfile=", "refserver"]
-        command += ["--config", self.config]
+        command = asking(self.resolv_conf, [*command, "--config", self.config])
         earlier = len(self.log)
         self._process = PeerProcess(command, self.folder / "output", self._environment(), cwd=self.folder)
         try:
@@ -166,7 +171,7 @@ class RefserverProcess:
                 "c2s": tcp(self.port),
                 "c2s_tls": tcp(self.tls_port),
                 "s2s": tcp(self.s2s_port),
-                "s2s_tls": [],
+                "s2s_tls": tcp(self.s2s_tls_port),
                 "component": [],
                 "web": [],
                 "web_tls": [],

@@ -10,6 +10,7 @@ from typing import Self
 
 from tests.interop.peers.address import ServerAddress
 from tests.interop.peers.authority import TestAuthority
+from tests.interop.peers.dnsmasq import asking
 from tests.interop.peers.ports import free_port
 from tests.interop.peers.process import PeerProcess
 from tests.interop.peers.registration import register
@@ -20,9 +21,9 @@ _START_SECONDS = 60.0
 class PeerServer(ABC):
     """Another XMPP server for one domain, with open registration. As a context manager it runs inside.
 
-    `routes` says where each foreign domain is found, instead of in DNS: address and port. `strict_s2s` asks
-    foreign servers for a certificate that the authority of the tests has signed; otherwise dialback is
-    enough.
+    `routes` says where each foreign domain is found, instead of in DNS: address and port; all others are
+    looked up as `resolv_conf` says, if that is given. `strict_s2s` asks foreign servers for a certificate
+    that the authority of the tests has signed; otherwise dialback is enough.
     """
 
     name: str
@@ -37,6 +38,7 @@ class PeerServer(ABC):
         s2s_port: int = 0,
         strict_s2s: bool = True,
         routes: Mapping[str, tuple[str, int]] | None = None,
+        resolv_conf: Path | None = None,
     ) -> None:
         self.folder = folder
         self.domain = domain
@@ -45,7 +47,9 @@ class PeerServer(ABC):
         self.port = free_port(host)
         self.tls_port = free_port(host)
         self.s2s_port = s2s_port or free_port(host)
+        self.s2s_tls_port = free_port(host)
         self.strict_s2s = strict_s2s
+        self.resolv_conf = resolv_conf
         self.routes = {domain: ServerAddress(*where) for domain, where in (routes or {}).items()}
         self.rooms = f"{self.conference}.{domain}"
         self._process: PeerProcess | None = None
@@ -74,7 +78,8 @@ class PeerServer(ABC):
 
     def start(self) -> None:
         """Start it, on the data of an earlier run if there was one; return once it takes connections."""
-        self._process = PeerProcess(self._command(), self.folder / "output", self._environment())
+        command = asking(self.resolv_conf, self._command())
+        self._process = PeerProcess(command, self.folder / "output", self._environment())
         try:
             self._process.wait_for_port(self.host, self.port, _START_SECONDS)
         except AssertionError:
