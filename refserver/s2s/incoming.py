@@ -187,7 +187,7 @@ class IncomingConnection:
         if self._service.hosts.is_local(event.from_):  # nobody else is one of our domains
             self._verified(event, False)
             return
-        verdict = self._service.verifications.verify(event)
+        verdict = self._service.verifications.verify(event, self._ip)
         verdict.addCallback(lambda word: self._verified(event, word))
         verdict.addErrback(self._broken)
 

@@ -1,7 +1,8 @@
 """Dialback keys that were shown to us: asking the server they claim to come from (XEP-0220 2.3).
 
 Owns how many questions may be under way. Every key costs a connection that a stranger makes us open, so
-there are few at a time for one domain, each with a deadline, and the same key is asked about once.
+there are few at a time for one domain and few from one address, each with a deadline, and the same key is
+asked about once.
 """
 
 from __future__ import annotations
@@ -27,6 +28,15 @@ log = Logger()
 VERIFY_SECONDS: Final = 20.0
 MOST_KEYS: Final = 128
 MOST_KEYS_OF_ONE: Final = 8
+MOST_KEYS_FROM_ONE: Final = 32
+
+
+@define(eq=False)
+class _Question:
+    """A question that is under way: the address it came from, and who waits for the verdict."""
+
+    source: str
+    waiting: list[Deferred[Verdict]]
 
 
 @define(eq=False)
@@ -34,22 +44,34 @@ class Verifications:
     """The keys that are being verified."""
 
     _pool: Pool
-    _asking: dict[KeyToVerify, list[Deferred[Verdict]]] = field(factory=dict, init=False)
+    _asking: dict[KeyToVerify, _Question] = field(factory=dict, init=False)
     _by_domain: Counter[str] = field(factory=Counter, init=False)
+    _by_source: Counter[str] = field(factory=Counter, init=False)
 
-    def verify(self, asked: KeyToVerify) -> Deferred[Verdict]:
-        """The word of the authoritative server, or why there is none. Never fails."""
+    def verify(self, asked: KeyToVerify, source: str) -> Deferred[Verdict]:
+        """The word of the authoritative server, or why there is none. Never fails.
+
+        `source` is the address that the key came from.
+        """
         verdict: Deferred[Verdict] = Deferred()
-        waiting = self._asking.get(asked)
-        if waiting is not None:
-            waiting.append(verdict)
-        elif len(self._asking) >= MOST_KEYS or self._by_domain[asked.from_] >= MOST_KEYS_OF_ONE:
+        question = self._asking.get(asked)
+        if question is not None:
+            question.waiting.append(verdict)
+        elif self._is_too_much(asked.from_, source):
             verdict.callback(StanzaError(Condition.RESOURCE_CONSTRAINT))
         else:
-            self._asking[asked] = [verdict]
+            self._asking[asked] = _Question(source, [verdict])
             self._by_domain[asked.from_] += 1
+            self._by_source[source] += 1
             self._begin(asked)
         return verdict
+
+    def _is_too_much(self, domain: str, source: str) -> bool:
+        return (
+            len(self._asking) >= MOST_KEYS
+            or self._by_domain[domain] >= MOST_KEYS_OF_ONE
+            or self._by_source[source] >= MOST_KEYS_FROM_ONE
+        )
 
     def _begin(self, asked: KeyToVerify) -> None:
         asking: Deferred[Verdict] = Deferred.fromCoroutine(self._ask(asked))
@@ -89,8 +111,10 @@ class Verifications:
         return StanzaError(condition)
 
     def _answer(self, verdict: Verdict, asked: KeyToVerify) -> None:
-        self._by_domain[asked.from_] -= 1
-        if not self._by_domain[asked.from_]:
-            del self._by_domain[asked.from_]
-        for waiting in self._asking.pop(asked):
+        question = self._asking.pop(asked)
+        for counter, key in ((self._by_domain, asked.from_), (self._by_source, question.source)):
+            counter[key] -= 1
+            if not counter[key]:
+                del counter[key]
+        for waiting in question.waiting:
             waiting.callback(verdict)

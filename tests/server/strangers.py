@@ -34,7 +34,8 @@ from tests.server.live import SASL, SECONDS, STARTTLS, STREAM, STREAMS, TLS, Liv
 
 LIBRARY = "library.example"
 TOWN = "town.example"
-STRANGERS = 600
+STRANGERS = 1_000
+HOLES = 2_500
 SERVER = "{jabber:server}"
 BIDI = b"<bidi xmlns='urn:xmpp:bidi'/>"
 OFFER_TLS = f"<starttls xmlns='{TLS}'/>"
@@ -113,6 +114,12 @@ class Stream(Raw):
         self.expect(b"<success [^>]*/>")
         return self.open()
 
+    def failed(self, condition: str) -> Element:
+        """The stream must end in order with that stream error, the header before it having an id."""
+        error = _failed(self, condition)
+        assert self.id
+        return error
+
     def ask(self, type: str = "get", payload: str = "", to: str = LIBRARY) -> Element:
         """Ping us and take the answer on this stream; only with bidi."""
         self.send(PING.format(f"pat@{self.name}", to))
@@ -184,13 +191,17 @@ class Visit(Raw):
 
     def failed(self, condition: str) -> Element:
         """The stream must end in order with that stream error of ours."""
-        data = self.closed()
-        assert data.endswith(b"</stream:stream>"), data[-300:]
-        self._parser.close()
-        error = self._elements[-1]
-        assert error.tag == f"{{{STREAM}}}error", error.tag
-        assert error[0].tag == STREAMS + condition, error[0].tag
-        return error
+        return _failed(self, condition)
+
+
+def _failed(raw: Stream | Visit, condition: str) -> Element:
+    raw.closed()
+    raw._parser.close()  # raises if the document is not complete
+    assert raw._elements, "there was no stream error"
+    error = raw._elements[-1]
+    assert error.tag == f"{{{STREAM}}}error", error.tag
+    assert error[0].tag == STREAMS + condition, error[0].tag
+    return error
 
 
 class Door:
@@ -260,7 +271,7 @@ class Stranger:
     @contextmanager
     def at_home(self) -> Iterator[Door]:
         """Listen where we look for it."""
-        with socket.create_server((self._address, self.town.port)) as listening:
+        with socket.create_server((self._address, self.town.port), backlog=1000) as listening:
             listening.settimeout(SECONDS)
             yield Door(listening, self)
 
@@ -280,6 +291,7 @@ class Town:
         for name in ("ca.pem", "ca.key"):
             shutil.copy(authority.folder / name, self.folder / name)
         hosts = {f"n{number}.{TOWN}": f"{place(number)}:{self.port}" for number in range(STRANGERS)}
+        hosts.update({hole(number): f"{place(0)}:{self.port}" for number in range(HOLES)})
         tables: dict[str, dict[str, Any]] = {
             "s2s": {"authentication": policy, "hosts": hosts, "trusted_ca": str(authority.ca)},
             "c2s": {"require_tls": False, "plain_without_tls": True},
@@ -314,7 +326,9 @@ class Town:
 
     def stranger(self) -> Stranger:
         """One that nobody has heard of yet."""
-        return Stranger(self, next(self._numbers))
+        number = next(self._numbers)
+        assert number < STRANGERS, "there are no more addresses; the server would ask DNS"
+        return Stranger(self, number)
 
     @cached_property
     def mia(self) -> Raw:
@@ -339,7 +353,7 @@ class Town:
         complaints = len(self.server.complaints())
         yield
         self._hang_up()
-        assert self.stranger().proved(bidi=True).ask().get("type") == "result"
+        assert Stranger(self, 0).proved(bidi=True).ask().get("type") == "result"
         assert self.server.complaints()[complaints:] == []
 
     def clients(self, certificate: Path | None) -> ssl.SSLContext:
@@ -365,6 +379,11 @@ class Town:
 def their_key(stranger: Stranger, stream: Stream, secret: bytes = b"theirs") -> str:
     """A key such as a real server makes for its stream to us."""
     return make_key(secret, LIBRARY, stranger.domain, stream.id)
+
+
+def hole(number: int) -> str:
+    """One of the domains whose server is that of stranger 0, who answers to no name."""
+    return f"h{number}.{TOWN}"
 
 
 def place(number: int) -> str:

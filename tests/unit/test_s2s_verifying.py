@@ -13,7 +13,13 @@ from twisted.python.failure import Failure
 from refserver.errors import Condition, StanzaError
 from refserver.s2s.outgoing import Unreachable
 from refserver.s2s.remotes import Remotes
-from refserver.s2s.verifying import MOST_KEYS, MOST_KEYS_OF_ONE, VERIFY_SECONDS, Verifications
+from refserver.s2s.verifying import (
+    MOST_KEYS,
+    MOST_KEYS_FROM_ONE,
+    MOST_KEYS_OF_ONE,
+    VERIFY_SECONDS,
+    Verifications,
+)
 from refserver.stream.federation import KeyToVerify
 
 
@@ -56,10 +62,10 @@ class Bench:
         result = yield Deferred.fromCoroutine(use(connection))
         return result
 
-    def ask(self, number: int = 1, domain: str = "there.example") -> list[Any]:
+    def ask(self, number: int = 1, domain: str = "there.example", source: str = "127.0.0.2") -> list[Any]:
         verdicts: list[Any] = []
         asked = KeyToVerify(domain, "library.example", f"key{number}", f"stream{number}")
-        self.verifications.verify(asked).addBoth(verdicts.append)
+        self.verifications.verify(asked, source).addBoth(verdicts.append)
         return verdicts
 
 
@@ -138,9 +144,21 @@ def test_nobody_makes_us_flood_another_server(bench):
     assert MOST_KEYS_OF_ONE + 1 == len(bench.attempts)
 
 
+def test_one_address_does_not_keep_the_others_from_being_verified(bench):
+    for number in range(MOST_KEYS):
+        bench.ask(number, f"d{number}.example")
+    assert MOST_KEYS_FROM_ONE == len(bench.attempts)
+    bench.ask(1, "calm.example", "127.0.0.3")
+    assert MOST_KEYS_FROM_ONE + 1 == len(bench.attempts)
+    bench.clock.advance(VERIFY_SECONDS + 1)
+    bench.ask(1, "late.example")
+    assert MOST_KEYS_FROM_ONE + 2 == len(bench.attempts)
+    assert 1 == len(bench.verifications._by_source)
+
+
 def test_all_keys_together_are_bounded_and_room_comes_back(bench):
     for number in range(MOST_KEYS + 10):
-        bench.ask(number, f"d{number}.example")
+        bench.ask(number, f"d{number}.example", f"127.0.{number % 16}.1")
     assert MOST_KEYS == len(bench.attempts)
     bench.clock.advance(VERIFY_SECONDS + 1)
     bench.ask(1, "late.example")
