@@ -27,11 +27,12 @@ class RemoteStatus:
     """One other server. Methods are "certificate", "dialback" or "" where there is no stream.
 
     `outgoing_streams` and `incoming_streams` are open ones; `connecting` says that one is being set up,
-    `waiting` how many stanzas wait for that. `certificate` is "valid", why the last one that was shown is
-    not, or "" if none was seen; what stands in it follows. `sent`, `received`, `refused` (of what came from
-    there) and `returned` (to senders here) count stanzas since the start. `last_error` is for people.
-    Moments are seconds since the epoch, 0 for none: `paused_until` is when there is another attempt at the
-    earliest. Texts may quote the peer, and can be printed.
+    `waiting` how many stanzas wait for that, `unconfirmed` how many were sent and may not have arrived.
+    `certificate` is "valid", why the last one that was shown is not, or "" if none was seen; what stands in
+    it follows. `sent`, `received`, `refused` (of what came from there) and `returned` (to senders here)
+    count stanzas since the start. `last_error` is for people. Moments are seconds since the epoch, 0 for
+    none: `paused_until` is when there is another attempt at the earliest. Texts may quote the peer, and can
+    be printed.
     """
 
     domain: str
@@ -49,6 +50,7 @@ class RemoteStatus:
     refused: int
     returned: int
     waiting: int
+    unconfirmed: int
     last_error: str
     last_error_at: float
     paused_until: float
@@ -89,7 +91,9 @@ class Remote:
         self.certificate = "valid" if tls.proves(self.domain) else _printable(tls.why_not(self.domain))
         self.shown = tls.certificate or _NOTHING_SHOWN
 
-    def status(self, waiting: int = 0, connecting: bool = False, pause: float = 0.0) -> RemoteStatus:
+    def status(
+        self, waiting: int = 0, connecting: bool = False, pause: float = 0.0, unconfirmed: int = 0
+    ) -> RemoteStatus:
         """All of it, as it is now; what the ways there know is given: `pause` is what is left, in seconds."""
         return RemoteStatus(
             self.domain,
@@ -107,6 +111,7 @@ class Remote:
             self.refused,
             self.returned,
             waiting,
+            unconfirmed,
             self.last_error,
             self.last_error_at,
             self._now() + pause if pause else 0.0,

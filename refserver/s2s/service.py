@@ -74,7 +74,14 @@ class ServerService:
         clock = self.resolver.clock
         remotes = Remotes(self.core.now)
         reach = Reach(
-            self.mux, clock, self.resolver, self.contexts, self.settings.stream, self.secret, remotes
+            self.mux,
+            clock,
+            self.resolver,
+            self.contexts,
+            self.settings.stream,
+            self.secret,
+            remotes,
+            self.settings.bytes_per_second,
         )
         bounce = self.core.router.bounce
         return Pool(reach, self.core.hosts, bounce, came=self._came, reachable=self._reachable)
@@ -112,6 +119,7 @@ class ServerService:
         self.settings = settings
         self._without_tls = evolve(settings.stream, offer_tls=False)
         self.pool.reach.policy = settings.stream
+        self.pool.reach.bytes_per_second = settings.bytes_per_second
 
     # -- accepting ---------------------------------------------------------
 
@@ -159,6 +167,26 @@ class ServerService:
         if bidi:
             self.pool.carry((event.to, event.from_), connection)
         self.pool.heard_from(event.from_)
+
+    def share(self, remote: Remote) -> None:
+        """Let all streams of another server together bring what one may bring."""
+        rate = self.settings.bytes_per_second
+        for connection in self.connections if rate else ():
+            connection.share(remote, rate)
+
+    def welcomes(self, peer: str, ours: str) -> bool:
+        """Whether another server's domain may talk to one of ours at all."""
+        gate = self.hosts.gate_of(ours)
+        return gate is None or gate.welcomes(peer)
+
+    def review(self) -> None:
+        """Close the streams of those who are not welcome any more, whichever of our domains they came to."""
+        for connection in list(self.connections):
+            if not all(self._is_welcome(domain) for domain in connection.domains):
+                connection.close(StreamError(StreamCondition.POLICY_VIOLATION))
+
+    def _is_welcome(self, peer: str) -> bool:
+        return not len(self.hosts) or any(self.welcomes(peer, host.domain) for host in self.hosts)
 
     def gone(self, connection: IncomingConnection, ip: str) -> None:
         """A connection is lost."""
@@ -221,4 +249,5 @@ def _status(remote: Remote, ways: Iterable[Way]) -> RemoteStatus:
         sum(way.waiting for way in ways),
         any(way.connecting for way in ways),
         max((way.pause for way in ways), default=0.0),
+        sum(way.unconfirmed for way in ways),
     )

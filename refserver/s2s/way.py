@@ -105,6 +105,11 @@ class Way:
         return len(self._backlog)
 
     @property
+    def unconfirmed(self) -> int:
+        """How many stanzas were sent and are not confirmed."""
+        return len(self._confirming)
+
+    @property
     def pause(self) -> float:
         """For how many seconds more stanzas come back at once, because the last attempt failed; 0: not."""
         return 0.0 if self._attempt is not None else max(0.0, self._until - self._pool.clock.seconds())
@@ -119,7 +124,7 @@ class Way:
         """Send it, now or soon, or return it to its sender. Never raises."""
         self.last_used = now = self._pool.clock.seconds()
         if self._lane is not None and not self._lane.usable:
-            self._leave("the connection broke")
+            self._leave("the stream was closed")
         if self.resting:
             self._ride()
         lane = self._lane

@@ -78,6 +78,7 @@ def ctl(tmp_path: Path) -> Ctl:
         ),
         ("dialback: it did not answer in time", "too slow", "too long to answer"),
         ("it did not get ready in time", "too slow", "too long to answer"),
+        ("it acknowledged nothing in time", "stopped answering", "acknowledged nothing for a minute"),
         ("the server does not know this domain", "not served there", "does not serve there.example"),
         ("it broke the protocol: bad-format", "broke the protocol", "(bad-format)"),
         ("its stream to us broke the protocol: not-well-formed", "broke the protocol", "(not-well-formed)"),
@@ -135,7 +136,7 @@ class Known:
         self._remotes = remotes
 
     def remotes(self) -> Sequence[RemoteStatus]:
-        return [remote.status(2, True, 30.0) for remote in self._remotes]
+        return [remote.status(2, True, 30.0, 1) for remote in self._remotes]
 
 
 def remote(**more: Any) -> Remote:
@@ -164,6 +165,7 @@ def test_all_that_is_known_of_a_server_is_shown() -> None:
         "connecting": True,
         "method": "dialback",
         "waiting": 2,
+        "unconfirmed": 1,
         "sent": 3,
         "received": 4,
         "refused": 1,

@@ -68,6 +68,7 @@ def _described(remote: RemoteStatus) -> dict[str, Any]:
         "connecting": remote.connecting,
         "method": ", ".join(methods),
         "waiting": remote.waiting,
+        "unconfirmed": remote.unconfirmed,
         "sent": remote.sent,
         "received": remote.received,
         "refused": remote.refused,

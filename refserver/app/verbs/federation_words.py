@@ -194,6 +194,13 @@ _TABLE: Final = (
         "{domain} took the connection, and then too long to answer.",
         _WAIT + " If it lasts, tell its operator.",
     ),
+    _Known(
+        "acknowledged nothing in time",
+        "stopped answering",
+        "{domain} acknowledged nothing for a minute, and its stream was replaced.",
+        "Nothing is to be done: what was open was sent again, or came back to its sender. "
+        "If it lasts, tell its operator.",
+    ),
     _Known("is being shut down", "shut down", "The server of {domain} was being shut down.", _WAIT),
     _Known("too busy", "too busy", "The server of {domain} has too much to do.", _WAIT),
     # -- what it has done
