@@ -8,29 +8,22 @@ are each process' own.
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Iterable
+import time
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from attrs import define, evolve, frozen
+from attrs import define, evolve
 
 from benchmarks import processes
 from benchmarks.generator import Generator
-from benchmarks.servers import HERE, CannotStart, Prosody, Refserver, Site
+from benchmarks.server_streams import Visitor, resident_kib
+from benchmarks.servers import HERE, CannotStart, Place, Prosody, Refserver, Site
 from refserver.app.certificates import Certificate, ensure
 
-__all__ = ["FEDERATED", "Pairs"]
+__all__ = ["FEDERATED", "Pair", "Pairs", "combined", "pairs_of"]
 
 _REFERENCE = "prosody"  # the server at the other end when one end is measured
-
-
-@frozen
-class Place:
-    """Where a domain takes connections from other servers."""
-
-    domain: str
-    host: str
-    port: int
 
 
 @define
@@ -39,6 +32,9 @@ class FederatedProsody(Prosody):
 
     here: Place | None = None
     other: Place | None = None
+
+    def ports(self) -> tuple[int, ...]:
+        return super().ports() if self.here is None else (*super().ports(), self.here.port)
 
     def launch(self, data: Path) -> subprocess.Popen[bytes]:
         assert self.here is not None
@@ -65,6 +61,9 @@ class FederatedRefserver(Refserver):
     here: Place | None = None
     other: Place | None = None
 
+    def ports(self) -> tuple[int, ...]:
+        return super().ports() if self.here is None else (*super().ports(), self.here.port)
+
     def _federation(self) -> tuple[str, str]:
         if self.here is None or self.other is None:  # while its accounts are made
             return super()._federation()
@@ -82,6 +81,27 @@ FEDERATED = frozenset(_CLASSES)
 """The names of the servers that can be measured so."""
 
 
+Pair: TypeAlias = tuple[str, str]  # the sending server, the receiving one
+
+
+def pairs_of(name: str) -> list[Pair]:
+    """What is to be measured for server `name`, each pair once."""
+    return list(dict.fromkeys(((name, _REFERENCE), (_REFERENCE, name), (name, name))))
+
+
+def combined(name: str, runs: Mapping[Pair, dict[str, Any]]) -> dict[str, Any]:
+    """xload's figures of the runs as `sending`, `receiving` and `both`; beside them what makes them doubtful.
+
+    Doubtful are the losses of all runs, the most that disturbed one of them, and an idle core.
+    """
+    return {
+        "sending": runs[name, _REFERENCE],
+        "receiving": runs[_REFERENCE, name],
+        "both": runs[name, name],
+        **_doubts(runs.values()),
+    }
+
+
 class Pairs:
     """Starts pairs of servers in a folder of the run's, and keeps the accounts once made."""
 
@@ -89,30 +109,36 @@ class Pairs:
         self._site = evolve(site, work=site.work / "federation", certificates=site.work / "authority")
         self._made: dict[tuple[str, str], _Federated] = {}
 
+    def measure_idle(self, name: str, options: dict[str, Any]) -> dict[str, Any]:
+        """What an idle stream of another server takes in server `name`: `rss_kib_per_stream`."""
+        count = options["streams"]
+        north, south = self._server(name, "north", 1), self._server(name, "south", 2)
+        self._introduce(north, south)
+        assert south.here is not None
+        visitor = Visitor(north.domain, self._site.certificates)
+        try:
+            south.start(options["users"])
+            with visitor.streams(south.here, options["before"]):
+                before = resident_kib(south.pid)
+                with visitor.streams(south.here, count):
+                    time.sleep(options["settle"])
+                    grown = resident_kib(south.pid) - before
+        finally:
+            south.stop()
+        return {"streams": count, "rss_kib_per_stream": grown / count}
+
     def measure(
         self, name: str, generator: Generator, accounts: int, options: dict[str, Any]
     ) -> dict[str, Any]:
-        """The figures of server `name`: of each of its ends with Prosody at the other, and of both.
-
-        `sending`, `receiving` and `both` are what xload reports of those runs; beside them is what makes all
-        of them doubtful. Prosody's three are one run.
-        """
-        runs: dict[str, dict[str, Any]] = {}
-        for pair in ((name, _REFERENCE), (_REFERENCE, name), (name, name)):
-            if "+".join(pair) not in runs:
-                runs["+".join(pair)] = self._run(*pair, generator, accounts, options)
-        sending, receiving = runs[f"{name}+{_REFERENCE}"], runs[f"{_REFERENCE}+{name}"]
-        both = runs[f"{name}+{name}"]
-        return {"sending": sending, "receiving": receiving, "both": both, **_doubts(runs.values())}
+        """The figures of server `name`: of each of its ends with Prosody at the other, and of both."""
+        runs = {pair: self._run(*pair, generator, accounts, options) for pair in pairs_of(name)}
+        return combined(name, runs)
 
     def _run(
         self, sender: str, receiver: str, generator: Generator, accounts: int, options: dict[str, Any]
     ) -> dict[str, Any]:
         north, south = self._server(sender, "north", 1), self._server(receiver, "south", 2)
-        north.here, south.here = (
-            Place(each.domain, each.host, processes.free_port(each.host)) for each in (north, south)
-        )
-        north.other, south.other = south.here, north.here
+        self._introduce(north, south)
         try:
             south.start(accounts)
             north.start(accounts)
@@ -121,6 +147,14 @@ class Pairs:
             north.stop()
             south.stop()
         return {**figures, **_per_thousand(figures)}
+
+    @staticmethod
+    def _introduce(north: _Federated, south: _Federated) -> None:
+        """Tell each where it is and where the other one is."""
+        north.here, south.here = (
+            Place(each.domain, each.host, processes.free_port(each.host)) for each in (north, south)
+        )
+        north.other, south.other = south.here, north.here
 
     def _server(self, name: str, side: str, number: int) -> _Federated:
         if (name, side) not in self._made:
@@ -143,7 +177,6 @@ def _per_thousand(figures: dict[str, Any]) -> dict[str, float]:
 
 
 def _doubts(runs: Iterable[dict[str, Any]]) -> dict[str, float]:
-    """The losses of all runs, the most that disturbed one of them, and how busy the servers' core was."""
     all_runs = list(runs)
     losses = {
         key: sum(run.get(key, 0) for run in all_runs) for key in ("lost", "errors", "failed", "dropped")

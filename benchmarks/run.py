@@ -153,6 +153,8 @@ def _once(
     server: Server, pairs: Pairs, scenario: Scenario, generator: Generator, quick: bool
 ) -> dict[str, Any]:
     if scenario.between:
+        if scenario.command == "streams":
+            return pairs.measure_idle(server.name, scenario.chosen(quick))
         return pairs.measure(server.name, generator, scenario.accounts(quick), scenario.chosen(quick))
     try:
         server.start(scenario.accounts(quick))

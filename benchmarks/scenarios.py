@@ -113,6 +113,13 @@ SCENARIOS: tuple[Scenario, ...] = (
         {**_BRIEF, "users": 20, "rate": 100},
         between=True,
     ),
+    Scenario(
+        "federation-idle",
+        "streams",
+        {"users": 2, "before": 20, "streams": 1000, "settle": 2},
+        {"streams": 50, "settle": 0.2},
+        between=True,
+    ),
 )
 
 _CPU = "server CPU s per 1,000"
@@ -204,4 +211,7 @@ MEASURES: tuple[Measure, ...] = (
         "to its like, 300 messages/s: time to arrive, p50", "federation-open", "both.latency_ms.p50", "ms"
     ),
     Measure("the same, p99", "federation-open", "both.latency_ms.p99", "ms", (Goal(1, "prosody"),)),
+    Measure(
+        "idle stream of another server", "federation-idle", "rss_kib_per_stream", "KiB", (Goal(1, "prosody"),)
+    ),
 )

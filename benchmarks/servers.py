@@ -39,6 +39,15 @@ class Site:
     python: Path
 
 
+@frozen
+class Place:
+    """Where a domain takes connections from other servers."""
+
+    domain: str
+    host: str
+    port: int
+
+
 @define
 class Server(ABC):
     """A server under test, for `domain`. `start` makes it listen on `port` and `tls_port` of `host`."""
@@ -80,10 +89,14 @@ class Server(ABC):
         """Start afresh with that many accounts and return once it takes connections."""
         data = self._fresh_data(accounts)
         self.port, self.tls_port = processes.free_port(self.host), processes.free_port(self.host)
-        self._process = self.launch(data)
-        if not processes.answers(self.port, self._process, _START_SECONDS, self.host):
+        self._process = process = self.launch(data)
+        if not all(processes.answers(port, process, _START_SECONDS, self.host) for port in self.ports()):
             self.stop()
             raise CannotStart(f"{self.name} did not start; it said: {_tail(self.log)}")
+
+    def ports(self) -> tuple[int, ...]:
+        """Those that must take connections before the server counts as started."""
+        return (self.port,)
 
     def stop(self) -> None:
         """End the server, if it runs."""
