@@ -157,6 +157,11 @@ class Stanza:
         """The first child of that name."""
         return self.element.find(f"{{{namespace}}}{name}")
 
+    @property
+    def received_bytes(self) -> int:
+        """How many bytes it came in, as far as these were kept; 0: not known."""
+        return len(self._raw)
+
     # -- changing and copying ----------------------------------------------
 
     def changed(self) -> None:

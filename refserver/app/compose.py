@@ -120,7 +120,7 @@ def _parts(settings: Settings, reactor: Any, reread: Callable[[], Settings]) -> 
         yield federation
     desks = Desks(reference)
     yield desks
-    live = Live(core, libraries, desks.take_over)
+    live = Live(core, libraries, desks.take_over, federation.service.review)
     yield Control(
         settings.server.data / SOCKET,
         core,

@@ -109,7 +109,7 @@ def federation_policy(settings: Settings) -> FederationPolicy:
         stream,
         bytes_per_second=limits.s2s_bytes_per_second,
         connections_per_ip=limits.connections_per_ip,
-        intake=IntakeLimits() if limits.s2s_bytes_per_second else IntakeLimits.none(),
+        intake=IntakeLimits.of_streams(limits.s2s_bytes_per_second, limits.stanza_bytes),
     )
 
 

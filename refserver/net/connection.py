@@ -142,16 +142,18 @@ class Connection(Output):
         """How fast the peer may send, after a burst of BURST_SECONDS at that rate; 0: as fast as it likes.
 
         Counted are the bytes given to `received`. One read may go beyond what is left; the debt is then
-        waited for, so the rate holds on average.
+        waited for, so the rate holds on average. Another rate forgives no debt, and gives no new burst.
         """
         return self._rate
 
     @bytes_per_second.setter
     def bytes_per_second(self, rate: float) -> None:
+        most = rate * BURST_SECONDS if rate else UNLIMITED
+        self._tokens = min(self._tokens, most) if self._rate and rate else most
         self._rate = rate
-        self._tokens = rate * BURST_SECONDS if rate else UNLIMITED
         self._refilled = self._mux.now
-        self._resume(BY_RATE)
+        if self._tokens >= 0:
+            self._resume(BY_RATE)
 
     def start_tls(self, context: SSL.Context, connect_name: str | None = None) -> None:
         """Speak TLS from here on: as the server, or as the client that asks for `connect_name` (SNI).

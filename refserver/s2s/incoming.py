@@ -5,7 +5,7 @@ Owns no rule of the protocol (stream/serving.py), and not what a proved domain m
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import TYPE_CHECKING, Any, Final
 
 from twisted.logger import Logger
@@ -50,7 +50,22 @@ class IncomingConnection:
 
     def _new_stream(self, tls: TLSInfo | None) -> ServingStream:
         service = self._service
-        return ServingStream(service.hosts.is_local, service.policy, service.secret, tls)
+        return ServingStream(
+            service.hosts.is_local, service.policy, service.secret, tls, welcomes=service.welcomes
+        )
+
+    @property
+    def domains(self) -> Collection[str]:
+        """The peer's domains that were proved."""
+        return self._remotes.keys()
+
+    def share(self, remote: Remote, bytes_per_second: float) -> None:
+        """If this is a stream of `remote`, let it bring its share of so many bytes a second."""
+        if remote.domain in self._remotes:
+            streams = max(each.incoming for each in self._remotes.values())
+            rate = bytes_per_second / streams
+            if rate != self._connection.bytes_per_second:
+                self._connection.bytes_per_second = rate
 
     # -- Receiver ----------------------------------------------------------
 
@@ -72,9 +87,11 @@ class IncomingConnection:
     def lost(self, reason: str) -> None:
         """The connection is gone."""
         self._service.gone(self, self._ip)
-        for remote in self._remotes.values():
-            remote.incoming -= 1
+        remotes = list(self._remotes.values())
         self._remotes.clear()
+        for remote in remotes:
+            remote.incoming -= 1
+            self._service.share(remote)
         riders, self.riders = self.riders, []
         for rider in riders:
             rider.ended(self, reason)
@@ -207,6 +224,7 @@ class IncomingConnection:
         if remote is None:
             remote = self._remotes[event.from_] = self._service.pool.remotes.get(event.from_)
             remote.incoming += 1
+            self._service.share(remote)
         remote.incoming_method = event.method
         if self._tls is not None:
             remote.shows(self._tls)
@@ -216,8 +234,9 @@ class IncomingConnection:
         for remote in self._remotes.values():
             remote.refused += 1
             break
-        if event.reply is not None:
-            self._service.pool.deliver(event.reply)
+        reply = event.reply
+        if reply is not None and reply.to is not None and self._service.intake.may_answer(reply.to):
+            self._service.pool.deliver(reply)
 
     def _broken(self, failure: Failure) -> None:
         log.failure("a stream of another server failed", failure=failure)

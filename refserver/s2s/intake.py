@@ -2,18 +2,20 @@
 
 That a stanza's sender belongs to a proved domain is the stream machine's business; here is what a proved
 domain may do, and how much of it. Limits go by remote address and by remote domain: a flood costs its own
-domain its credit and nobody else.
+domain its credit and nobody else. For those whom a library allows there are none (core/gates.py); whom it
+does not let in is stopped by the router, but what is sent counts as anybody's.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable
-from typing import Final
+from typing import Final, Self
 
 from attrs import field, frozen
 from twisted.logger import Logger
 
+from refserver.core.gates import Verdict
 from refserver.core.hosts import Hosts
 from refserver.core.limits import Quota
 from refserver.core.router import Router
@@ -22,31 +24,50 @@ from refserver.jid import JID
 from refserver.s2s.remotes import Remote
 from refserver.stanza import Stanza
 
-__all__ = ["Intake", "IntakeLimits"]
+__all__ = ["Intake", "IntakeLimits", "weight"]
 
 log = Logger()
 
 MOST_CONVERSATIONS: Final = 20_000
+SHARE_OF_ONE: Final = 0.25
+"""Of what a domain may send in a minute, how many bytes may come from one address."""
+PER_ELEMENT: Final = 16
+"""Bytes that an element's tags are taken for, where it is not known in which bytes it came."""
 
 
 @frozen
 class IntakeLimits:
     """How much one remote address, and one remote domain, may send; 0 is no limit.
 
-    A conversation is new if these two bare addresses have not exchanged messages lately.
+    Bytes are those of stanzas. A conversation is new if these two bare addresses have not exchanged
+    messages lately.
     """
 
     stanzas_per_minute: int = 600
     domain_stanzas_per_minute: int = 6_000
+    bytes_per_minute: int = 983_040
+    domain_bytes_per_minute: int = 3_932_160
     subscriptions_per_hour: int = 30
     domain_subscriptions_per_hour: int = 600
     conversations_per_hour: int = 60
     domain_conversations_per_hour: int = 1_200
 
     @classmethod
-    def none(cls) -> IntakeLimits:
+    def none(cls) -> Self:
         """Without limits: for benchmarks and trusted networks."""
-        return cls(0, 0, 0, 0, 0, 0)
+        return cls(0, 0, 0, 0, 0, 0, 0, 0)
+
+    @classmethod
+    def of_streams(cls, bytes_per_second: int, stanza_bytes: int) -> Self:
+        """The limits where a stream may bring so many bytes a second, and a stanza may be so large.
+
+        A domain may send what one stream may bring, on however many it comes. 0 bytes a second: no limits.
+        """
+        if not bytes_per_second:
+            return cls.none()
+        domain = max(60 * bytes_per_second, stanza_bytes)
+        one = max(int(SHARE_OF_ONE * domain), stanza_bytes)
+        return cls(bytes_per_minute=one, domain_bytes_per_minute=domain)
 
 
 @frozen(eq=False)
@@ -60,8 +81,8 @@ class _Limit:
     def of(cls, address: int, domain: int, period: float, seconds: Callable[[], float]) -> _Limit:
         return cls(Quota(address, period, seconds), Quota(domain, period, seconds))
 
-    def spend(self, sender: JID) -> bool:
-        return self.address.spend(sender.bare) and self.domain.spend(sender.domainpart)
+    def spend(self, sender: JID, amount: float = 1) -> bool:
+        return self.address.spend(sender.bare, amount) and self.domain.spend(sender.domainpart, amount)
 
 
 @frozen(eq=False)
@@ -73,6 +94,7 @@ class Intake:
     limits: IntakeLimits
     seconds: Callable[[], float]
     _stanzas: _Limit = field(init=False)
+    _bytes: _Limit = field(init=False)
     _subscriptions: _Limit = field(init=False)
     _conversations: _Limit = field(init=False)
     _talking: OrderedDict[tuple[JID, JID], None] = field(factory=OrderedDict, init=False)
@@ -81,6 +103,11 @@ class Intake:
     def _make_stanzas(self) -> _Limit:
         limits = self.limits
         return _Limit.of(limits.stanzas_per_minute, limits.domain_stanzas_per_minute, 60, self.seconds)
+
+    @_bytes.default
+    def _make_bytes(self) -> _Limit:
+        limits = self.limits
+        return _Limit.of(limits.bytes_per_minute, limits.domain_bytes_per_minute, 60, self.seconds)
 
     @_subscriptions.default
     def _make_subscriptions(self) -> _Limit:
@@ -104,7 +131,10 @@ class Intake:
         self._check(stanza)
         remote.received += 1
         try:
-            self._spend(stanza)
+            verdict = self._verdict(stanza)
+            if verdict is not Verdict.ALLOWED:
+                self._spend(stanza)
+            remote.refused += verdict is Verdict.STOPPED
             self.router.route(stanza)
         except StanzaError as error:
             remote.refused += 1
@@ -112,6 +142,17 @@ class Intake:
         except Exception:
             log.failure("a {kind} from another server could not be processed", kind=stanza.kind)
             self.router.bounce(stanza, StanzaError(Condition.INTERNAL_SERVER_ERROR))
+
+    def may_answer(self, sender: JID) -> bool:
+        """Whether what cannot be a stanza is worth an answer to `sender`: it counts like a stanza."""
+        return self._stanzas.spend(sender)
+
+    def _verdict(self, stanza: Stanza) -> Verdict:
+        sender, to = stanza.from_, stanza.to
+        assert sender is not None
+        assert to is not None
+        gate = self.hosts.gate_of(to.domainpart)
+        return Verdict.OPEN if gate is None else gate.judge(sender)
 
     def _check(self, stanza: Stanza) -> None:
         """Whatever was negotiated: nobody else speaks for us, and nothing is relayed (RFC 6120 8.1.2.2)."""
@@ -129,6 +170,8 @@ class Intake:
         assert to is not None
         if not self._stanzas.spend(sender):
             raise _too_much("too many stanzas; try again later")
+        if self.limits.domain_bytes_per_minute and not self._bytes.spend(sender, weight(stanza)):
+            raise _too_much("too many bytes; try again later")
         if stanza.kind == "presence":
             if stanza.type == "subscribe" and not self._subscriptions.spend(sender):
                 raise _too_much("too many requests; try again later")
@@ -146,6 +189,17 @@ class Intake:
         self._talking[pair] = None
         if len(self._talking) > MOST_CONVERSATIONS:
             self._talking.popitem(last=False)
+
+
+def weight(stanza: Stanza) -> int:
+    """About how many bytes a stanza came in: never less than its texts and values have characters."""
+    return stanza.received_bytes or sum(
+        PER_ELEMENT
+        + len(each.text or "")
+        + len(each.tail or "")
+        + sum(len(name) + len(value) for name, value in each.attrib.items())
+        for each in stanza.element.iter()
+    )
 
 
 def _too_much(text: str) -> StanzaError:

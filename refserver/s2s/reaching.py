@@ -69,7 +69,9 @@ class Sockets(Protocol):
 
 @define(eq=False)
 class Reach:
-    """All that is needed to get to another server. `secret` makes our dialback keys."""
+    """All that is needed to get to another server. `secret` makes our dialback keys; `bytes_per_second` is
+    how fast a peer may send on a stream that we opened, 0: as fast as it likes.
+    """
 
     mux: Sockets
     clock: IReactorTime
@@ -78,6 +80,7 @@ class Reach:
     policy: ServerPolicy
     secret: bytes
     remotes: Remotes
+    bytes_per_second: float = 0
 
     async def connect(
         self,
@@ -98,7 +101,9 @@ class Reach:
                 connection = OutgoingConnection(
                     self, local, remote, direct_tls=target.direct_tls, verify_only=verify_only
                 )
-                connection.begin(await self._dial(target, connection))
+                dialled = await self._dial(target, connection)
+                dialled.bytes_per_second = self.bytes_per_second
+                connection.begin(dialled)
                 return await use(connection)
             except Unreachable as error:
                 if failure is None or failure.permanent:

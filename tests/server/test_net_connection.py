@@ -204,6 +204,23 @@ async def test_lifting_the_rate_limit_frees_a_throttled_connection(mux):
 
 
 @pytest_twisted.ensureDeferred
+async def test_another_rate_forgives_no_debt_and_gives_no_new_burst(mux):
+    connection, recorder, client = meet(mux)
+    connection.bytes_per_second = 1000
+    sender = in_thread(lambda: client.sendall(bytes(MEGABYTE)))
+    await recorder.until_received(4000)
+    debt = connection._tokens
+    connection.bytes_per_second = 2000
+    assert debt < 0
+    assert debt == connection._tokens
+    assert connection._paused & module.BY_RATE
+    connection.bytes_per_second = 0
+    await recorder.until_received(MEGABYTE)
+    await sender
+    client.close()
+
+
+@pytest_twisted.ensureDeferred
 async def test_a_flood_on_one_connection_does_not_starve_another(mux):
     door = await open_door(mux, lambda c, recorder: setattr(recorder, "on_data", c.send))
     stop = threading.Event()
