@@ -16,7 +16,7 @@ PIP = $(BIN)/python -m pip --disable-pip-version-check
 INSTALLED := $(VENV)/.installed
 TOOLS := $(VENV)/.tools
 
-.PHONY: help run test check unit mutants peers bench dist clean
+.PHONY: help run test check unit mutants soak peers bench dist clean
 .DEFAULT_GOAL := help
 
 help: ## list these targets
@@ -41,6 +41,9 @@ unit: $(TOOLS) ## run the tests that need no server and no peer
 
 mutants: $(TOOLS) ## put faults into copies of the source, and see that tests notice each
 	$(BIN)/python -m tests.mutants $(MUTANTS)
+
+soak: $(TOOLS) peers ## kill other servers in the middle of a conversation, again and again
+	$(BIN)/python -m pytest -s tests/interop/test_federation_restarts.py --rounds $(or $(ROUNDS),20) $(PYTEST_ARGS)
 
 peers: $(TOOLS) ## install the servers and clients the tests talk to (apt, as root only)
 	@$(PEERS)

@@ -22,6 +22,13 @@ ORDER = ("unit", "property", "docs", "server", "mutants", "interop")
 SHARE_OF_TIMEOUT = 0.8
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`--rounds`: for the tests that go through the same again and again, see docs/contributing.md."""
+    parser.addoption(
+        "--rounds", type=int, default=0, help="how often a peer is killed and comes back (0: as in the suite)"
+    )
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Sort the collected tests by folder; within a folder the order stays."""
     items.sort(key=lambda item: _rank(item.path))
