@@ -1,20 +1,22 @@
-"""In which order the places of a server are tried: pure rules over what DNS said.
+"""Which places of a server are tried, and in which order: pure rules over what DNS said.
 
-Specifications: RFC 2782 (SRV), RFC 6120 3.2 and XEP-0368 (which records), RFC 8305 4 (addresses).
+Specifications: RFC 2782 (SRV), RFC 6120 3.2 and XEP-0368 (which records), RFC 8305 4 (addresses), RFC 6890
+(addresses at which no server can be).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from ipaddress import ip_address
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, ip_address
 from itertools import chain, zip_longest
 from typing import Final
 
 from attrs import frozen
 
-__all__ = ["PORT", "Record", "Target", "arrange", "fallback", "interleave", "literal"]
+__all__ = ["PORT", "Record", "Target", "arrange", "dialable", "fallback", "interleave", "literal"]
 
 PORT: Final = 5269
+_NO_HOSTS: Final = (IPv4Network("0.0.0.0/8"), IPv4Network("240.0.0.0/4"))  # broadcast is in the second
 
 
 @frozen
@@ -86,3 +88,19 @@ def literal(domain: str) -> str | None:
 def interleave(v6: Sequence[str], v4: Sequence[str]) -> list[str]:
     """Both families by turns, IPv6 first (RFC 8305 4)."""
     return [address for address in chain.from_iterable(zip_longest(v6, v4)) if address is not None]
+
+
+def dialable(address: str) -> bool:
+    """Whether a server may be at that IP address.
+
+    None is at one that is unspecified (where the kernel would take us to ourselves), multicast, broadcast,
+    reserved or link-local (RFC 3927 2.11 keeps those out of DNS; clouds have their secrets there). Loopback
+    and private ones are another matter: they are where the servers of an intranet, or of one machine, are.
+    """
+    found = ip_address(address)
+    if isinstance(found, IPv6Address):
+        found = found.ipv4_mapped or found
+    unusable = found.is_unspecified or found.is_multicast or found.is_link_local
+    return not unusable and not (
+        isinstance(found, IPv4Address) and any(found in network for network in _NO_HOSTS)
+    )

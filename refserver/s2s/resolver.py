@@ -22,7 +22,7 @@ from twisted.names import dns
 from twisted.names.error import AuthoritativeDomainError, DNSNameError, DomainError
 from twisted.python.failure import Failure
 
-from refserver.s2s.ordering import Record, Target, arrange, fallback, interleave, literal
+from refserver.s2s.ordering import Record, Target, arrange, dialable, fallback, interleave, literal
 
 __all__ = ["NameServers", "NoAnswer", "NoSuchServer", "Resolver"]
 
@@ -34,6 +34,9 @@ NEGATIVE_SECONDS: Final = 60.0  # there is no such name
 TROUBLE_SECONDS: Final = 5.0  # the name servers could not tell
 MOST_NAMES: Final = 5_000
 MOST_RECORDS: Final = 32  # of one answer
+# Whoever owns a domain decides where we connect to when somebody writes there, and not to how many places.
+MOST_TARGETS: Final = 10
+MOST_ADDRESSES: Final = 8
 
 Answer: TypeAlias = "tuple[list[Any], list[Any], list[Any]]"
 
@@ -102,18 +105,20 @@ class Resolver:
         found = arrange(records, self._random)
         if not found:
             raise NoSuchServer(domain)
-        return found
+        return found[:MOST_TARGETS]
 
     async def addresses(self, host: str) -> list[str]:
         """The IP addresses of a target's host, in the order to try; never empty."""
         address = literal(host)
         if address is not None:
+            if not dialable(address):
+                raise NoSuchServer(host)
             return [address]
         v6, v4 = await self._families(host)
         found = interleave(_texts(v6), _texts(v4))
         if not found:
             raise NoAnswer(host) if v6.trouble or v4.trouble else NoSuchServer(host)
-        return found
+        return found[:MOST_ADDRESSES]
 
     # -- asking ------------------------------------------------------------
 
@@ -213,8 +218,9 @@ def _host(name: dns.Name) -> str:
 
 
 def _texts(known: _Known) -> list[str]:
-    """A and AAAA records as text."""
-    return [str(ip_address(each.address)) for each in known.records]
+    """A and AAAA records as text, those at which a server may be."""
+    found = [str(ip_address(each.address)) for each in known.records]
+    return [address for address in found if dialable(address)]
 
 
 def _ascii(domain: str) -> str:

@@ -36,6 +36,7 @@ LIBRARY = "library.example"
 TOWN = "town.example"
 STRANGERS = 1_000
 HOLES = 2_500
+ITSELF = f"me.{TOWN}"  # a domain that leads to our own server
 SERVER = "{jabber:server}"
 BIDI = b"<bidi xmlns='urn:xmpp:bidi'/>"
 OFFER_TLS = f"<starttls xmlns='{TLS}'/>"
@@ -299,6 +300,8 @@ class Town:
             **settings,
         }
         self.server = LiveServer(folder / "server", authority, {LIBRARY: ["mia", "pat"]}, tables)
+        hosts[ITSELF] = str(self.server.process.address)
+        self.server.process.write_configuration()
 
     def __enter__(self) -> Self:
         self.server.__enter__()
