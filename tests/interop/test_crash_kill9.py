@@ -175,7 +175,7 @@ async def kill_again_and_again(desk: Desk) -> None:
         desk.start_again()
     for person in desk.people:
         person.tidying = True
-    tidy = await desk.work(desk.is_tidy, 20)
+    tidy = await desk.work(desk.is_tidy, 90)
     assert tidy, f"lost: {desk.floor.said.unseen()}, without receipt: {[p.unconfirmed for p in desk.patrons]}"
     desk.check()
 
