@@ -11,11 +11,15 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from attrs import define, field
+from twisted.logger import Logger
 
 from refserver import ns
 from refserver.stanza import Stanza
+from refserver.xml.element import Element
 
 __all__ = ["OVERHEAD", "Backlog", "Budget", "Held"]
+
+log = Logger()
 
 MOST_STANZAS: Final = 1_000
 MOST_BYTES: Final = 2 << 20
@@ -30,23 +34,48 @@ class Budget:
     left: int = MOST_BYTES_TOGETHER
 
 
-@define(eq=False)
 class Held:
     """A stanza without its tree: what an error to the sender needs, and its bytes.
 
     `data` is b"" if there was no room for them: it cannot be sent again. `again` if it was sent already, on
-    a stream that ended before it was confirmed. `number` is its place on the stream.
+    a stream that ended before it was confirmed. `number` is its place on the stream. `tracked` is its
+    envelope if its sender wants to know what becomes of it.
     """
 
-    envelope: Stanza
-    data: bytes
-    again: bool = False
-    number: int = 0
+    __slots__ = ("again", "data", "from_", "id", "kind", "number", "to", "tracked", "type")
+
+    def __init__(self, stanza: Stanza, data: bytes, number: int = 0) -> None:
+        self.data = data
+        self.number = number
+        self.again = False
+        self.kind = stanza.kind
+        self.to = stanza.to
+        self.from_ = stanza.from_
+        get = stanza.element.attrib.get
+        self.type = get("type", "")
+        self.id = get("id", "")
+        self.tracked = stanza.envelope() if type(stanza) is not Stanza else None
 
     @property
     def cost(self) -> int:
         """What it takes from the budget, in bytes."""
         return len(self.data) + OVERHEAD
+
+    @property
+    def envelope(self) -> Stanza:
+        """What can be answered with an error."""
+        if self.tracked is not None:
+            return self.tracked
+        attributes = {name: value for name, value in (("type", self.type), ("id", self.id)) if value}
+        return Stanza(self.kind, Element(f"{{{ns.CLIENT}}}{self.kind}", attributes), self.to, self.from_)
+
+    def arrived(self) -> None:
+        """It was confirmed: tell who wants to know."""
+        if self.tracked is not None:
+            try:
+                self.tracked.settle(None)
+            except Exception:
+                log.failure("who tracks a {kind} could not be told", kind=self.kind)
 
 
 @define(eq=False)
@@ -70,7 +99,7 @@ class Backlog:
         if full or cost > self._budget.left:
             return False
         self._count(cost)
-        self._waiting.append(Held(stanza.envelope(), data))
+        self._waiting.append(Held(stanza, data))
         return True
 
     def put_back(self, held: Sequence[Held]) -> None:

@@ -22,7 +22,7 @@ from refserver.s2s.backlog import Budget, Held
 from refserver.s2s.lane import Lane
 from refserver.s2s.remotes import Remote
 from refserver.s2s.window import Window
-from refserver.stanza import Stanza, Tracked
+from refserver.stanza import Stanza
 from refserver.xml.element import element
 
 __all__ = ["Confirming"]
@@ -35,7 +35,7 @@ LONG_AGO: Final = float("-inf")
 
 
 class Confirming:
-    """The stanzas of one way that are not confirmed."""
+    """The stanzas of one way that are not confirmed: `window`."""
 
     __slots__ = (
         "_asked_at",
@@ -50,7 +50,7 @@ class Confirming:
         "_silent",
         "_timer",
         "_unsent",
-        "_window",
+        "window",
     )
 
     def __init__(self, local: str, peer: Remote, budget: Budget, clock: IReactorTime) -> None:
@@ -58,7 +58,7 @@ class Confirming:
         self._remote = JID.parse(peer.domain)
         self._peer = peer
         self._clock = clock
-        self._window = Window(budget)
+        self.window = Window(budget)
         self._timer: IDelayedCall | None = None
         self._lane: Lane | None = None
         self._moved_at = 0.0  # when something was confirmed or left us
@@ -69,12 +69,7 @@ class Confirming:
         self._silent = False  # the other server does not answer pings
 
     def __len__(self) -> int:
-        return len(self._window)
-
-    @property
-    def full(self) -> bool:
-        """Whether nothing more may be sent before something is confirmed."""
-        return self._window.full
+        return len(self.window)
 
     def begin(self, lane: Lane) -> None:
         """Stanzas go out on a new stream."""
@@ -85,34 +80,34 @@ class Confirming:
         """That stream is over; what is not confirmed, in order."""
         self._forget()
         self._lane = None
-        return self._window.take_back()
+        return self.window.take_back()
 
-    def sent(self, number: int, stanza: Stanza, data: bytes, again: bool) -> None:
-        """A stanza went out as the `number`-th on the stream."""
-        lane, window = self._lane, self._window
-        assert lane is not None
-        if not self._wants(stanza, lane):
-            return
-        if not window:
+    def sent(self, held: Held) -> bool:
+        """A stanza went out on the stream; whether it is the first that is not confirmed."""
+        if (held.kind != "message" or held.type == "error") and self._is_spare(held):
+            return False
+        is_first = not self.window
+        if is_first:
             self._moved_at = self._clock.seconds()
             self._unsent = 0
-        window.add(number, stanza.envelope(), data, again)
+        self.window.add(held)
         if not self._open:
             self._ask()
+        return is_first
 
     def confirmed(self, number: int) -> None:
         """The other server has everything up to the stanza with that number."""
         self._open = False
         self._ping = None
-        if self._window.confirm(number):
+        if self.window.confirm(number):
             self._moved_at = self._clock.seconds()
-        if self._window and not self._open:
+        if self.window and not self._open:
             self._ask()
 
     def managed(self) -> None:
         """It is decided how the stream is confirmed."""
         self._open = False
-        if self._window:
+        if self.window:
             self._ask()
 
     def answered(self, stanza: Stanza) -> bool:
@@ -128,7 +123,7 @@ class Confirming:
     def is_dead(self) -> bool:
         """Look, about once a second, whether the other server still answers."""
         lane = self._lane
-        if lane is None or not self._window:
+        if lane is None or not self.window:
             return False
         now, unsent = self._clock.seconds(), lane.unsent
         if unsent < self._unsent:
@@ -145,25 +140,23 @@ class Confirming:
 
     # -- asking ------------------------------------------------------------
 
-    def _wants(self, stanza: Stanza, lane: Lane) -> bool:
-        """Whether a stanza is to be remembered until it is confirmed."""
-        kind = stanza.kind
-        if kind == "presence":
-            spare = self._window.half_full or lane.managed is False
-        else:
-            spare = lane.managed is False and (kind == "iq" or stanza.type == "error")
-        return not spare or isinstance(stanza, Tracked)
+    def _is_spare(self, held: Held) -> bool:
+        """Whether anything but a message need not be remembered until it is confirmed."""
+        assert self._lane is not None
+        if held.tracked is not None:
+            return False
+        return self._lane.managed is False or (held.kind == "presence" and self.window.half_full)
 
     def _ask(self) -> None:
         """Ask behind the stanza that has just gone out, or a little later if we asked just now."""
         lane = self._lane
         if lane is None or lane.managed is None or self._silent:
             return
-        if self._timer is not None and not self._window.half_full:
+        if self._timer is not None and not self.window.half_full:
             return
         pause = ASK_SECONDS if lane.managed else PING_SECONDS
         wait = self._asked_at + pause - self._clock.seconds()
-        if wait <= 0 or self._window.half_full:
+        if wait <= 0 or self.window.half_full:
             self._wait_no_more()
             self._ask_now()
         else:
@@ -172,7 +165,7 @@ class Confirming:
     def _ask_now(self) -> None:
         self._timer = None
         lane = self._lane
-        if lane is None or not self._window or self._open or not lane.usable:
+        if lane is None or not self.window or self._open or not lane.usable:
             return
         self._open = True
         self._asked_at = self._clock.seconds()
@@ -186,7 +179,7 @@ class Confirming:
         if self._unsent:
             return now - self._moved_at >= CONFIRM_SECONDS
         if now - self._moved_at >= SILENT_SECONDS:
-            self._window.confirm_all()
+            self.window.confirm_all()
         return False
 
     def _wait_no_more(self) -> None:

@@ -128,8 +128,8 @@ class Way:
         if self.resting:
             self._ride()
         lane = self._lane
-        if lane is not None and not self._backlog and not self._confirming.full:
-            self._put(lane, stanza, stanza.encode(ns.SERVER), False)
+        if lane is not None and not self._backlog and not self._confirming.window.full:
+            self._put(lane, Held(stanza, stanza.encode(ns.SERVER)))
         elif self.resting and self._until > now:
             self._return(stanza, _error(self._reason))
         elif (self.resting and not self._pool.may_connect()) or not self._backlog.add(stanza):
@@ -209,25 +209,23 @@ class Way:
         if carrier is not None:
             self._board(carrier, ours=False)
 
-    def _put(self, lane: Lane, stanza: Stanza, data: bytes, again: bool) -> None:
+    def _put(self, lane: Lane, held: Held) -> None:
         try:
-            number = lane.send_bytes(data)
+            held.number = lane.send_bytes(held.data)
         except StanzaError as error:
-            self._return(stanza, error)
+            self._return(held.envelope, error)
             return
         self._counters.sent += 1
-        self._confirming.sent(number, stanza, data, again)
-        if self._confirming:
+        if self._confirming.sent(held):
             self._pool.unconfirmed.add(self)
 
     def _drain(self) -> None:
         """Send what waits, as far as there is room for it."""
-        while self._backlog and not self._confirming.full:
+        while self._backlog and not self._confirming.window.full:
             lane = self._lane
             if lane is None or not lane.usable:  # we are told when it ends, or the attempt does
                 return
-            held = self._backlog.pop()
-            self._put(lane, held.envelope, held.data, held.again)
+            self._put(lane, self._backlog.pop())
 
     def _get_off(self) -> list[Held]:
         """Use the stream no more; what it did not confirm."""

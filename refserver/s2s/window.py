@@ -10,14 +10,10 @@ from collections import deque
 from typing import Final
 
 from attrs import define, field
-from twisted.logger import Logger
 
 from refserver.s2s.backlog import MOST_BYTES_TOGETHER, OVERHEAD, Budget, Held
-from refserver.stanza import Stanza
 
 __all__ = ["Window"]
-
-log = Logger()
 
 MOST_STANZAS: Final = 5_000
 MOST_BYTES: Final = 6 << 20
@@ -26,50 +22,50 @@ RESERVE: Final = MOST_BYTES_TOGETHER // 2  # of the budget: windows leave that t
 
 @define(eq=False)
 class Window:
-    """What one pair of domains has sent on its stream, oldest first."""
+    """What one pair of domains has sent on its stream, oldest first.
+
+    `full` if nothing more may be sent before something is confirmed, `half_full` if what can be spared
+    should not be kept.
+    """
 
     _budget: Budget
     _most_stanzas: int = MOST_STANZAS
     _most_bytes: int = MOST_BYTES
     _reserve: int = RESERVE
+    full: bool = field(default=False, init=False)
+    half_full: bool = field(default=False, init=False)
     _sent: deque[Held] = field(factory=deque, init=False)
     _bytes: int = field(default=0, init=False)
 
     def __len__(self) -> int:
         return len(self._sent)
 
-    @property
-    def full(self) -> bool:
-        """Whether nothing more may be sent before something is confirmed."""
-        return len(self._sent) >= self._most_stanzas or self._bytes >= self._most_bytes
-
-    @property
-    def half_full(self) -> bool:
-        """Whether what can be spared should not be kept."""
-        return 2 * len(self._sent) >= self._most_stanzas or 2 * self._bytes >= self._most_bytes
-
-    def add(self, number: int, envelope: Stanza, data: bytes, again: bool) -> None:
-        """Remember a stanza that was sent as the `number`-th. If all together have too much already, its
-        bytes are not kept: it can still be returned to its sender.
+    def add(self, held: Held) -> None:
+        """Remember a stanza that was sent. If all together have too much already, its bytes are not kept: it
+        can still be returned to its sender.
         """
-        if self._budget.left - len(data) - OVERHEAD < self._reserve:
-            data = b""
-        held = Held(envelope, data, again, number)
+        cost = len(held.data) + OVERHEAD
+        if self._budget.left - cost < self._reserve:
+            held.data = b""
+            cost = OVERHEAD
         self._sent.append(held)
-        self._count(held.cost)
+        self._count(cost)
 
     def confirm(self, number: int) -> bool:
         """All stanzas up to the `number`-th have arrived: tell who wants to know. Whether there were any."""
         sent = self._sent
-        before = len(sent)
+        tracked = []
+        cost, before = 0, len(sent)
         while sent and sent[0].number <= number:
             held = sent.popleft()
-            self._count(-held.cost)
-            try:
-                held.envelope.settle(None)
-            except Exception:
-                log.failure("who tracks a stanza could not be told")
-        return len(sent) != before
+            cost += len(held.data) + OVERHEAD
+            if held.tracked is not None:
+                tracked.append(held)
+        self._count(-cost)
+        any_at_all = len(sent) != before
+        for held in tracked:
+            held.arrived()
+        return any_at_all
 
     def confirm_all(self) -> bool:
         """All stanzas have arrived."""
@@ -83,8 +79,11 @@ class Window:
         return _worth_it(sent)
 
     def _count(self, cost: int) -> None:
-        self._bytes += cost
         self._budget.left -= cost
+        self._bytes += cost
+        stanzas, total = len(self._sent), self._bytes
+        self.full = stanzas >= self._most_stanzas or total >= self._most_bytes
+        self.half_full = 2 * stanzas >= self._most_stanzas or 2 * total >= self._most_bytes
 
 
 def _worth_it(sent: list[Held]) -> list[Held]:
@@ -95,16 +94,15 @@ def _worth_it(sent: list[Held]) -> list[Held]:
     newer: set[tuple[object, object]] = set()
     kept = []
     for held in reversed(sent):
-        envelope = held.envelope
         if (
-            envelope.kind == "presence"
-            and envelope.type in ("", "unavailable")
-            and envelope.to is not None
-            and envelope.to.is_bare
+            held.kind == "presence"
+            and held.type in ("", "unavailable")
+            and held.to is not None
+            and held.to.is_bare
         ):
-            pair = envelope.from_, envelope.to
+            pair = held.from_, held.to
             if pair in newer:
-                envelope.settle(None)
+                held.arrived()  # it has been outlived
                 continue
             newer.add(pair)
         kept.append(held)

@@ -230,7 +230,7 @@ def test_a_tracked_stanza_is_settled_at_once_while_nobody_tries(bench):
 def small_window(bench: Bench, most: int) -> None:
     way = bench.pool._new_way((HERE, THERE))
     assert way is not None
-    way._confirming._window._most_stanzas = most
+    way._confirming.window._most_stanzas = most
 
 
 def test_more_than_the_window_holds_waits_for_confirmation(bench):

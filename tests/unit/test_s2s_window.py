@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from refserver.jid import JID
-from refserver.s2s.backlog import OVERHEAD, Budget
+from refserver.s2s.backlog import OVERHEAD, Budget, Held
 from refserver.s2s.window import Window
 from refserver.stanza import Stanza, Tracked
 
@@ -17,7 +17,7 @@ def window(budget: int = 1 << 20, **limits: int) -> Window:
 def filled(count: int, kept: Window | None = None) -> Window:
     kept = window() if kept is None else kept
     for number in range(1, count + 1):
-        kept.add(number, message(str(number)), b"x" * 100, False)
+        kept.add(Held(message(str(number)), b"x" * 100, number))
     return kept
 
 
@@ -52,7 +52,7 @@ def test_all_can_be_confirmed_at_once():
 def test_who_tracks_a_stanza_is_told_when_it_is_confirmed_and_not_before():
     told: list[object] = []
     kept = window()
-    kept.add(1, Tracked(message("1"), told.append).envelope(), b"x", False)
+    kept.add(Held(Tracked(message("1"), told.append), b"x", 1))
     kept.confirm(0)
     assert [] == told
     kept.confirm(1)
@@ -62,8 +62,8 @@ def test_who_tracks_a_stanza_is_told_when_it_is_confirmed_and_not_before():
 def test_who_cannot_be_told_does_not_keep_others_from_it():
     told: list[object] = []
     kept = window()
-    kept.add(1, Tracked(message("1"), lambda error: told.remove("nothing")).envelope(), b"x", False)
-    kept.add(2, Tracked(message("2"), told.append).envelope(), b"x", False)
+    kept.add(Held(Tracked(message("1"), lambda error: told.remove("nothing")), b"x", 1))
+    kept.add(Held(Tracked(message("2"), told.append), b"x", 2))
     kept.confirm(2)
     assert [None] == told
 
@@ -104,7 +104,7 @@ def test_presence_that_a_newer_one_follows_is_not_worth_sending_again():
         presence("new"),
     ]
     for number, stanza in enumerate(sent, 1):
-        kept.add(number, stanza, b"x", False)
+        kept.add(Held(stanza, b"x", number))
     assert ["words", "other", "new"] == ids(kept)
 
 
@@ -119,5 +119,5 @@ def test_presence_that_enters_rooms_and_what_asks_for_something_counts_each_time
         presence("again", type="subscribe"),
     ]
     for number, stanza in enumerate(sent, 1):
-        kept.add(number, stanza, b"x", False)
+        kept.add(Held(stanza, b"x", number))
     assert ["enter", "ask", "probe", "leave", "again"] == ids(kept)
