@@ -285,3 +285,37 @@ async def test_a_flood_from_one_domain_costs_that_domain_alone(make):
     await flood.until_got(180)
     assert {"resource-constraint"} == set(await flood.until_got(180))
     assert (200, 180) == (here.status(THERE).received, here.status(THERE).refused)
+
+
+@pytest_twisted.ensureDeferred
+async def test_all_streams_of_a_domain_share_what_one_may_bring(make):
+    here, first, second, other = make(HERE), make(THERE), make(THERE), make("other.example")
+    here.service.renew(evolve(here.service.settings, bytes_per_second=60_000))
+    for server in (here, first, second, other):
+        await server.listen()
+
+    def rates() -> list[float]:
+        return sorted(each._connection.bytes_per_second for each in here.service.connections)
+
+    first.send(PAT, MIA)
+    other.send("pat@other.example", MIA)
+    await here.until_got(2)
+    assert [60_000, 60_000] == rates()
+    second.send(PAT, MIA)
+    await here.until_got(3)
+    assert [30_000, 30_000, 60_000] == rates()
+    second.service.close_all()
+    await until(lambda: len(here.service.connections) == 2)
+    assert [60_000, 60_000] == rates()
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_stream_that_we_opened_may_not_bring_more_than_theirs(make):
+    here, there = make(HERE), make(THERE)
+    here.service.renew(evolve(here.service.settings, bytes_per_second=60_000))
+    await here.listen()
+    await there.listen()
+    here.send(MIA, PAT)
+    await there.until_got(1)
+    (stream,) = [way._lane for way in here.service.pool]
+    assert 60_000 == stream._connection.bytes_per_second
