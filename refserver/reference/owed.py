@@ -248,8 +248,7 @@ class Owed:
 
     async def _returned(self, who: JID, id: str, condition: Condition, again: bool) -> None:
         database, queue = self._queue.core.database, self._queue
-        self._note_arrived()
-        due = await database.write(owed.sent, queue.record.id, who, id, *queue.courier.place_of(id))
+        due = await database.read(owed.sent, queue.record.id, who, id, *queue.courier.place_of(id))
         if due is None or (isinstance(due.said, Message) and due.said.relay is Relay.GIVEN_UP):
             return
         debt = self._debt(who, _is_to_staff(due))
@@ -271,12 +270,15 @@ class Owed:
         self._set_timer()
 
     def _set_timer(self) -> None:
-        clock = self._queue.core.clock
+        """For the first in the line; one that comes too early does no harm."""
+        if self._stopped or not self._line:
+            return
+        clock, first = self._queue.core.clock, self._line[0][0]
         if self._timer is not None:
+            if self._timer.getTime() <= first:
+                return
             self._timer.cancel()
-            self._timer = None
-        if self._line and not self._stopped:
-            self._timer = clock.callLater(max(0.0, self._line[0][0] - clock.seconds()), self._try)
+        self._timer = clock.callLater(max(0.0, first - clock.seconds()), self._try)
 
     def _try(self) -> None:
         """Whose pause is over."""
@@ -290,7 +292,7 @@ class Owed:
         for debt in due:
             if debt.state is State.RESUMING:
                 self._remind(debt)
-            elif debt.flying and now - debt.sent_at < UNSETTLED_SECONDS:
+            elif debt.busy or (debt.flying and now - debt.sent_at < UNSETTLED_SECONDS):
                 self._schedule(debt, SOONEST_SECONDS)
             elif self._count[State.RESUMING][debt.recipient.domainpart] >= MOST_AT_ONCE:
                 self._schedule(debt, 0.5 + self._random())
@@ -327,6 +329,8 @@ class Owed:
         database, queue = self._queue.core.database, self._queue
         # By the writer, so that it knows all that was said until now.
         dues = await database.write(load, queue.record.id, debt.recipient, BATCH)
+        if debt.state is State.WAITING:  # something else has come back meanwhile
+            return
         oldest = queue.core.now() - OWED_SECONDS
         overdue = [due.key for due in dues if due.said_at <= oldest]
         if overdue:

@@ -584,6 +584,23 @@ def test_a_full_mailbox_is_tried_again(library: Library, home: Home) -> None:
     assert [] == home.words()
 
 
+def test_what_comes_back_while_the_store_is_asked_is_not_forgotten(library: Library, home: Home) -> None:
+    mia = claimed(library, home)
+    write(mia, chat(), "Answer 1.", "a1")
+    home.away = Condition.REMOTE_SERVER_TIMEOUT
+    write(mia, chat(), "Answer 2.", "a2")
+    home.away = None
+    home.taken()
+    library.core.hooks.tell(RemoteReachable(HOME))
+    with library.holding():
+        send_back(library, "a1", "resource-constraint", "wait")
+        library.clock.advance(owed.SOONEST_SECONDS)
+    assert [] == home.words()
+    wait(library, HOUR)
+    assert ["Answer 1.", "Answer 2."] == home.words()
+    assert {} == library.queue.owed._debts
+
+
 def test_an_error_before_the_confirmation_counts(library: Library, home: Home) -> None:
     mia = claimed(library, home)
     home.confirms = False
