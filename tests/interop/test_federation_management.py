@@ -36,16 +36,6 @@ def wait_until_confirmed(region: Any, domain: str) -> None:
     wait_until(lambda: remote(region, domain)["unconfirmed"] == 0, "confirmed", 20, lambda: region.server.log)
 
 
-def wait_until_stored(peer: Any, name: str) -> None:
-    """Wait until the peer's account would survive a crash: ejabberd writes it a little later."""
-
-    def is_stored() -> bool:
-        files = [path for path in peer.folder.glob("*/**/*") if path.is_file()]
-        return any(name in path.name or name.encode() in path.read_bytes() for path in files)
-
-    wait_until(is_stored, f"{name} stored", 20, lambda: str(list(peer.folder.glob("*/**/*"))))
-
-
 def kill_with_words_in_its_buffer(region: Any, peer: Any, mia: Any, to: str) -> None:
     """The peer stops reading, words for it are sent into its socket, and it is killed."""
     os.kill(peer.process.pid, signal.SIGSTOP)
@@ -94,7 +84,7 @@ def test_what_a_peer_had_not_read_when_it_was_killed_arrives_after_its_return_on
     pat.wait_for_message("Are you there?")
     wait_until_confirmed(region, domain)
     pat.abort()
-    wait_until_stored(peer, "patricia")
+    peer.wait_until_stored("patricia")
     kill_with_words_in_its_buffer(region, peer, mia, pat.jid)
     peer.stop()
     peer.start()

@@ -135,12 +135,13 @@ def pauses(request: pytest.FixtureRequest) -> list[int]:
 def test_every_answer_arrives_in_order_though_the_peer_is_killed(region, peer, pauses):
     """In the same conversation, as many rounds as there are pauses."""
     mia = region.library.librarian("mia")
-    listener = Listener(region, peer, peer.add_account("pat", PASSWORD))
-    pat = listener.log_in()
-    pat.ask("Would you dictate to me?")
+    listener = Listener(region, peer, peer.add_account("patricia", PASSWORD))
+    patricia = listener.log_in()
+    patricia.ask("Would you dictate to me?")
     number = mia.announced("Would you dictate to me?")
     mia.take(number)
-    pat.hears("mia is with you now.")
+    patricia.hears("mia is with you now.")
+    peer.wait_until_stored("patricia")
     dictation = Dictation(mia, number)
     try:
         for at, pause in enumerate(pauses, 1):

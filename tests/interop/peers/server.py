@@ -14,8 +14,10 @@ from tests.interop.peers.dnsmasq import asking
 from tests.interop.peers.ports import free_port
 from tests.interop.peers.process import PeerProcess
 from tests.interop.peers.registration import register
+from tests.interop.peers.waiting import wait_until
 
 _START_SECONDS = 60.0
+_STORE_SECONDS = 20.0
 
 
 class PeerServer(ABC):
@@ -96,6 +98,15 @@ class PeerServer(ABC):
         """Register `user` and return the bare JID."""
         register((self.host, self.port), self.domain, user, password)
         return f"{user}@{self.domain}"
+
+    def wait_until_stored(self, user: str) -> None:
+        """Return when an account would survive a crash: ejabberd writes it a few seconds later."""
+
+        def is_stored() -> bool:
+            files = (path for path in self.folder.glob("*/**/*") if path.is_file())
+            return any(user in path.name or user.encode() in path.read_bytes() for path in files)
+
+        wait_until(is_stored, f"{user} to be stored", _STORE_SECONDS, lambda: f"nothing in {self.folder}")
 
     @property
     def log(self) -> str:
