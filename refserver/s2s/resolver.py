@@ -95,7 +95,8 @@ class Resolver:
             return fallback(address)
         name = _ascii(domain)
         direct, plain = await gatherResults(
-            [self._ask("SRV", f"_xmpps-server._tcp.{name}"), self._ask("SRV", f"_xmpp-server._tcp.{name}")]
+            [self._ask("SRV", f"_xmpps-server._tcp.{name}"), self._ask("SRV", f"_xmpp-server._tcp.{name}")],
+            consumeErrors=True,  # they only fail where they are cancelled, all together
         )
         records = _services(direct, direct_tls=True) + _services(plain, direct_tls=False)
         if not records:
