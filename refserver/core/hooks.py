@@ -214,7 +214,10 @@ class Hooks:
 
     def run(self, event: object) -> bool:
         """Tell handlers in order until one returns True. What a handler raises comes through."""
-        return any(handler(event) is True for handler in self._handlers.get(type(event), ()))
+        for handler in self._handlers.get(type(event), ()):  # noqa: SIM110 - any() takes twice as long
+            if handler(event) is True:
+                return True
+        return False
 
     def tell(self, event: object) -> None:
         """Tell every handler; one that fails is logged and keeps none of the others from hearing."""
