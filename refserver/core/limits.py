@@ -20,19 +20,25 @@ class Quota:
 
     def __init__(self, limit: int, period: float, seconds: Callable[[], float]) -> None:
         self.limit = limit
+        self._all = float(limit)
         self._rate = limit / period
         self._seconds = seconds
-        self._keys: OrderedDict[Hashable, tuple[float, float]] = OrderedDict()
+        self._keys: OrderedDict[Hashable, list[float]] = OrderedDict()  # what is left, and when it was
 
     def spend(self, key: Hashable, amount: float = 1) -> bool:
         """Count an act of `key`, or `amount` of what is limited; False if it has less left: none is spent."""
         if not self.limit:
             return True
-        now = self._seconds()
-        left, then = self._keys.pop(key, (float(self.limit), now))
-        left = min(self.limit, left + (now - then) * self._rate)
+        now, keys = self._seconds(), self._keys
+        known = keys.get(key)
+        if known is None:
+            known = keys[key] = [self._all, now]
+            if len(keys) > MOST_KEYS:
+                keys.popitem(last=False)
+        else:
+            keys.move_to_end(key)
+        left = min(self._all, known[0] + (now - known[1]) * self._rate)
         allowed = left >= amount
-        self._keys[key] = (left - amount if allowed else left, now)
-        if len(self._keys) > MOST_KEYS:
-            self._keys.popitem(last=False)
+        known[0] = left - amount if allowed else left
+        known[1] = now
         return allowed
