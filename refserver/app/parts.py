@@ -8,6 +8,7 @@ from typing import Any
 
 from attrs import define, field
 from OpenSSL import SSL
+from sqlalchemy import Connection
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.interfaces import ILoggingContext
 from twisted.internet.protocol import Factory
@@ -21,11 +22,11 @@ from refserver.app.settings import Settings
 from refserver.app.verbs.changes import Change
 from refserver.c2s.service import ClientService
 from refserver.core.core import Core
-from refserver.core.hooks import HostAdded, HostRemoved, ServerStopping
+from refserver.core.hooks import HostAdded, HostRemoved, HostsComing, ServerStopping
 from refserver.core.hosts import Host
 from refserver.errors import StreamCondition, StreamError
 from refserver.jid import JID
-from refserver.muc.service import RoomService
+from refserver.muc.service import RoomService, StoredRooms, load_rooms
 from refserver.net.certificates import BrokenCertificates, Certificates
 from refserver.net.mux import Mux
 from refserver.net.trust import Trust
@@ -76,8 +77,12 @@ class Libraries:
 
     def start(self) -> None:
         """Serve every library in the store."""
-        for library in self.core.database.read_now(libraries.list):
-            self.add(library.domain, library.name)
+        database = self.core.database
+        found = database.read_now(libraries.list)
+        self.core.hooks.tell(HostsComing(frozenset(library.domain for library in found)))
+        stored = database.read_now(_load_rooms, [library.domain for library in found])
+        for library in found:
+            self.add(library.domain, library.name, stored[library.domain])
 
     async def stop(self) -> None:
         """Nothing that outlives the process."""
@@ -93,8 +98,8 @@ class Libraries:
             log.error("a certificate cannot be used: {error}", error=str(error))
         self.add(domain, name)
 
-    def add(self, domain: str, name: str) -> None:
-        """Serve a library from now on, or give it another name."""
+    def add(self, domain: str, name: str, stored: StoredRooms | None = None) -> None:
+        """Serve a library from now on, or give it another name. `stored` are its rooms, if read already."""
         host = self.core.hosts.get(domain)
         if host is not None:
             host.name = name
@@ -102,7 +107,7 @@ class Libraries:
         host = Host(domain, name)
         self.core.hosts.add(host)
         rooms = self.rooms[domain] = RoomService(self.core, host)
-        rooms.start()
+        rooms.start(stored)
         self.core.hooks.tell(HostAdded(host))
 
     def remove(self, domain: str) -> None:
@@ -240,6 +245,10 @@ class Desks:
         queue: JID | None = getattr(change, "queue", None) or getattr(change, "jid", None)
         if queue is not None:
             await self.reference.refresh(queue.domainpart)
+
+
+def _load_rooms(connection: Connection, domains: Iterable[str]) -> dict[str, StoredRooms]:
+    return {domain: load_rooms(connection, f"rooms.{domain}") for domain in domains}
 
 
 @implementer(ILoggingContext)

@@ -26,6 +26,7 @@ __all__ = [
     "Hooks",
     "HostAdded",
     "HostRemoved",
+    "HostsComing",
     "IqDelivering",
     "MessageDelivering",
     "MessageSent",
@@ -155,6 +156,15 @@ class CredentialsChanged:
     """An account has another password, or may log in no more, or again."""
 
     account: JID
+
+
+@define(slots=True, eq=False)
+class HostsComing:
+    """The server starts: these libraries (their domains) are announced next, one by one, and nothing else
+    happens before. What is stored of them may be read all at once.
+    """
+
+    domains: frozenset[str]
 
 
 @define(slots=True, eq=False)

@@ -16,7 +16,7 @@ from twisted.logger import Logger
 
 from refserver.core.core import Core
 from refserver.core.feature import Feature, on
-from refserver.core.hooks import HostAdded, HostRemoved, SendersChanged, ServerStopping
+from refserver.core.hooks import HostAdded, HostRemoved, HostsComing, SendersChanged, ServerStopping
 from refserver.core.hosts import Host
 from refserver.features.blocking_rules import LibraryGate, Rules
 from refserver.storage import queues, senders
@@ -56,6 +56,7 @@ class Blocking(Feature):
         super().__init__(core)
         self._everywhere: Rules | None = None
         self._gates: dict[str, LibraryGate] = {}
+        self._without_rules: set[str] = set()  # of the libraries that are announced at the start
         self._looking: IDelayedCall | None = None
 
     # -- what changes ------------------------------------------------------------------
@@ -103,15 +104,25 @@ class Blocking(Feature):
 
     # -- libraries -----------------------------------------------------------------------
 
+    @on(HostsComing)
+    def hosts_coming(self, event: HostsComing) -> None:
+        """Most libraries have no rules."""
+        self._without_rules = set(event.domains - self.core.database.read_now(senders.libraries_with_rules))
+
     @on(HostAdded)
     def host_added(self, event: HostAdded) -> None:
         """Read a library's rules, and with the first library those for all."""
         if self._everywhere is None:
             self._everywhere = self.core.database.read_now(load, EVERYWHERE)
             self._look_later()
-        own = self.core.database.read_now(load, event.host.domain)
+        domain = event.host.domain
+        if domain in self._without_rules:
+            self._without_rules.remove(domain)
+            own = Rules()
+        else:
+            own = self.core.database.read_now(load, domain)
         gate = LibraryGate(event.host, own, self._everywhere, self.core.now)
-        self._gates[event.host.domain] = gate
+        self._gates[domain] = gate
         self._open_or_close(gate)
 
     @on(HostRemoved)

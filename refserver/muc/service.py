@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
+from sqlalchemy import Connection
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.logger import Logger
 
@@ -26,7 +27,10 @@ from refserver.storage import rooms
 from refserver.xml.element import Element, clark, element
 from refserver.xml.read import parse
 
-__all__ = ["RoomService"]
+__all__ = ["RoomService", "StoredRooms", "load_rooms"]
+
+StoredRooms: TypeAlias = list[tuple[rooms.StoredRoom, Iterable[tuple[float, bytes]]]]
+"""Rooms, each with its history: when, and the stanza."""
 
 log = Logger()
 
@@ -37,6 +41,15 @@ _OWNER: Final = clark(ns.MUC_OWNER, "query")
 _INFO: Final = clark(ns.DISCO_INFO, "query")
 _ITEMS: Final = clark(ns.DISCO_ITEMS, "query")
 _PING: Final = clark(ns.PING, "ping")
+
+
+def load_rooms(connection: Connection, service: str) -> StoredRooms:
+    """The persistent rooms of the service at that domain, each with its history."""
+    found: StoredRooms = []
+    for stored in rooms.load_rooms(connection, service):
+        kept = RoomConfig.restored(stored.config).history
+        found.append((stored, rooms.history(connection, stored.jid, kept) if kept else ()))
+    return found
 
 
 class RoomService:
@@ -50,9 +63,13 @@ class RoomService:
 
     # -- for the server's other parts ------------------------------------------
 
-    def start(self) -> None:
-        """Bring back the persistent rooms and begin to answer. Reads on the calling thread."""
-        for stored, history in self.core.database.read_now(self._load):
+    def start(self, found: StoredRooms | None = None) -> None:
+        """Bring back the persistent rooms and begin to answer. Reads on the calling thread, unless `found`
+        is what `load_rooms` has returned.
+        """
+        if found is None:
+            found = self.core.database.read_now(load_rooms, self.jid.text)
+        for stored, history in found:
             belongings = {
                 jid: Belonging(_AFFILIATIONS[row.affiliation], row.nick, row.reason)
                 for jid, row in stored.affiliations.items()
@@ -62,13 +79,6 @@ class RoomService:
             room.history.extend((at, Stanza.received(parse(data))) for at, data in history)
             self._rooms.setdefault(room.jid, room)
         self.core.hosts.add_service(self.jid.text, self)
-
-    def _load(self, connection: Any) -> list[tuple[rooms.StoredRoom, Any]]:
-        found = []
-        for stored in rooms.load_rooms(connection, self.jid.text):
-            kept = RoomConfig.restored(stored.config).history
-            found.append((stored, rooms.history(connection, stored.jid, kept) if kept else ()))
-        return found
 
     def stop(self) -> None:
         """Answer no more."""

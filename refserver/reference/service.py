@@ -19,6 +19,7 @@ from refserver.core.feature import Feature, on
 from refserver.core.hooks import (
     HostAdded,
     HostRemoved,
+    HostsComing,
     RemoteReachable,
     SendersChanged,
     SessionAvailable,
@@ -28,6 +29,7 @@ from refserver.core.hosts import Host
 from refserver.jid import JID
 from refserver.muc.service import RoomService
 from refserver.reference import closing
+from refserver.reference.loading import load_all
 from refserver.reference.queue import Queue, Stored, load
 from refserver.storage import conversations, queues
 
@@ -51,6 +53,7 @@ class Reference(Feature):
         self._queues: dict[JID, Queue] = {}
         self._forgetting: IDelayedCall | None = None
         self._recovered = False
+        self._coming: dict[str, list[Stored]] = {}  # of the libraries that are announced at the start
 
     # -- for the server -----------------------------------------------------------------
 
@@ -89,16 +92,22 @@ class Reference(Feature):
 
     # -- libraries ------------------------------------------------------------------------
 
+    @on(HostsComing)
+    def hosts_coming(self, event: HostsComing) -> None:
+        """Read all their queues."""
+        self._recover()
+        found = self.core.database.read_now(load_all)
+        self._coming = {domain: found.get(domain, []) for domain in event.domains}
+
     @on(HostAdded)
     def host_added(self, event: HostAdded) -> None:
         """Open the library's queues."""
-        database = self.core.database
         event.host.staff = partial(_staff, event.host)
-        if not self._recovered:
-            self._recovered = True
-            database.write_now(conversations.recover)
-            self._forget_later()
-        for stored in database.read_now(_load, event.host.domain):
+        self._recover()
+        found = self._coming.pop(event.host.domain, None)
+        if found is None:
+            found = self.core.database.read_now(_load, event.host.domain)
+        for stored in found:
             self._open(event.host, stored)
 
     @on(HostRemoved)
@@ -106,6 +115,13 @@ class Reference(Feature):
         """Close them."""
         for jid in [jid for jid in self._queues if jid.domainpart == event.host.domain]:
             self._queues.pop(jid).stop()
+
+    def _recover(self) -> None:
+        """Once, before anything is read: what a crash has left is put in order."""
+        if not self._recovered:
+            self._recovered = True
+            self.core.database.write_now(conversations.recover)
+            self._forget_later()
 
     def _open(self, host: Host, stored: Stored) -> None:
         rooms = self.core.hosts.service(f"rooms.{host.domain}")

@@ -215,11 +215,13 @@ def recover(connection: Connection) -> None:
     connection.execute(update(question_messages).where(doubtful).values(relay=Relay.DOUBTFUL))
 
 
-def openings(connection: Connection, queue_id: int, states: Collection[str]) -> dict[int, str]:
-    """The first words of a queue's questions in `states`, by the questions' ids."""
+def openings(connection: Connection, queue_id: int | None, states: Collection[str]) -> dict[int, str]:
+    """The first words of a queue's questions in `states`, or of all queues', by the questions' ids."""
     columns = question_messages.c
     query = select(columns.question, columns.body).join(questions, questions.c.id == columns.question)
-    query = query.where(questions.c.queue == queue_id, questions.c.state.in_(states), columns.sequence == 1)
+    query = query.where(questions.c.state.in_(states), columns.sequence == 1)
+    if queue_id is not None:
+        query = query.where(questions.c.queue == queue_id)
     return {row[0]: row[1] for row in connection.execute(query)}
 
 

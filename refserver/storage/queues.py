@@ -32,6 +32,7 @@ __all__ = [
     "find",
     "get",
     "librarian",
+    "librarians_by_queue",
     "librarians_of",
     "next_number",
     "put_canned",
@@ -43,6 +44,7 @@ __all__ = [
     "staff_of",
     "subscribe",
     "subscribers",
+    "subscribers_by_queue",
     "unsubscribe",
 ]
 
@@ -215,6 +217,14 @@ def librarians_of(connection: Connection, queue_id: int) -> list[Librarian]:
     return [_librarian(row) for row in connection.execute(query)]
 
 
+def librarians_by_queue(connection: Connection) -> dict[int, list[Librarian]]:
+    """Who works where: of all queues, by their ids, what `librarians_of` tells of one."""
+    found: dict[int, list[Librarian]] = {}
+    for row in connection.execute(select(librarians).order_by(librarians.c.nick)):
+        found.setdefault(row.queue, []).append(_librarian(row))
+    return found
+
+
 def staff_of(connection: Connection, domain: str) -> set[JID]:
     """Who works at any queue of a library."""
     query = select(librarians.c.jid).join(queues, queues.c.id == librarians.c.queue)
@@ -277,3 +287,11 @@ def subscribers(connection: Connection, queue_id: int) -> set[JID]:
     """Who gets the queue's presence."""
     query = select(queue_subscribers.c.jid).where(queue_subscribers.c.queue == queue_id)
     return {JID.parse(jid) for jid in connection.execute(query).scalars()}
+
+
+def subscribers_by_queue(connection: Connection) -> dict[int, set[JID]]:
+    """Who gets the presence of which queue: of all queues, by their ids, what `subscribers` tells of one."""
+    found: dict[int, set[JID]] = {}
+    for queue_id, jid in connection.execute(select(queue_subscribers.c.queue, queue_subscribers.c.jid)):
+        found.setdefault(queue_id, set()).add(JID.parse(jid))
+    return found

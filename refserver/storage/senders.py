@@ -44,6 +44,7 @@ __all__ = [
     "fingerprint",
     "fingerprint_key",
     "is_allow_only",
+    "libraries_with_rules",
     "of_question",
     "put",
     "remove",
@@ -156,6 +157,16 @@ def rules(connection: Connection, library: str, domain: str = "") -> list[Rule]:
         query = query.where(_rules.domain == domain)
     order = (_rules.domain, _rules.localpart, _rules.id)
     return [_rule(row) for row in connection.execute(query.order_by(*order))]
+
+
+def libraries_with_rules(connection: Connection) -> set[str]:
+    """The libraries that have rules of their own, or let in nobody but whom they allow."""
+    with_rules = select(_rules.library)
+    allow_only = select(allow_only_libraries.c.library)
+    query = select(libraries.c.domain).where(
+        or_(libraries.c.id.in_(with_rules.where(_rules.library.is_not(None))), libraries.c.id.in_(allow_only))
+    )
+    return set(connection.execute(query).scalars())
 
 
 def of_question(connection: Connection, library: str, queue: str, number: int) -> Rule | None:

@@ -9,11 +9,26 @@ import json
 from typing import Any
 
 from attrs import asdict, frozen
-from sqlalchemy import Connection, Row, desc, insert, select, update
+from sqlalchemy import Connection, Row, bindparam, desc, insert, select, update
 
 from refserver.storage.schema.questions import question_statistics
+from refserver.storage.statement import Prepared
 
 __all__ = ["Statistics", "add", "change", "count", "of", "recent_durations", "rows"]
+
+
+_columns = question_statistics.c
+_recent_durations = Prepared(
+    select(_columns.duration)
+    .where(
+        _columns.domain == bindparam("of_domain"),
+        _columns.queue == bindparam("of_queue"),
+        _columns.duration.is_not(None),
+        _columns.outcome != "spam",
+    )
+    .order_by(desc(_columns.question))
+    .limit(bindparam("most"))
+)
 
 
 @frozen
@@ -91,15 +106,8 @@ def rows(
 
 def recent_durations(connection: Connection, domain: str, queue: str, limit: int = 20) -> list[float]:
     """How long a queue's newest finished questions took, in seconds; spam is none."""
-    columns = question_statistics.c
-    query = select(columns.duration).where(
-        columns.domain == domain,
-        columns.queue == queue,
-        columns.duration.is_not(None),
-        columns.outcome != "spam",
-    )
-    found = connection.execute(query.order_by(desc(columns.question)).limit(limit)).scalars()
-    return [duration for duration in found if duration is not None]
+    found = _recent_durations.rows(connection, of_domain=domain, of_queue=queue, most=limit)
+    return [row[0] for row in found]
 
 
 def _statistics(row: Row[Any]) -> Statistics:

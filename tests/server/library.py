@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from refserver.core.hooks import HostAdded
+from refserver.core.hooks import HostAdded, HostsComing
 from refserver.core.hosts import Host
 from refserver.features.blocking import Blocking
 from refserver.features.messages import Messages
@@ -48,6 +48,8 @@ class Library(Harness):
         host = Host(DOMAIN, "Library")
         self.core.hosts.add(host)
         RoomService(self.core, host).start()
+        if database is not None:
+            self.core.hooks.tell(HostsComing(frozenset({DOMAIN})))
         self.core.hooks.tell(HostAdded(host))
         self.clock.advance(0)
 

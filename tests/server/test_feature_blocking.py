@@ -5,13 +5,15 @@ from __future__ import annotations
 import pytest
 
 from refserver.core.feature import Feature, on
-from refserver.core.hooks import HostRemoved, SendersChanged
+from refserver.core.hooks import HostRemoved, HostsComing, SendersChanged
 from refserver.features.blocking import LOOK_SECONDS, Blocking
+from refserver.features.blocking_rules import LibraryGate
 from refserver.features.disco import Disco
 from refserver.features.messages import Messages
 from refserver.features.offline import Offline
 from refserver.features.ping import Ping
 from refserver.features.vcard import VCard
+from refserver.jid import JID
 from refserver.storage import senders
 from refserver.storage.senders import EVERYWHERE, Rule
 from tests.server.harness import EPOCH, Harness, describe
@@ -212,3 +214,22 @@ def test_a_library_that_goes_takes_its_gate_along(server):
     server.core.hosts.remove(HERE)
     server.core.hooks.tell(HostRemoved(host))
     assert {} == server.core.hosts.gates
+
+
+def test_at_the_start_libraries_with_rules_have_them_and_the_others_none(server):
+    """What is read of all libraries at once is what each has."""
+    open_one, closed_one = "open.example", "closed.example"
+    for domain in (open_one, closed_one):
+        server._add_library(domain)
+    listed(server, HERE, SPAM)
+    server.database.write_now(senders.set_allow_only, closed_one, True)
+    again = Harness([Blocking, Messages, Offline], domains=(), database=server.database)
+    again.core.hooks.tell(HostsComing(frozenset({HERE, open_one, closed_one})))
+    for domain in (HERE, open_one, closed_one):
+        again._add_library(domain)
+    assert {HERE, closed_one} == set(again.core.hosts.gates)
+    assert again.core.hosts.gates[HERE].blocks(JID.parse("eve@spam.example"))
+    assert not again.core.hosts.gates[HERE].blocks(JID.parse("pat@good.example"))
+    closed = again.core.hosts.gates[closed_one]
+    assert isinstance(closed, LibraryGate)
+    assert closed.own.allow_only
