@@ -1,0 +1,117 @@
+"""Connections of other servers that cost too much: many, idle, in loops, deaf, loud."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from tests.server.live import STARTTLS, fresh_address
+from tests.server.strangers import LIBRARY, PING, Stranger, Stream, Town, header, message
+
+MOST = 64
+
+
+@pytest.fixture(autouse=True)
+def unharmed(town: Town) -> Iterator[None]:
+    with town.unharmed():
+        yield
+
+
+@pytest.fixture
+def stranger(town: Town) -> Stranger:
+    return town.stranger()
+
+
+def until_open(stranger: Stranger, source: str) -> Stream:
+    """A stream from an address that has just closed one: the server sees that in its own time."""
+    deadline = time.monotonic() + 5
+    while True:
+        stream = stranger.connect(source)
+        with contextlib.suppress(AssertionError, ConnectionError):
+            stream.open()
+            return stream
+        assert time.monotonic() < deadline
+
+
+def test_one_address_has_64_connections(stranger: Stranger) -> None:
+    source = fresh_address()
+    first, *others = [stranger.connect(source) for _ in range(MOST)]
+    for stream in (first, *others):
+        stream.open()
+    for _ in range(3):
+        assert b"" == stranger.connect(source).closed()
+    stranger.opened()  # from another address
+    first.send(b"</stream:stream>")
+    first.closed()
+    until_open(stranger, source)
+    assert all(other.try_send(b" ") for other in others)
+
+
+def test_connecting_and_going_leaves_nothing_behind(town: Town, stranger: Stranger) -> None:
+    source = fresh_address()
+    words = [header(stranger.domain)[:50], header(stranger.domain), header(stranger.domain) + STARTTLS, b""]
+
+    def come_and_go(count: int, source: str = "") -> None:
+        for number in range(count):
+            stream = stranger.connect(source)
+            stream.try_send(words[number % len(words)])
+            stream.hang_up()
+        town.connections.clear()
+
+    come_and_go(150, source)
+    until_open(stranger, source)
+    before = town.server.memory()
+    come_and_go(800)
+    stranger.opened()
+    assert town.server.memory() - before < 6_000_000
+
+
+def test_a_thousand_idle_connections_cost_little_and_keep_nobody_waiting(
+    town: Town, stranger: Stranger
+) -> None:
+    """Half of them have opened a stream, the others are silent; both are gone 30 seconds later."""
+    before = town.server.memory()
+    idle = [stranger.connect() for _ in range(1_000)]
+    for stream in idle[::2]:
+        stream.send(header(stranger.domain))
+    for stream in idle[::2]:
+        stream.expect(b"</stream:features>")
+    began = time.monotonic()
+    assert stranger.proved(bidi=True).ask().get("type") == "result"
+    assert time.monotonic() - began < 1
+    assert town.server.memory() - before < 16_000_000
+
+
+def test_handshakes_that_are_not_finished_cost_little(town: Town, stranger: Stranger) -> None:
+    before = town.server.memory()
+    for _ in range(150):
+        stream = stranger.opened()
+        stream.send(STARTTLS)
+        stream.expect(b"<proceed [^>]*/>")
+        stream.send(bytes.fromhex("16030100fa0100"))
+    assert stranger.proved(bidi=True).ask().get("type") == "result"
+    assert town.server.memory() - before < 20_000_000
+
+
+def test_a_server_that_asks_and_does_not_read_is_cut_off(town: Town, stranger: Stranger) -> None:
+    """It is told much, on its own stream (XEP-0288), and takes none of it."""
+    deaf = stranger.proved(bidi=True)
+    before = town.server.memory()
+    asked = PING.format(f"pat@{stranger.domain}", LIBRARY).replace("id='ping'", f"id='{'x' * 5_000}'")
+    for _ in range(200):
+        if not deaf.try_send(asked.encode() * 20):
+            break
+    else:
+        pytest.fail("it was not cut off")
+    assert town.server.memory() - before < 24_000_000
+
+
+def test_a_flood_of_one_server_does_not_keep_another_waiting(town: Town, stranger: Stranger) -> None:
+    loud, calm = stranger.proved(), town.stranger().proved(bidi=True)
+    loud.send(message(f"pat@{stranger.domain}", f"nobody@{LIBRARY}") * 4_000)
+    began = time.monotonic()
+    assert calm.ask().get("type") == "result"
+    assert time.monotonic() - began < 2
