@@ -17,7 +17,15 @@ from refserver.s2s.lane import Rider
 from refserver.s2s.remotes import Remote
 from refserver.stanza import Stanza
 from refserver.stream import events
-from refserver.stream.federation import Confirmed, Established, KeyToVerify, Managed, StanzaRefused, Verdict
+from refserver.stream.federation import (
+    Confirmed,
+    CountWanted,
+    Established,
+    KeyToVerify,
+    Managed,
+    StanzaRefused,
+    Verdict,
+)
 from refserver.stream.policy import TLSInfo
 from refserver.stream.serving import ServingStream
 
@@ -197,6 +205,14 @@ class IncomingConnection:
         for rider in list(self.riders):
             rider.confirmed(self, event.number)
 
+    def _count_wanted(self, event: CountWanted) -> None:
+        self._service.when_written(lambda: self._tell_count(event.handled))
+
+    def _tell_count(self, handled: int) -> None:
+        if self._stream is not None and not self._connection.closed:
+            self._stream.tell_count(handled)
+            self._flush()
+
     def _start_tls(self, event: events.StartTLS) -> None:
         self._connection.start_tls(self._service.contexts.incoming(event.host))
 
@@ -251,6 +267,7 @@ _HANDLERS: dict[type, Callable[[IncomingConnection, Any], None]] = {
     StanzaRefused: IncomingConnection._stanza_refused,
     Managed: IncomingConnection._managed,
     Confirmed: IncomingConnection._confirmed,
+    CountWanted: IncomingConnection._count_wanted,
     events.StreamClosed: IncomingConnection._closed,
     events.StreamFailed: IncomingConnection._closed,
 }

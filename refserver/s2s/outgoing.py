@@ -19,6 +19,7 @@ from refserver.stanza import Stanza
 from refserver.stream import events
 from refserver.stream.federation import (
     Confirmed,
+    CountWanted,
     Established,
     KeyToVerify,
     Managed,
@@ -33,7 +34,7 @@ from refserver.stream.policy import TLSInfo
 if TYPE_CHECKING:
     from refserver.s2s.reaching import Reach
 
-__all__ = ["OutgoingConnection", "Unreachable"]
+__all__ = ["OutgoingConnection", "Unreachable", "at_once"]
 
 CLOSE_SECONDS: Final = 10.0  # for the peer to close the stream too
 LAST_SECONDS: Final = 30.0  # for a stream that was refused, and what else it is used for
@@ -53,7 +54,8 @@ class Unreachable(Exception):
 
 class OutgoingConnection:
     """Implements `Receiver`, and `Lane` once it is established; `riders` are told once when it is over.
-    `came` takes the stanzas that the peer sends on this stream, if both agreed on that (XEP-0288).
+    `came` takes the stanzas that the peer sends on this stream, if both agreed on that (XEP-0288), and
+    `when_written` calls what it is given once what was done for them is durable.
     """
 
     __slots__ = (
@@ -72,6 +74,7 @@ class OutgoingConnection:
         "method",
         "remote",
         "riders",
+        "when_written",
     )
 
     def __init__(
@@ -92,6 +95,7 @@ class OutgoingConnection:
         self.method = ""
         self.riders: list[Rider] = []
         self.came: Callable[[Stanza, OutgoingConnection], None] = _drop
+        self.when_written: Callable[[Callable[[], None]], None] = at_once
 
     # -- what its owner calls ----------------------------------------------
 
@@ -249,6 +253,8 @@ class OutgoingConnection:
         elif isinstance(event, Confirmed):
             for rider in list(self.riders):
                 rider.confirmed(self, event.number)
+        elif isinstance(event, CountWanted):
+            self.when_written(lambda: self._tell_count(event.handled))
         elif isinstance(event, Managed):
             for rider in list(self.riders):
                 rider.managed(self)
@@ -258,6 +264,11 @@ class OutgoingConnection:
             self._over(_why(event))
             if connection is not None:
                 connection.close()
+
+    def _tell_count(self, handled: int) -> None:
+        if self._stream is not None:
+            self._stream.tell_count(handled)
+            self._flush()
 
     def _refused(self, event: Refused) -> None:
         self._settle(Unreachable(event.reason, event.condition, permanent=event.permanent))
@@ -304,6 +315,11 @@ def _why(event: events.StreamClosed | events.StreamFailed) -> str:
     if event.peer_error:
         return f"it closed the stream: {event.peer_error}"
     return "it closed the stream"
+
+
+def at_once(call: Callable[[], None]) -> None:
+    """Nothing has to be written."""
+    call()
 
 
 def _drop(stanza: Stanza, connection: OutgoingConnection) -> None:

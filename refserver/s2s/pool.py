@@ -17,7 +17,7 @@ from refserver.core.hosts import Hosts
 from refserver.errors import Condition, StanzaError, StreamError
 from refserver.s2s.backlog import Budget
 from refserver.s2s.lane import Lane
-from refserver.s2s.outgoing import OutgoingConnection
+from refserver.s2s.outgoing import OutgoingConnection, at_once
 from refserver.s2s.reaching import Reach
 from refserver.s2s.remotes import Remotes
 from refserver.s2s.way import Way
@@ -43,7 +43,8 @@ def _drop(stanza: Stanza, connection: OutgoingConnection) -> None:
 @define(eq=False)
 class Pool:
     """Implements `Destination` for `router.remote`. `bounce` returns a stanza to its sender, `reachable` is
-    told the domain that is back after a failure (see `RemoteReachable`).
+    told the domain that is back after a failure (see `RemoteReachable`), `when_written` calls what it is
+    given once all that was written to the database is durable.
 
     A pair of domains has one stream, so the order of stanzas between two addresses is kept. That may be one
     that the peer opened and takes our stanzas on, too (XEP-0288).
@@ -55,6 +56,7 @@ class Pool:
     random: Callable[[], float] = random.random
     came: Callable[[Stanza, OutgoingConnection], None] = _drop
     reachable: Callable[[str], None] = _nobody
+    when_written: Callable[[Callable[[], None]], None] = at_once
     budget: Budget = field(factory=Budget)
     attempts: int = field(default=0, init=False)  # under way
     _ways: OrderedDict[Pair, Way] = field(factory=OrderedDict, init=False)

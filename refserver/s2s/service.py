@@ -11,6 +11,7 @@ from typing import Final
 
 from attrs import define, evolve, field, frozen
 from twisted.internet.interfaces import IListeningPort
+from twisted.logger import Logger
 
 from refserver.core.core import Core
 from refserver.core.hooks import RemoteReachable
@@ -31,6 +32,8 @@ from refserver.stanza import Stanza
 from refserver.stream.federation import Established, ServerPolicy
 
 __all__ = ["FederationPolicy", "ServerService"]
+
+log = Logger()
 
 TICKS_BETWEEN_LOOKS: Final = 15
 IDLE_SECONDS: Final = 1800.0  # the peer's own streams: it closes them sooner if it wants to
@@ -83,8 +86,14 @@ class ServerService:
             remotes,
             self.settings.bytes_per_second,
         )
-        bounce = self.core.router.bounce
-        return Pool(reach, self.core.hosts, bounce, came=self._came, reachable=self._reachable)
+        return Pool(
+            reach,
+            self.core.hosts,
+            self.core.router.bounce,
+            came=self._came,
+            reachable=self._reachable,
+            when_written=self.when_written,
+        )
 
     @intake.default
     def _make_intake(self) -> Intake:
@@ -196,6 +205,15 @@ class ServerService:
         self._by_ip[ip] -= 1
         if not self._by_ip[ip]:
             del self._by_ip[ip]
+
+    def when_written(self, call: Callable[[], None]) -> None:
+        """Call it as soon as all that was written to the database until now is durable, or has failed."""
+        written = self.core.database.written()
+        if written is None:
+            call()
+        else:
+            written.addBoth(lambda _: call())
+            written.addErrback(lambda failure: log.failure("a count was not told", failure=failure))
 
     def _reachable(self, domain: str) -> None:
         self.core.hooks.tell(RemoteReachable(domain))

@@ -309,6 +309,7 @@ class Way:
         self._counters.outgoing_method = connection.method
         self._counters.outgoing += 1
         connection.came = self._pool.came
+        connection.when_written = self._pool.when_written
         self._board(connection, ours=True)
         self._drain()
         self._pool.stands(self.remote)

@@ -31,6 +31,9 @@ T = TypeVar("T")
 class _Submit(Protocol):
     """What takes jobs: a `Lane`, or `Inline` for a database in memory."""
 
+    @property
+    def busy(self) -> bool: ...
+
     def submit(
         self, function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]
     ) -> Deferred[Any]: ...
@@ -97,6 +100,10 @@ class Database:
         """Call `function(connection, …)` in the writer's thread, with its result once it is durable."""
         return self._writer.submit(function, args, kwargs)
 
+    def written(self) -> Deferred[None] | None:
+        """None if all that was given to `write` until now is durable; else fires as soon as it is."""
+        return self._writer.submit(_nothing, (), {}) if self._writer.busy else None
+
     def read_now(
         self, function: Callable[Concatenate[Connection, P], T], /, *args: P.args, **kwargs: P.kwargs
     ) -> T:
@@ -127,6 +134,10 @@ class Database:
         """Close the connections, without waiting for jobs: where only `…_now` was used."""
         self._reading.dispose()
         self._writing.dispose()
+
+
+def _nothing(connection: Connection) -> None:
+    """Take a turn behind other jobs."""
 
 
 def _path(location: str | Path) -> Path:

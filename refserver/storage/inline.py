@@ -28,6 +28,12 @@ class Inline:
         self._transaction = transaction
         self._call_from_thread = call_from_thread
         self._closed = False
+        self._open = 0  # jobs that are not settled
+
+    @property
+    def busy(self) -> bool:
+        """Whether there are jobs whose Deferreds have not fired."""
+        return self._open > 0
 
     def submit(
         self, function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]
@@ -39,10 +45,15 @@ class Inline:
         with self._transaction() as connection:
             if not job.run(connection):
                 connection.rollback()
-        self._call_from_thread(settle, [job])
+        self._open += 1
+        self._call_from_thread(self._settle, job)
         return job.deferred
 
     def close(self) -> Deferred[None]:
         """Take no more jobs."""
         self._closed = True
         return succeed(None)
+
+    def _settle(self, job: Job) -> None:
+        self._open -= 1
+        settle([job])

@@ -90,6 +90,12 @@ class Lane:
         self._closed: Deferred[None] | None = None
         self._names = [f"refserver-{name}-{number}" for number in range(threads)]
         self._running = 0
+        self._open = 0  # jobs that are not settled
+
+    @property
+    def busy(self) -> bool:
+        """Whether there are jobs whose Deferreds have not fired."""
+        return self._open > 0
 
     def submit(
         self, function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]
@@ -100,6 +106,7 @@ class Lane:
         if not self._running:
             self._start()
         job = Job(function, args, kwargs)
+        self._open += 1
         self._queue.put(job)
         return job.deferred
 
@@ -130,7 +137,7 @@ class Lane:
             batch, more = self._take()
             if batch:
                 connection = self._serve_batch(connection, batch)
-                self._call_from_thread(settle, batch)
+                self._call_from_thread(self._settle, batch)
                 if len(batch) < self._batch_size:
                     self._rest()
         if connection is not None:
@@ -165,6 +172,10 @@ class Lane:
             except Empty:
                 return batch, True
         return batch, False
+
+    def _settle(self, batch: Sequence[Job]) -> None:
+        self._open -= len(batch)
+        settle(batch)
 
     def _ended(self) -> None:
         self._running -= 1

@@ -19,6 +19,7 @@ from refserver.stream.events import (
 )
 from refserver.stream.federation import (
     Confirmed,
+    CountWanted,
     Established,
     KeyToVerify,
     Managed,
@@ -39,6 +40,7 @@ __all__ = [
     "AuthenticationFailed",
     "BindRequested",
     "Confirmed",
+    "CountWanted",
     "CredentialsWanted",
     "Established",
     "Event",

@@ -95,6 +95,15 @@ class Managed:
 
 
 @frozen
+class CountWanted:
+    """The peer asks how many of its stanzas we have handled: call `tell_count` with `handled` as soon as what
+    was done for these survives a crash. The stream goes on meanwhile.
+    """
+
+    handled: int
+
+
+@frozen
 class Confirmed:
     """The peer has handled all of our stanzas up to that `number` on this stream."""
 
@@ -102,5 +111,5 @@ class Confirmed:
 
 
 FederationEvent: TypeAlias = (
-    KeyToVerify | Established | Refused | VerifyAnswered | StanzaRefused | Managed | Confirmed
+    KeyToVerify | Established | Refused | VerifyAnswered | StanzaRefused | Managed | Confirmed | CountWanted
 )

@@ -25,6 +25,7 @@ from refserver.stream.ending import Ending, ending_of
 from refserver.stream.events import Event, StartTLS, StreamClosed, StreamFailed
 from refserver.stream.federation import (
     Confirmed,
+    CountWanted,
     Established,
     KeyToVerify,
     Managed,
@@ -60,10 +61,10 @@ class InitiatingStream:
     """Our stream from our domain `local` to `remote`.
 
     Events: `StartTLS` (send the output, handshake as the client with SNI `host`, then
-    `tls_started`), `Established`, `Managed` and `Confirmed` (only if the peer offers XEP-0198), `Refused`,
-    `VerifyAnswered`, `Stanza` and `StanzaRefused` (only with bidi), `StreamClosed`, `StreamFailed`.
-    Every pair and every key gets its answer: when the stream ends, `Refused` and `VerifyAnswered` come for
-    all that is open, before the last event.
+    `tls_started`), `Established`, `Managed`, `Confirmed` and `CountWanted` (only if the peer offers
+    XEP-0198), `Refused`, `VerifyAnswered`, `Stanza` and `StanzaRefused` (only with bidi), `StreamClosed`,
+    `StreamFailed`. Every pair and every key gets its answer: when the stream ends, `Refused` and
+    `VerifyAnswered` come for all that is open, before the last event.
     With `verify_only` nothing is authenticated: the stream only serves `verify`. `secret` makes our
     dialback keys. As with inbound streams, walk each iterator to its end and call `take_output`
     after each event.
@@ -217,6 +218,11 @@ class InitiatingStream:
             return
         self._waiting.append(asked)
         self._send_waiting()
+
+    def tell_count(self, handled: int) -> None:
+        """Answer `CountWanted`. Nothing happens on a stream that is closed meanwhile."""
+        if self._phase is Phase.OPEN:
+            self._send(self.management.answer(handled))
 
     def close(self) -> Events:
         """End the stream without an error; `StreamClosed` comes when the peer has answered."""
@@ -393,7 +399,7 @@ class InitiatingStream:
             management.acknowledged(received)
             yield Confirmed(management.confirmed)
         elif tag == REQUEST and management.on:
-            self._send(management.answer())
+            yield CountWanted(management.handled)
         elif tag in (ENABLED, FAILED) and self.managed is None:
             self.managed = tag == ENABLED
             if self.managed:

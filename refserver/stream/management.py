@@ -67,9 +67,12 @@ class Management:
         self.asked = True
         return _ASK
 
-    def answer(self) -> bytes:
-        """What tells the peer our count; nothing if it is not managed."""
-        return f"<a xmlns='{ns.SM}' h='{self.handled % _MODULUS}'/>".encode() if self.on else b""
+    def answer(self, handled: int | None = None) -> bytes:
+        """What tells the peer our count, or an earlier one; nothing if it is not managed."""
+        if not self.on:
+            return b""
+        count = self.handled if handled is None else handled
+        return f"<a xmlns='{ns.SM}' h='{count % _MODULUS}'/>".encode()
 
     def acknowledged(self, received: Element) -> None:
         """The peer's count has come.

@@ -27,6 +27,7 @@ from refserver.stream.events import Event, StreamFailed
 from refserver.stream.features import StreamFeature
 from refserver.stream.federation import (
     Confirmed,
+    CountWanted,
     Established,
     KeyToVerify,
     Managed,
@@ -57,10 +58,10 @@ class ServingStream(InboundStream):
     """Another server's stream to us.
 
     Events: `StartTLS` (handshake as the server, the peer asked for a certificate, then `tls_started`),
-    `Authenticated`, `AuthenticationFailed`, `KeyToVerify`, `Established`, `Managed`, `Confirmed` (only
-    with bidi), `Stanza`, `StanzaRefused`, `StreamClosed`, `StreamFailed`. `secret` makes and checks our
-    dialback keys. Keys that other servers want verified are answered without the shell. `welcomes`
-    says whether the peer's domain (first) may talk to ours at all.
+    `Authenticated`, `AuthenticationFailed`, `KeyToVerify`, `Established`, `Managed`, `CountWanted`,
+    `Confirmed` (only with bidi), `Stanza`, `StanzaRefused`, `StreamClosed`, `StreamFailed`. `secret` makes
+    and checks our dialback keys. Keys that other servers want verified are answered without the shell.
+    `welcomes` says whether the peer's domain (first) may talk to ours at all.
     """
 
     content: ClassVar[str] = ns.SERVER
@@ -125,6 +126,11 @@ class ServingStream(InboundStream):
     def encode(self, stanza: Stanza) -> bytes:
         """The bytes to send; only where `carries`."""
         return stanza.encode(ns.SERVER)
+
+    def tell_count(self, handled: int) -> None:
+        """Answer `CountWanted`. Nothing happens on a stream that is closed meanwhile."""
+        if self._state is State.AUTHENTICATED:
+            self._send(self.management.answer(handled))
 
     def close(self) -> None:
         """See `InboundStream`."""
@@ -217,15 +223,13 @@ class ServingStream(InboundStream):
         """XEP-0198, without resumption: nothing of a stream is kept, so there is nothing to resume."""
         tag, management = received.tag, self.management
         if tag == REQUEST and management.on:
-            self._send(management.answer())
-        elif tag == ANSWER and management.on:
+            return (CountWanted(management.handled),)
+        if tag == ANSWER and management.on:
             management.acknowledged(received)
             return (Confirmed(management.confirmed),)
-        elif tag in (ENABLE, RESUME) and self._policy.management and self._state in _READY:
+        if tag in (ENABLE, RESUME) and self._policy.management and self._state in _READY:
             return self._enable() if tag == ENABLE else self._not_managed(Condition.ITEM_NOT_FOUND)
-        else:
-            raise self._unexpected(received)
-        return ()
+        raise self._unexpected(received)
 
     def _enable(self) -> Events:
         management = self.management

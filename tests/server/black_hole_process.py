@@ -104,11 +104,12 @@ async def write(folder: Path, count: int) -> dict[str, Any]:
             latency = max(latency, await spoken(here, calm))
     least = min(least, pool.budget.left)
     await until(lambda: all(returned.total(hole) + arrived(deaf, hole) >= count for hole in HOLES))
+    latency = max(latency, await spoken(here, calm))
     await until(lambda: all(each.idle for each in pool))
     return {
         "returned": returned.by_domain,
         "arrived": len(deaf.got),
-        "latency": max(latency, await spoken(here, calm)),
+        "latency": latency,
         "budget used": budget - least,
         "budget lost": budget - pool.budget.left,
         "attempts": pool.attempts,

@@ -11,6 +11,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.protocol import Factory
 
@@ -73,9 +74,15 @@ class FederatedServer:
         self.got: list[Stanza] = []
         self.router.accounts = SimpleNamespace(deliver=self._deliver)
         core: Any = SimpleNamespace(
-            hosts=hosts, hooks=hooks, router=self.router, now=time.time, clock=reactor
+            hosts=hosts,
+            hooks=hooks,
+            router=self.router,
+            now=time.time,
+            clock=reactor,
+            database=SimpleNamespace(written=lambda: self.written),
         )
-        stream = {name: policy.pop(name) for name in ("dialback", "bidi") if name in policy}
+        self.written: Deferred[None] | None = None  # what the database has under way
+        stream = {name: policy.pop(name) for name in ("dialback", "bidi", "management") if name in policy}
         certificates = Certificates(authority.folder, domains[0], trust=Trust(trusted.ca))
         resolver: Any = Places(places)
         self.service = ServerService(

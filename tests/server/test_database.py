@@ -154,6 +154,20 @@ def test_writes_are_answered_in_the_order_of_the_calls(database: Database, turns
     assert order == [f"{n}.example" for n in range(1000)] == turns.until(database.read(domains))
 
 
+def test_it_is_known_when_all_that_was_written_is_durable(database: Database, turns: Turns) -> None:
+    assert database.written() is None
+    order: list[str] = []
+    first = database.write(add, "a.example").addCallback(order.append)
+    failing = database.write(add_and_fail, "b.example").addErrback(lambda _: order.append("failed"))
+    written = database.written()
+    assert written is not None
+    later = database.write(add, "c.example").addCallback(order.append)
+    turns.until(written.addCallback(lambda _: order.append("written")))
+    turns.until(gatherResults([first, failing, later]))
+    assert order == ["a.example", "failed", "written", "c.example"]
+    assert database.written() is None
+
+
 def test_writes_of_one_turn_share_one_commit_and_one_wake_up(database: Database, turns: Turns) -> None:
     commits = count_commits(database, turns)
     gate = Gate(database, turns)
@@ -428,7 +442,12 @@ def test_a_database_in_memory_can_hold_its_answers_back() -> None:
     held: list[tuple[Callable[..., object], tuple[Any, ...]]] = []
     database = Database.memory(lambda function, *args: held.append((function, args)))
     writing = database.write(add, "a.example")
+    written = database.written()
+    assert written is not None
     assert not writing.called
-    ((function, args),) = held
-    function(*args)
+    for function, args in held:
+        assert not written.called
+        function(*args)
     assert writing.result == "a.example"
+    assert written.called
+    assert database.written() is None

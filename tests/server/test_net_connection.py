@@ -103,6 +103,20 @@ async def test_a_slow_reader_gets_everything_in_order(mux):
 
 
 @pytest_twisted.ensureDeferred
+async def test_what_the_peers_machine_has_not_acknowledged_is_known(mux):
+    connection, recorder, client = meet(mux, send_buffer=8192, receive_buffer=8192)
+    assert connection.unacknowledged == 0
+    connection.send(bytes(400_000))
+    await until(lambda: 0 < connection.queued < 400_000)  # the kernel has taken what it can
+    assert connection.queued < connection.unacknowledged <= 400_000
+    await in_thread(lambda: read_exactly(client, 400_000))
+    await until(lambda: connection.unacknowledged == 0)
+    client.close()
+    await recorder.until_lost()
+    assert connection.unacknowledged == 0
+
+
+@pytest_twisted.ensureDeferred
 async def test_a_reader_slower_than_max_queued_is_cut_off(mux):
     connection, recorder, client = meet(mux, send_buffer=8192, receive_buffer=8192)
     connection.max_queued = 100_000

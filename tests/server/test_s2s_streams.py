@@ -10,11 +10,14 @@ from typing import Any
 import pytest
 import pytest_twisted
 from attrs import evolve
+from twisted.internet.defer import Deferred
 
+from refserver.jid import JID
 from refserver.net import Mux
 from refserver.s2s import reaching, way
 from refserver.s2s.intake import IntakeLimits
 from refserver.s2s.ordering import Target
+from refserver.stanza import Stanza, Tracked
 from tests.interop.peers.authority import TestAuthority
 
 from .federated import FederatedServer, Make
@@ -200,6 +203,71 @@ async def test_a_stream_that_broke_is_made_anew(make):
     assert ["one", "two"] == await there.until_got(2)
     assert [THERE, THERE] == here.reachable, "at the start, and after the failure"
     assert [HERE] == there.reachable
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_a_broken_stream_did_not_confirm_is_sent_again_before_the_rest(make):
+    here, there = await two(make, bidi=False)
+    here.send(MIA, PAT, "one")
+    await here.until_confirmed()
+    there.written = Deferred()  # it cannot confirm any more
+    here.send(MIA, PAT, "two")
+    here.send(MIA, PAT, "three")
+    await there.until_got(3)
+    for connection in list(there.service.connections):
+        connection._connection.abort("crashed")
+    there.written = None
+    here.send(MIA, PAT, "four")
+    assert ["one", "two", "three", "two", "three", "four"] == await there.until_got(6)
+    await here.until_confirmed()
+    assert 0 == here.status(THERE).returned
+
+
+@pytest_twisted.ensureDeferred
+async def test_nothing_is_confirmed_before_it_is_durable(make):
+    here, there = await two(make)
+    here.send(MIA, PAT, "one")
+    await here.until_confirmed()
+    written = there.written = Deferred()
+    here.send(MIA, PAT, "two")
+    await there.until_got(2)
+    there.send(PAT, MIA, "read it")  # on the same stream, and so behind what was told
+    await here.until_got(1)
+    assert 1 == here.status(THERE).unconfirmed
+    there.written = None
+    written.callback(None)
+    await here.until_confirmed()
+
+
+@pytest.mark.parametrize("dialback", [False, True])
+@pytest_twisted.ensureDeferred
+async def test_without_stream_management_pings_confirm(make, dialback):
+    here, there = await two(make, bidi=False, management=False, dialback=dialback)
+    told: list[Any] = []
+    here.router.route(Tracked(Stanza.message(JID.parse(PAT), JID.parse(MIA), body="one"), told.append))
+    await until(lambda: bool(told))
+    assert [None] == told
+    assert ["one"] == await there.until_got(1)
+    assert [] == here.got, "nobody sees the answer"
+    assert (1, 0) == (here.status(THERE).received, here.status(THERE).unconfirmed)
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_goes_back_on_a_peers_stream_is_confirmed_and_not_lost(make):
+    here, there = await two(make)
+    here.send(MIA, PAT, "question")
+    await there.until_got(1)
+    there.send(PAT, MIA, "one")
+    await there.until_confirmed()
+    here.written = Deferred()
+    there.send(PAT, MIA, "two")
+    await here.until_got(2)
+    for connection in list(there.service.connections):
+        connection._connection.abort("broken")
+    here.written = None
+    assert ["one", "two", "two"] == await here.until_got(3)
+    await there.until_confirmed()
+    assert 1 == there.status(HERE).outgoing_streams, "of its own now"
 
 
 @pytest_twisted.ensureDeferred

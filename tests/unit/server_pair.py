@@ -8,6 +8,7 @@ from typing import Any
 
 from refserver.stanza import Stanza
 from refserver.stream import (
+    CountWanted,
     InitiatingStream,
     KeyToVerify,
     ServerPolicy,
@@ -99,6 +100,8 @@ class End:
 
     def react(self, event: Any) -> None:
         """Answer what the stream asks."""
+        if isinstance(event, CountWanted):
+            self.stream.tell_count(event.handled)
 
     def of(self, kind: type) -> list[Any]:
         return [event for event in self.events if isinstance(event, kind)]
@@ -129,6 +132,8 @@ class Serving(End):
             self.stream.tls_started(self.proofs)
         elif isinstance(event, KeyToVerify) and self.verdict is not None:
             self.walk(self.stream.key_verified(event, self.verdict))
+        else:
+            super().react(event)
 
 
 class Initiating(End):
@@ -145,6 +150,8 @@ class Initiating(End):
     def react(self, event: Any) -> None:
         if isinstance(event, StartTLS):
             self.walk(self.stream.tls_started(self.proofs))
+        else:
+            super().react(event)
 
 
 class Federation:

@@ -6,7 +6,7 @@ import pytest
 
 from refserver.errors import StreamCondition, StreamError
 from refserver.stanza import Stanza
-from refserver.stream import Confirmed, Established, Managed, StreamClosed
+from refserver.stream import Confirmed, CountWanted, Established, Managed, StreamClosed
 from tests.unit.server_pair import (
     BIDI,
     HEADER,
@@ -78,8 +78,21 @@ def test_a_stanza_counts_only_after_the_shell_has_taken_it():
     assert 0 == shell.stream.management.handled
     next(events)
     assert 1 == shell.stream.management.handled
-    assert [] == list(events)
-    assert told(2) == shell.take()
+    (asked,) = events
+    assert CountWanted(2) == asked
+
+
+def test_the_count_is_told_when_the_shell_says_so():
+    shell = managed()
+    events = list(shell.stream.receive(message() + ASK + message() + ASK))
+    assert [CountWanted(1), CountWanted(2)] == [each for each in events if isinstance(each, CountWanted)]
+    assert b"" == shell.take()
+    shell.stream.tell_count(1)
+    assert told(1) == shell.take()
+    shell.stream.close()
+    shell.take()
+    shell.stream.tell_count(2)
+    assert b"" == shell.take(), "the last count has been told with the end"
 
 
 def test_a_stanza_that_was_refused_counts_too():
