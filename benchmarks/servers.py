@@ -250,7 +250,7 @@ class Refserver(Server):
 
     def _configure(self, data: Path) -> Path:
         limits = ("c2s_bytes_per_second", "s2s_bytes_per_second", "stanza_bytes", "connections_per_ip")
-        others = ("registrations_per_ip_hour", "questions_per_patron_hour")
+        others = ("registrations_per_ip_hour", "questions_per_patron_hour", "questions_per_domain_hour")
         listeners, federation = self._federation()
         config = data / "bench.toml"
         config.write_text(

@@ -30,6 +30,9 @@ ROSTERVER: Final = "urn:xmpp:features:rosterver"
 PREAPPROVAL: Final = "urn:xmpp:features:pre-approval"
 CAPS: Final = "http://jabber.org/protocol/caps"  # XEP-0115
 
+# Our own
+AUTOMATIC: Final = "refserver:automatic"  # marks what nobody wrote: not worth an answer by what is no person
+
 # Discovery and simple queries
 DISCO_INFO: Final = "http://jabber.org/protocol/disco#info"  # XEP-0030
 DISCO_ITEMS: Final = "http://jabber.org/protocol/disco#items"

@@ -81,7 +81,8 @@ def _parts(settings: Settings, reactor: Any, reread: Callable[[], Settings]) -> 
     storage = Storage.open(settings.server.data, reactor.callFromThread)
     yield storage
     core = Core(storage.database, reactor, offload=_offload(reactor))
-    reference = Reference(core, settings.limits.questions_per_patron_hour)
+    limits = settings.limits
+    reference = Reference(core, limits.questions_per_patron_hour, limits.questions_per_domain_hour)
     core.install([*(feature(core) for feature in FEATURES), reference])
     certificates = LibraryCertificates(settings.tls.certificates, settings.s2s.trusted_ca)
     certificates.load()
@@ -111,7 +112,8 @@ def _parts(settings: Settings, reactor: Any, reread: Callable[[], Settings]) -> 
         service.renew(_client_policy(changed))
         components.service.policy = _component_policy(changed)
         components.secret_files = changed.components.secret_files
-        reference.limit_questions(changed.limits.questions_per_patron_hour)
+        limits = changed.limits
+        reference.limit_questions(limits.questions_per_patron_hour, limits.questions_per_domain_hour)
         federation.renew(changed)
 
     yield Rereading(settings, reread, take_up)

@@ -182,6 +182,7 @@ class Limits:
     connections_per_ip: int = field(default=64, validator=_must_be_limit)
     registrations_per_ip_hour: int = field(default=5, validator=_must_be_limit)
     questions_per_patron_hour: int = field(default=20, validator=_must_be_limit)
+    questions_per_domain_hour: int = field(default=200, validator=_must_be_limit)
 
 
 @frozen

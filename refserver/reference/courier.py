@@ -72,6 +72,11 @@ def receipt_of(stanza: Stanza) -> str:
     return "" if received is None else received.get("id", "")
 
 
+def _by_nobody() -> list[Element]:
+    """What a line of the queue itself carries."""
+    return [element(ns.CHATSTATES, "active"), element(ns.AUTOMATIC, "automatic")]
+
+
 class Courier:
     """Sends for one queue."""
 
@@ -84,7 +89,12 @@ class Courier:
 
     def tell_patron(self, patron: JID, text: str) -> None:
         """A line of the queue for a patron, which is worth nothing later."""
-        self._send(patron, self._queue.address, text, (element(ns.CHATSTATES, "active"),))
+        self._send(patron, self._queue.address, text, _by_nobody())
+
+    def answer_patron(self, patron: JID, text: str) -> None:
+        """The queue's own answer to what a patron wrote: not the same again and again."""
+        if self._queue.restraint.may_tell(patron, text):
+            self.tell_patron(patron, text)
 
     def tell_of(self, question: Question, text: str, said_at: float | None = None) -> None:
         """A line for the patron of a question that must arrive.
@@ -206,7 +216,7 @@ class Courier:
             id = said.origin_id or f"{self._queue.jid.localpart}-{question.number}-{said.sequence}"
             children = self._travelling(question, said)
         else:
-            id, children = said.stanza_id, [element(ns.CHATSTATES, "active")]
+            id, children = said.stanza_id, _by_nobody()
         if isinstance(said, Message) and said.direction is Direction.PATRON:
             to, sender = question.owner, self._queue.speaker(question.number)
         else:

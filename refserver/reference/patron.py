@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from refserver import ns
+from refserver.core.gates import Verdict
 from refserver.errors import Condition, StanzaError
 from refserver.jid import JID
 from refserver.reference import asking
@@ -60,10 +61,10 @@ class Patrons:
             raise StanzaError(Condition.SERVICE_UNAVAILABLE)
         if stanza.type == "error":
             self._queue.owed.returned(stanza)
-        elif stanza.type == "headline":
-            return
+        elif stanza.type == "headline" or stanza.child(ns.AUTOMATIC, "automatic") is not None:
+            return  # two queues have nothing to say to each other
         elif is_encrypted(stanza):
-            self._queue.courier.tell_patron(patron, self._texts(stanza).encrypted())
+            self._queue.courier.answer_patron(patron, self._texts(stanza).encrypted())
         elif stanza.body.strip():
             self._words(stanza, patron)
         else:
@@ -100,6 +101,8 @@ class Patrons:
         texts = self._texts(stanza)
         word = plain_word(stanza.body, texts.words() | self._queue.patron_texts.words())
         question = self._queue.board.of_patron(patron)
+        if word is None and question is None and not self._may_ask(patron):
+            raise StanzaError(Condition.RESOURCE_CONSTRAINT, "too many questions from your server; try later")
         if word is None or (word is Word.BYE and question is not None and question.owner is not None):
             self._queue.run(self._say(stanza, patron, texts, word))
             return
@@ -108,7 +111,17 @@ class Patrons:
             self._queue.run(self._bye(patron, question, texts))
         else:
             text = texts.help() if word is Word.HELP else self._place(question, texts)
-            self._queue.courier.tell_patron(patron, text)
+            self._queue.courier.answer_patron(patron, text)
+
+    def _may_ask(self, patron: JID) -> bool:
+        """Whether the patron's server, if it is not this one, may bring a question more."""
+        hosts, library = self._queue.core.hosts, self._queue.host.domain
+        if hosts.is_local(patron.domainpart):
+            return True
+        gate = hosts.gate_of(library)
+        if gate is not None and gate.judge(patron) is Verdict.ALLOWED:
+            return True
+        return self._queue.restraint.may_ask(library, patron.domainpart)
 
     def _place(self, question: Question | None, texts: PatronTexts) -> str:
         if question is None:
@@ -124,17 +137,17 @@ class Patrons:
 
     async def _bye(self, patron: JID, question: Question | None, texts: PatronTexts) -> None:
         if question is None or question.state not in UNCLAIMED:
-            self._queue.courier.tell_patron(patron, texts.goodbye())
+            self._queue.courier.answer_patron(patron, texts.goodbye())
             return
         try:
             abandoned = await self._queue.core.database.write(
                 asking.abandon, question.id, now=self._queue.core.now()
             )
         except WrongState:  # a librarian has taken it in the same moment: she will see to it
-            self._queue.courier.tell_patron(patron, texts.goodbye())
+            self._queue.courier.answer_patron(patron, texts.goodbye())
             return
         self._queue.turns.abandoned(abandoned)
-        self._queue.courier.tell_patron(patron, texts.withdrawn())
+        self._queue.courier.answer_patron(patron, texts.withdrawn())
 
     async def _say(self, stanza: Stanza, patron: JID, texts: PatronTexts, word: Word | None) -> None:
         queue = self._queue
@@ -152,14 +165,14 @@ class Patrons:
                 live=[librarian for librarian in queue.librarians if queue.is_live(librarian)],
             )
         except TooManyQuestions:
-            queue.courier.tell_patron(patron, texts.too_many())
+            queue.courier.answer_patron(patron, texts.too_many())
             return
         except Exception:
-            queue.courier.tell_patron(patron, texts.failed())
+            queue.courier.answer_patron(patron, texts.failed())
             raise
         self._said(said, stanza, texts)
         if word is Word.BYE and said.question.owner is not None:
-            queue.courier.tell_patron(patron, texts.goodbye())
+            queue.courier.answer_patron(patron, texts.goodbye())
             text = queue.staff_texts.said_goodbye()
             queue.courier.tell_staff(said.question.number, said.question.owner, text)
 

@@ -40,6 +40,7 @@ from refserver.reference.line import Line
 from refserver.reference.offers import Offers
 from refserver.reference.owed import Owed
 from refserver.reference.patron import Patrons
+from refserver.reference.restraint import Restraint
 from refserver.reference.settings import Settings
 from refserver.reference.staff import Staff
 from refserver.reference.states import OPEN
@@ -91,11 +92,18 @@ class Queue:
     """Implements `Destination`."""
 
     def __init__(
-        self, core: Core, host: Host, rooms: RoomService, stored: Stored, hourly_limit: int = 0
+        self,
+        core: Core,
+        host: Host,
+        rooms: RoomService,
+        stored: Stored,
+        hourly_limit: int,
+        restraint: Restraint,
     ) -> None:
         self.core = core
         self.host = host
         self.hourly_limit = hourly_limit
+        self.restraint = restraint
         self.jid = stored.record.jid
         self.address = self.jid.with_resource(RESOURCE)
         self.board = Board()

@@ -31,6 +31,7 @@ from refserver.muc.service import RoomService
 from refserver.reference import closing
 from refserver.reference.loading import load_all
 from refserver.reference.queue import Queue, Stored, load
+from refserver.reference.restraint import Restraint
 from refserver.storage import conversations, queues
 
 __all__ = ["Reference"]
@@ -42,14 +43,17 @@ FORGET_SECONDS: Final = 600.0
 
 
 class Reference(Feature):
-    """Keeps the queues. `hourly_limit`: how many questions a patron may ask in an hour, 0 for any number."""
+    """Keeps the queues. `hourly_limit` is how many questions a patron may ask in an hour, `domain_limit` how
+    many a server elsewhere may bring to one library; 0 for any number.
+    """
 
     name = "reference"
     after = ("presence", "offline", "library blocking")
 
-    def __init__(self, core: Core, hourly_limit: int = 20) -> None:
+    def __init__(self, core: Core, hourly_limit: int = 20, domain_limit: int = 0) -> None:
         super().__init__(core)
         self.hourly_limit = hourly_limit
+        self.restraint = Restraint(domain_limit, core.clock.seconds)
         self._queues: dict[JID, Queue] = {}
         self._forgetting: IDelayedCall | None = None
         self._recovered = False
@@ -61,11 +65,14 @@ class Reference(Feature):
         """The running queue of that address."""
         return self._queues.get(jid)
 
-    def limit_questions(self, hourly_limit: int) -> None:
-        """Set how many questions a patron may ask in an hour, at once and for all queues."""
+    def limit_questions(self, hourly_limit: int, domain_limit: int) -> None:
+        """Set, for all queues and at once, how many questions a patron may ask and a server bring in an hour."""
         self.hourly_limit = hourly_limit
+        if domain_limit != self.restraint.domain_questions:
+            self.restraint = Restraint(domain_limit, self.core.clock.seconds)
         for queue in self._queues.values():
             queue.hourly_limit = hourly_limit
+            queue.restraint = self.restraint
 
     async def refresh(self, domain: str) -> None:
         """Take over what was changed in the store: queues, staff, settings of a library."""
@@ -128,7 +135,7 @@ class Reference(Feature):
         if not isinstance(rooms, RoomService):
             log.error("the library {domain} has queues, but no rooms for their desks", domain=host.domain)
             return
-        queue = Queue(self.core, host, rooms, stored, self.hourly_limit)
+        queue = Queue(self.core, host, rooms, stored, self.hourly_limit, self.restraint)
         self._queues[stored.record.jid] = queue
         queue.start()
 

@@ -40,7 +40,12 @@ Started = Callable[[AbstractContextManager[T]], T]
 
 # Tests send faster than people type, and all of them from one address.
 UNLIMITED = {
-    "limits": {"c2s_bytes_per_second": 0, "connections_per_ip": 0, "questions_per_patron_hour": 0},
+    "limits": {
+        "c2s_bytes_per_second": 0,
+        "connections_per_ip": 0,
+        "questions_per_patron_hour": 0,
+        "questions_per_domain_hour": 0,
+    },
 }
 
 _libraries = itertools.count(1)
