@@ -66,7 +66,7 @@ class Reference(Feature):
         return self._queues.get(jid)
 
     def limit_questions(self, hourly_limit: int, domain_limit: int) -> None:
-        """Set, for all queues and at once, how many questions a patron may ask and a server bring in an hour."""
+        """Set how many questions a patron may ask and a server bring in an hour, for all queues at once."""
         self.hourly_limit = hourly_limit
         if domain_limit != self.restraint.domain_questions:
             self.restraint = Restraint(domain_limit, self.core.clock.seconds)
