@@ -110,10 +110,10 @@ class Router:
         sender, gate = stanza.from_, self.hosts.gate_of(to.domainpart)
         if sender is None or gate is None:
             return False
-        if sender.domainpart in (to.domainpart, to.domainpart.partition(".")[2]):
-            host = self.hosts.get(to.domainpart)
-            if host is None or host.find(to.localpart) is None:
-                return False
+        host = self.hosts.get(to.domainpart)
+        library = to.domainpart.partition(".")[2] if host is None else host.domain
+        if sender.domainpart == library and (host is None or host.find(to.localpart) is None):
+            return False
         return gate.judge(sender) is Verdict.STOPPED
 
     def _refuse(self, stanza: Stanza) -> None:

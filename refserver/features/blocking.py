@@ -121,9 +121,12 @@ class Blocking(Feature):
             own = Rules()
         else:
             own = self.core.database.read_now(load, domain)
-        gate = LibraryGate(event.host, own, self._everywhere, self.core.now)
+        gate = LibraryGate(event.host, own, self._everywhere, self.core.now, self._is_service)
         self._gates[domain] = gate
         self._open_or_close(gate)
+
+    def _is_service(self, domain: str) -> bool:
+        return self.core.hosts.service(domain) is not None
 
     @on(HostRemoved)
     def host_removed(self, event: HostRemoved) -> None:

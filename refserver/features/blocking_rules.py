@@ -90,9 +90,14 @@ def _count(counter: Counter[str], domain: str, by: int) -> None:
         del counter[domain]
 
 
+def _none_is(domain: str) -> bool:
+    return False
+
+
 @frozen(eq=False)
 class LibraryGate:
-    """Implements `Gate` for the library of `host`. `now` gives seconds since the epoch.
+    """Implements `Gate` for the library of `host`. `now` gives seconds since the epoch, `is_service` says
+    whether a domain is that of a service of this server.
 
     What is said of an address beats what is said of its domain, and what the library says beats what
     holds everywhere. Who works for the library gets in from a domain that is blocked, too.
@@ -102,6 +107,7 @@ class LibraryGate:
     own: Rules
     everywhere: Rules
     now: Callable[[], float]
+    is_service: Callable[[str], bool] = _none_is
 
     @property
     def is_open(self) -> bool:
@@ -146,4 +152,5 @@ class LibraryGate:
         return sender.bare in self.host.staff()
 
     def _is_ours(self, domain: str) -> bool:
-        return domain == self.host.domain or domain.endswith(f".{self.host.domain}")
+        own = self.host.domain
+        return domain == own or (domain.endswith(f".{own}") and self.is_service(domain))

@@ -30,6 +30,7 @@ from refserver.app.verbs.accounts import (
     RemoveAccount,
     SetPassword,
 )
+from refserver.app.verbs.blocks import AddAllow, AddBlock, AllowOnly, RemoveAllow, RemoveBlock
 from refserver.app.verbs.changes import (
     Change,
     LibrarianRemoved,
@@ -44,8 +45,10 @@ from refserver.app.verbs.plain import made_of
 from refserver.app.verbs.queues import AddQueue, QueueWishes, RemoveQueue, SetQueue
 from refserver.app.verbs.status import ShowStatus
 from refserver.app.verbs.wire import VERBS, decode, encode
+from refserver.core.gates import Verdict
 from refserver.core.hooks import AccountAdded, AccountRemoved, HostAdded, HostRemoved
 from refserver.errors import StreamCondition, StreamError
+from refserver.features.blocking import Blocking
 from refserver.jid import JID
 from refserver.muc.service import RoomService
 from refserver.sasl.verifier import Verifier, make_verifiers
@@ -64,18 +67,24 @@ class Running:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.server = Harness(domains=())
+        self.server = Harness([Blocking], domains=())
         self.core = self.server.core
         self.told: list[object] = []
         self.queue_changes: list[Change] = []
         self.served_when_told: list[bool] = []
         self.hold: Deferred[None] | None = None
         self.fault: Exception | None = None
-        self.live = Live(self.core, Libraries(self.core, LibraryCertificates(folder)), self.take)
+        self.reviews = 0
+        served = Libraries(self.core, LibraryCertificates(folder))
+        self.live = Live(self.core, served, self.take, self.review)
         self.control = Control(
             folder / SOCKET, self.core, self.server.database, self.live.apply, running=Neighbours(None)
         )
         self._listen_to_hooks()
+
+    def review(self) -> None:
+        """Other servers' streams are looked at."""
+        self.reviews += 1
 
     def take(self, change: Change) -> Deferred[None] | None:
         """What looks after queues is told of a change."""
@@ -248,6 +257,36 @@ async def test_a_change_that_takes_time_holds_before_it_is_answered(running: Run
     running.hold.callback(None)
     assert (await answered)["done"] == "added"
     assert await later == [{"domain": DOMAIN, "name": ""}]
+
+
+# -- senders -----------------------------------------------------------------------
+
+
+async def test_whom_a_library_lets_in_holds_at_once(running: Running) -> None:
+    await running.ask(AddLibrary(DOMAIN))
+    eve, gates = JID.parse("eve@spam.example"), running.core.hosts.gates
+    await running.ask(AddBlock("*", "spam.example"))
+    assert gates[DOMAIN].judge(eve) is Verdict.STOPPED
+    assert not gates[DOMAIN].welcomes("spam.example")
+    await running.ask(AddAllow(DOMAIN, eve.text))
+    assert gates[DOMAIN].judge(eve) is Verdict.ALLOWED
+    await running.ask(RemoveBlock("*", "spam.example"))
+    await running.ask(RemoveAllow(DOMAIN, eve.text))
+    assert gates == {}
+    assert running.reviews == 4
+    await running.ask(AllowOnly(DOMAIN, on=True))
+    assert gates[DOMAIN].judge(eve) is Verdict.STOPPED
+    await running.ask(AllowOnly(DOMAIN, on=False))
+    assert gates == {}
+
+
+async def test_what_holds_everywhere_holds_for_a_library_that_comes(running: Running) -> None:
+    await running.ask(AddLibrary(DOMAIN))
+    await running.ask(AddBlock("*", "spam.example"))
+    await running.ask(AddLibrary("other.example"))
+    assert set(running.core.hosts.gates) == {DOMAIN, "other.example"}
+    await running.ask(RemoveLibrary("other.example"))
+    assert set(running.core.hosts.gates) == {DOMAIN}
 
 
 # -- what goes wrong ---------------------------------------------------------------

@@ -154,6 +154,14 @@ def test_own_accounts_are_blocked_at_queues_only(server):
     assert [] == server.elsewhere.received()
 
 
+def test_a_server_whose_domain_the_library_s_is_under_is_a_stranger(server):
+    """university.example and library.university.example need not be one server."""
+    mia = server.online(f"{MIA}/desk")
+    listed(server, HERE, Rule("example"))
+    assert ["error service-unavailable from mia@library.example"] == answer(server, message("eve@example/x"))
+    assert [] == mia.received()
+
+
 def test_what_holds_everywhere_holds_in_libraries_that_come_later(server):
     listed(server, EVERYWHERE, SPAM)
     server._add_library("third.example")

@@ -141,6 +141,15 @@ def test_the_block_survives_a_restart_and_the_link_to_the_patron_does_not(librar
     assert again.question(2).patron == JID.parse(EVE)
 
 
+def test_whoever_comes_through_a_gateway_of_the_library_can_be_blocked(library: Library) -> None:
+    mia, phone = library.on_duty("mia"), f"+4912@sms.{DOMAIN}/sms"
+    asks(library, by=phone)
+    write(mia, chat(), "!spam")
+    told(library)
+    asks(library, by=phone)
+    assert told(library) == [f"error service-unavailable from {ASK} to {phone}"]
+
+
 def test_others_at_the_same_server_are_let_in(library: Library) -> None:
     mia = library.on_duty("mia")
     asks(library)

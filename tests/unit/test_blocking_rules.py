@@ -25,7 +25,14 @@ def gate(
     own: list[Rule], everywhere: list[Rule] | None = None, *, allow_only: bool = False, staff: str = ""
 ) -> LibraryGate:
     host = Host(HERE, staff=lambda: {JID.parse(staff)} if staff else set())
-    return LibraryGate(host, Rules.of(own, KEY, allow_only), Rules.of(everywhere or []), lambda: 100.0)
+    services = {f"rooms.{HERE}", "rooms.other.example"}
+    return LibraryGate(
+        host,
+        Rules.of(own, KEY, allow_only),
+        Rules.of(everywhere or []),
+        lambda: 100.0,
+        services.__contains__,
+    )
 
 
 @pytest.mark.parametrize(
@@ -77,6 +84,9 @@ def test_a_fingerprint_is_of_one_library_s_key():
         (f"pat@{HERE}", Verdict.OPEN),
         (f"ask@rooms.{HERE}/mia", Verdict.OPEN),
         (f"pat@not{HERE}", Verdict.STOPPED),
+        (f"pat@chat.{HERE}", Verdict.STOPPED),
+        ("a@rooms.other.example/mia", Verdict.STOPPED),
+        ("pat@example", Verdict.STOPPED),
         ("noa@partner.example/desk", Verdict.OPEN),
     ],
 )
