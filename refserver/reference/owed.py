@@ -19,32 +19,26 @@ import heapq
 import random
 from collections import Counter
 from collections.abc import Callable
-from enum import Enum
 from functools import partial
 from itertools import count
 from typing import TYPE_CHECKING, Final
 
-from attrs import define, field
 from twisted.internet.interfaces import IDelayedCall
 
-from refserver import ns
 from refserver.errors import Condition, StanzaError
 from refserver.jid import JID
+from refserver.reference.debt import WORTH_TRYING, Debt, State, error_of, is_to_staff, pause_after
 from refserver.reference.undelivered import OWED_SECONDS, GivenUp, give_up
 from refserver.stanza import Stanza, Tracked
 from refserver.storage import conversations, owed
-from refserver.storage.conversations import Direction, Message, Relay
+from refserver.storage.conversations import Message, Relay
 from refserver.storage.owed import Due, Key
-from refserver.xml.element import split
 
 if TYPE_CHECKING:
     from refserver.reference.queue import Queue
 
-__all__ = ["PAUSES", "Owed", "pause_after"]
+__all__ = ["Owed"]
 
-PAUSES: Final = (60.0, 300.0, 900.0, 1800.0, 3600.0)
-"""After each attempt that fails; the last one again and again. About: see JITTER."""
-JITTER: Final = 0.2
 SOONEST_SECONDS: Final = 5.0
 """The least time between two attempts, however often the other server is heard of."""
 START_SECONDS: Final = 2.0
@@ -54,56 +48,6 @@ MOST_AT_ONCE: Final = 100
 """How many recipients of one domain are tried at the same time; the others wait for a moment."""
 UNSETTLED_SECONDS: Final = 600.0
 """What nobody has told the fate of for so long is tried again with what came back."""
-
-_WORTH_TRYING: Final = frozenset(
-    {
-        Condition.INTERNAL_SERVER_ERROR,
-        Condition.RECIPIENT_UNAVAILABLE,
-        Condition.REMOTE_SERVER_NOT_FOUND,  # its DNS may be broken for an hour
-        Condition.REMOTE_SERVER_TIMEOUT,
-        Condition.RESOURCE_CONSTRAINT,
-        Condition.SERVICE_UNAVAILABLE,
-    }
-)
-
-
-def pause_after(age: float) -> float:
-    """The seconds until the next attempt for what was said `age` seconds ago: PAUSES, one after the other."""
-    elapsed = 0.0
-    for pause in PAUSES[:-1]:
-        elapsed += pause
-        if age < elapsed:
-            return pause
-    return PAUSES[-1]
-
-
-class State(Enum):
-    """See the module."""
-
-    OPEN = "open"
-    WAITING = "waiting"
-    RESUMING = "resuming"
-
-
-@define(eq=False)
-class Debt:
-    """What is owed to one recipient, as a patron or (`to_staff`) as a librarian.
-
-    `flying` is what was sent and nobody knows of yet: its stanza's id, and when it was said. Times are of
-    the reactor's clock.
-    """
-
-    recipient: JID
-    to_staff: bool
-    state: State = State.OPEN
-    flying: dict[Key, tuple[str, float]] = field(factory=dict)
-    sent_at: float = 0.0
-    failed_at: float = float("-inf")
-    due: float = 0.0
-    reason: Condition = Condition.REMOTE_SERVER_TIMEOUT
-    more: bool = False  # something was said while it was not open
-    busy: bool = False  # the store is being asked
-    warned: bool = False  # the librarian knows
 
 
 class Owed:
@@ -149,7 +93,7 @@ class Owed:
 
     def send(self, due: Due) -> None:
         """Hand over what was just said, or let it wait for its turn; the store has it already."""
-        to_staff = _is_to_staff(due)
+        to_staff = is_to_staff(due)
         recipient = due.question.owner if to_staff else due.question.patron
         if recipient is None:
             return
@@ -176,7 +120,7 @@ class Owed:
             self._arrived(key)
         elif self._stopped:
             return
-        elif error.type == "wait" or error.condition in _WORTH_TRYING:
+        elif error.type == "wait" or error.condition in WORTH_TRYING:
             self._failed(debt, key, flying[1], error.condition)
         else:
             self._queue.run(self._give_up(debt.recipient, [key], error.condition))
@@ -214,8 +158,7 @@ class Owed:
         debt.failed_at = self._queue.core.clock.seconds()
         if debt.state is not State.WAITING:
             self._set(debt, State.WAITING)
-            pause = pause_after(self._queue.core.now() - said_at)
-            self._schedule(debt, pause * (1 - JITTER + 2 * JITTER * self._random()))
+            self._schedule(debt, pause_after(self._queue.core.now() - said_at, self._random()))
         self._warn(debt, key)
 
     def _warn(self, debt: Debt, key: Key) -> None:
@@ -240,8 +183,8 @@ class Owed:
     def returned(self, stanza: Stanza) -> None:
         """An error has come from a recipient's server. It matters if it answers words, not signs."""
         if stanza.id and stanza.from_ is not None and stanza.to is not None:
-            condition, type = _error(stanza)
-            again = type == "wait" or condition in _WORTH_TRYING - {Condition.SERVICE_UNAVAILABLE}
+            condition, type = error_of(stanza)
+            again = type == "wait" or condition in WORTH_TRYING - {Condition.SERVICE_UNAVAILABLE}
             if condition is Condition.SERVICE_UNAVAILABLE:  # a librarian who is offline comes back
                 again = self._queue.number_of(stanza.to) is not None
             self._queue.run(self._returned(stanza.from_.bare, stanza.id, condition, again))
@@ -251,7 +194,7 @@ class Owed:
         due = await database.read(owed.sent, queue.record.id, who, id, *queue.courier.place_of(id))
         if due is None or (isinstance(due.said, Message) and due.said.relay is Relay.GIVEN_UP):
             return
-        debt = self._debt(who, _is_to_staff(due))
+        debt = self._debt(who, is_to_staff(due))
         debt.flying.pop(due.key, None)  # that the server has taken it is of no interest any more
         if not again or not queue.is_elsewhere(who):
             await self._give_up(who, [due.key], condition)
@@ -388,17 +331,3 @@ class Owed:
             del self._debts[domain]
             for counter in self._count.values():
                 del counter[domain]
-
-
-def _is_to_staff(due: Due) -> bool:
-    return isinstance(due.said, Message) and due.said.direction is Direction.PATRON
-
-
-def _error(stanza: Stanza) -> tuple[Condition, str]:
-    """The condition and the type of an error (RFC 6120 8.3.2); undefined-condition if it has none."""
-    error = stanza.child(ns.CLIENT, "error")
-    if error is None:
-        return Condition.UNDEFINED_CONDITION, ""
-    names = {split(child.tag)[1] for child in error if split(child.tag)[0] == ns.STANZAS}
-    found = (condition for condition in Condition if condition.value in names)
-    return next(found, Condition.UNDEFINED_CONDITION), error.get("type", "")

@@ -1,4 +1,4 @@
-"""What the queue owes people on other servers: kept, tried again for days, in order, and then told of."""
+"""What the queue owes people on other servers: kept, tried again with growing pauses, in order and once."""
 
 from __future__ import annotations
 
@@ -12,67 +12,32 @@ from refserver.components.component import Component
 from refserver.core.hooks import RemoteReachable
 from refserver.errors import Condition, StanzaError
 from refserver.jid import JID
-from refserver.reference import owed
-from refserver.reference.closing import forget
+from refserver.reference import debt, owed
 from refserver.reference.undelivered import OWED_DAYS
-from refserver.stanza import Stanza
-from refserver.storage import owed as store
-from refserver.storage import queues
+from refserver.storage import conversations
 from refserver.storage.conversations import Relay
-from refserver.storage.conversations import of as history
-from tests.server.harness import Client
-from tests.server.library import ASK, DOMAIN, Library, bodies, chat, messages, write
+from tests.server.elsewhere import (
+    DAY,
+    HOME,
+    HOUR,
+    MINUTE,
+    PAT,
+    Home,
+    ask,
+    claimed,
+    delays,
+    owing,
+    relays,
+    restarted,
+    send_back,
+    wait,
+)
+from tests.server.library import ASK, Library, bodies, chat, write
 
-HOME = "home.example"
-PAT = JID.parse(f"pat@{HOME}")
-MINUTE, HOUR, DAY = 60, 3600, 86400
 KEPT = (
     "* (The patron's server cannot be reached now. "
     "What you write is kept, and delivered as soon as it is back.)"
 )
-
-
-class Home:
-    """The destination of all that is sent to other servers: takes it, or is away."""
-
-    def __init__(self, library: Library) -> None:
-        self._library = library
-        self.away: Condition | None = None
-        self.confirms = True
-        self.refuses: dict[str, Condition] = {}
-        self.attempts: list[float] = []
-        self.unconfirmed: list[Stanza] = []
-        self._taken: list[Stanza] = []
-        library.core.router.remote = self
-        library.queue.owed._random = lambda: 0.5
-
-    def deliver(self, stanza: Stanza) -> None:
-        """See `Destination`."""
-        condition = self.refuses.get(stanza.body, self.away)
-        if condition is not None:
-            self.attempts.append(self._library.clock.seconds())
-            self._library.core.router.bounce(stanza, StanzaError(condition))
-            return
-        if stanza.body:
-            self._taken.append(stanza)
-        if self.confirms:
-            stanza.settle(None)
-        else:
-            self.unconfirmed.append(stanza)
-
-    def back(self) -> None:
-        """It is there again, and a stream shows it."""
-        self.away = None
-        self._library.core.hooks.tell(RemoteReachable(HOME))
-        self._library.clock.pump([owed.SOONEST_SECONDS, 1])
-
-    def taken(self) -> list[Stanza]:
-        """The messages with words that it took since the last look."""
-        taken, self._taken = self._taken, []
-        return taken
-
-    def words(self) -> list[str]:
-        return [stanza.body for stanza in self.taken()]
 
 
 @pytest.fixture
@@ -83,60 +48,6 @@ def library() -> Library:
 @pytest.fixture
 def home(library: Library) -> Home:
     return Home(library)
-
-
-def restarted(library: Library, away: Condition | None = None) -> tuple[Library, Home]:
-    """kill -9, and another server on the same database; the other server is `away` or not."""
-    library.clock.advance(0)
-    again = Library(library.database)
-    again._answers = library._answers
-    home = Home(again)
-    home.away = away
-    again.clock.advance(library.clock.seconds())
-    return again, home
-
-
-def ask(library: Library, body: str = "Maps?", patron: JID = PAT, id: str = "m1") -> None:
-    library.arrive(
-        f"<message from='{patron}/x' to='{ASK}' type='chat' id='{id}'><body>{body}</body></message>"
-    )
-
-
-def claimed(library: Library, home: Home) -> Client:
-    """A librarian who has a question of a patron elsewhere."""
-    mia = library.on_duty("mia")
-    ask(library)
-    write(mia, chat(), "Hello.", "a0")
-    home.taken()
-    mia.received()
-    return mia
-
-
-def wait(library: Library, seconds: float, step: float = 60.0) -> None:
-    """Let time pass, with whatever falls due on the way."""
-    library.clock.pump([step] * round(seconds / step))
-
-
-def delays(stanzas: list[Stanza]) -> list[str]:
-    found = [stanza.child(ns.DELAY, "delay") for stanza in stanzas]
-    return ["" if delay is None else delay.get("stamp", "") for delay in found]
-
-
-def send_back(
-    library: Library, id: str, condition: str, type: str = "cancel", sender: str = PAT.text
-) -> None:
-    """The patron's own server answers with an error."""
-    error = f"<error type='{type}'><{condition} xmlns='{ns.STANZAS}'/></error>"
-    library.arrive(f"<message from='{sender}' to='{ASK}/queue' type='error' id='{id}'>{error}</message>")
-
-
-def relays(library: Library, number: int = 1) -> dict[str, Relay]:
-    stored = library.database.read_now(history, library.question(number).id)
-    return {message.body: message.relay for message in stored}
-
-
-def owing(library: Library) -> int:
-    return library.database.read_now(store.count)
 
 
 # -- a server that is there --------------------------------------------------------
@@ -303,8 +214,8 @@ def test_pauses_are_scattered(library: Library, home: Home) -> None:
     home.away = Condition.REMOTE_SERVER_TIMEOUT
     library.queue.owed._random = lambda: 1.0
     write(mia, chat(), "Upstairs.", "a1")
-    (debt,) = library.queue.owed._debts[HOME].values()
-    assert 60 * (1 + owed.JITTER) == pytest.approx(debt.due - library.clock.seconds())
+    (one,) = library.queue.owed._debts[HOME].values()
+    assert 60 * (1 + debt.JITTER) == pytest.approx(one.due - library.clock.seconds())
 
 
 def test_it_is_tried_at_once_when_the_patron_is_heard_of_but_not_all_the_time(
@@ -388,6 +299,20 @@ def test_what_is_tried_again_and_has_no_known_fate_is_tried_again(library: Libra
     assert {} == library.queue.owed._debts
 
 
+def test_what_is_said_while_the_store_is_asked_is_sent_too(library: Library, home: Home) -> None:
+    mia = claimed(library, home)
+    home.away = Condition.REMOTE_SERVER_TIMEOUT
+    write(mia, chat(), "Upstairs.", "a1")
+    home.away = None
+    library.database.write_now(conversations.confirm, library.question().id, "a1")
+    library.core.hooks.tell(RemoteReachable(HOME))
+    with library.holding():
+        library.clock.advance(owed.SOONEST_SECONDS)  # there is nothing in the store yet
+        library.queue.courier.tell_of(library.question(), "A moment, please.")
+    assert ["A moment, please."] == home.words()
+    assert {} == library.queue.owed._debts
+
+
 def test_after_the_stop_nothing_is_tried_and_confirmations_still_count(library: Library, home: Home) -> None:
     mia = claimed(library, home)
     home.confirms = False
@@ -408,259 +333,31 @@ def test_many_lines_wait_in_the_store_and_leave_in_order(library: Library, home:
     home.away = Condition.REMOTE_SERVER_TIMEOUT
     for number in range(500):
         write(mia, chat(), f"Answer {number}.", f"b{number}")
-    (debt,) = library.queue.owed._debts[HOME].values()
-    assert {} == debt.flying
+    (one,) = library.queue.owed._debts[HOME].values()
+    assert {} == one.flying
     assert 1 == len(library.queue.owed._line)
     home.back()
     assert [f"Answer {number}." for number in range(500)] == home.words()
     assert {} == library.queue.owed._debts
 
 
-def test_not_all_patrons_of_a_server_are_served_at_the_same_moment(library: Library, home: Home) -> None:
+def test_not_all_patrons_of_a_server_are_served_at_the_same_moment(
+    library: Library, home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(owed, "MOST_AT_ONCE", 10)
     home.away = Condition.REMOTE_SERVER_TIMEOUT
-    patrons = [JID.parse(f"pat{number}@{HOME}") for number in range(3 * owed.MOST_AT_ONCE)]
+    patrons = [JID.parse(f"pat{number}@{HOME}") for number in range(30)]
     for patron in patrons:
         ask(library, patron=patron)
     home.confirms = False
     home.back()
-    assert owed.MOST_AT_ONCE == len(home.taken())
+    assert 10 == len(home.taken())
     unconfirmed, home.unconfirmed = home.unconfirmed, []
     home.confirms = True
     for stanza in unconfirmed:
         stanza.settle(None)
     wait(library, MINUTE, 1)
-    assert 2 * owed.MOST_AT_ONCE == len(home.taken())
-    assert 0 == owing(library)
-
-
-# -- giving up ---------------------------------------------------------------------
-
-NOT_REACHED = (
-    "#1: the answer could not be delivered to the patron. "
-    "Why: the server of that address could not be reached for days."
-)
-
-
-def test_after_days_the_librarian_is_told_once_and_the_history_says_it(library: Library, home: Home) -> None:
-    mia = claimed(library, home)
-    home.away = Condition.REMOTE_SERVER_TIMEOUT
-    write(mia, chat(), "Answer 1.", "a1")
-    wait(library, DAY, HOUR)
-    write(mia, chat(), "Answer 2.", "a2")
-    mia.received()
-    wait(library, OWED_DAYS * DAY + 2 * HOUR, 10 * MINUTE)
-    assert [f"* {NOT_REACHED}"] == bodies(mia, chat())
-    assert [("system", NOT_REACHED)] == [line for line in library.said() if line[0] == "system"]
-    assert {"Answer 1.": Relay.GIVEN_UP, "Answer 2.": Relay.GIVEN_UP}.items() <= relays(library).items()
-    home.back()
-    assert [] == home.words()
-
-
-def test_she_is_told_again_if_the_patron_has_written_meanwhile(library: Library, home: Home) -> None:
-    mia = claimed(library, home)
-    for number in (1, 2):
-        write(mia, chat(), f"Answer {number}.", f"a{number}")
-        mia.received()
-        send_back(library, f"a{number}", "gone")
-        assert 1 == len(bodies(mia, chat()))
-        ask(library, "Hello?", id=f"again{number}")
-
-
-def test_of_a_closed_question_the_desk_is_told(library: Library, home: Home) -> None:
-    mia = claimed(library, home)
-    home.away = Condition.REMOTE_SERVER_TIMEOUT
-    write(mia, chat(), "Upstairs.", "a1")
-    write(mia, chat(), "!close 2")
-    mia.received()
-    wait(library, OWED_DAYS * DAY + 2 * HOUR, 10 * MINUTE)
-    assert [NOT_REACHED] == [line for line in bodies(mia) if "delivered" in line]
-
-
-def test_if_nobody_is_at_the_desk_whoever_comes_on_duty_is_told(library: Library, home: Home) -> None:
-    mia = claimed(library, home)
-    home.away = Condition.REMOTE_SERVER_TIMEOUT
-    write(mia, chat(), "Upstairs.", "a1")
-    write(mia, chat(), "!close 2")
-    mia.end()
-    wait(library, OWED_DAYS * DAY + 2 * HOUR, 10 * MINUTE)
-    noa = library.online(f"noa@{DOMAIN}/desk")
-    library.enter(noa, "noa")
-    assert NOT_REACHED in bodies(noa, f"ask@rooms.{DOMAIN}")
-
-
-@pytest.mark.parametrize(
-    "condition, why",
-    [
-        (Condition.POLICY_VIOLATION, "the server of that address refused it."),
-        (Condition.ITEM_NOT_FOUND, "that address does not exist any more."),
-    ],
-)
-def test_what_is_refused_for_good_is_not_tried_again(
-    library: Library, home: Home, condition: Condition, why: str
-) -> None:
-    mia = claimed(library, home)
-    home.refuses["Upstairs."] = condition
-    write(mia, chat(), "Upstairs.", "a1")
-    told = bodies(mia, chat())
-    assert [f"* #1: the answer could not be delivered to the patron. Why: {why}"] == told
-    tried = len(home.attempts)
-    wait(library, DAY, HOUR)
-    assert tried == len(home.attempts)
-    write(mia, chat(), "Or there.", "a2")
-    assert ["Or there."] == home.words()
-
-
-def test_lines_of_the_queue_that_cannot_be_delivered_are_no_news(library: Library, home: Home) -> None:
-    home.away = Condition.GONE
-    mia = library.on_duty("mia")
-    ask(library)
-    mia.received()
-    wait(library, DAY, HOUR)
-    assert [] == [line for line in bodies(mia) if "delivered" in line]
-    assert 0 == owing(library)
-
-
-def test_a_new_owner_is_told_what_never_arrived(library: Library, home: Home) -> None:
-    mia, noa = claimed(library, home), library.on_duty("noa")
-    write(mia, chat(), "Upstairs.", "a1")
-    send_back(library, "a1", "gone")
-    write(mia, chat(), "!release")
-    noa.received()
-    write(noa, chat(), "!1")
-    assert (
-        "* #1: the answer could not be delivered to the patron. Why: that address does not exist any more."
-        in (bodies(noa, chat()))
-    )
-
-
-# -- what the patron's server sends back -------------------------------------------
-
-
-def test_an_answer_that_comes_back_is_told_to_the_librarian(library: Library, home: Home) -> None:
-    mia = claimed(library, home)
-    write(mia, chat(), "Upstairs.", "a1")
-    send_back(library, "a1", "service-unavailable")
-    (told,) = bodies(mia, chat())
-    assert "not while nobody is logged in" in told
-    assert Relay.GIVEN_UP is relays(library)["Upstairs."]
-    library.clock.advance(0)  # the store learns only now that it had been confirmed
-    assert Relay.GIVEN_UP is relays(library)["Upstairs."]
-
-
-def test_an_answer_without_an_id_is_known_too(library: Library, home: Home) -> None:
-    mia = claimed(library, home)
-    write(mia, chat(), "Upstairs.")
-    (answer,) = home.taken()
-    send_back(library, answer.id, "gone")
-    assert 1 == len(bodies(mia, chat()))
-
-
-@pytest.mark.parametrize("id", ["", "c1", "ask-1-1", "ask-1-99", "ask-x-y", f"ask-{'9' * 30}-1"])
-def test_what_is_no_answer_and_comes_back_is_no_news(library: Library, home: Home, id: str) -> None:
-    """A chat state or a receipt (XEP-0085, 0184), or something that never was."""
-    mia = claimed(library, home)
-    mia.send(f"<message to='{chat()}' type='chat' id='c1'><composing xmlns='{ns.CHATSTATES}'/></message>")
-    send_back(library, id, "gone")
-    assert [] == bodies(mia)
-
-
-def test_errors_of_strangers_are_no_news(library: Library, home: Home) -> None:
-    mia = claimed(library, home)
-    write(mia, chat(), "Upstairs.", "a1")
-    send_back(library, "a1", "gone", sender=f"eve@{HOME}")
-    assert [] == bodies(mia)
-
-
-def test_a_full_mailbox_is_tried_again(library: Library, home: Home) -> None:
-    """Also if the server had confirmed that it has the message."""
-    mia = claimed(library, home)
-    write(mia, chat(), "Upstairs.", "a1")
-    send_back(library, "a1", "resource-constraint", "wait")
-    assert ["Upstairs."] == home.words()
-    assert [KEPT] == bodies(mia, chat())
-    wait(library, 2 * MINUTE)
-    assert ["Upstairs."] == home.words()
-    wait(library, DAY, HOUR)
-    assert [] == home.words()
-
-
-def test_what_comes_back_while_the_store_is_asked_is_not_forgotten(library: Library, home: Home) -> None:
-    mia = claimed(library, home)
-    write(mia, chat(), "Answer 1.", "a1")
-    home.away = Condition.REMOTE_SERVER_TIMEOUT
-    write(mia, chat(), "Answer 2.", "a2")
-    home.away = None
-    home.taken()
-    library.core.hooks.tell(RemoteReachable(HOME))
-    with library.holding():
-        send_back(library, "a1", "resource-constraint", "wait")
-        library.clock.advance(owed.SOONEST_SECONDS)
-    assert [] == home.words()
-    wait(library, HOUR)
-    assert ["Answer 1.", "Answer 2."] == home.words()
-    assert {} == library.queue.owed._debts
-
-
-def test_an_error_before_the_confirmation_counts(library: Library, home: Home) -> None:
-    mia = claimed(library, home)
-    home.confirms = False
-    write(mia, chat(), "Upstairs.", "a1")
-    send_back(library, "a1", "resource-constraint", "wait")
-    (stanza,) = home.unconfirmed
-    stanza.settle(None)
-    home.taken()
-    wait(library, 2 * MINUTE)
-    assert ["Upstairs."] == home.words()
-
-
-# -- forgetting --------------------------------------------------------------------
-
-
-def test_a_finished_question_is_not_forgotten_before_its_answer_has_arrived(
-    library: Library, home: Home
-) -> None:
-    mia = claimed(library, home)
-    home.away = Condition.REMOTE_SERVER_TIMEOUT
-    write(mia, chat(), "Upstairs.", "a1")
-    write(mia, chat(), "!close 2")
-    wait(library, 2 * DAY, 10 * MINUTE)
-    home.back()
-    assert 2 == len(home.taken())
-    wait(library, HOUR, 10 * MINUTE)
-    assert library.question().patron is None
-    assert [] == library.said()
-
-
-def test_after_the_last_attempt_it_is_forgotten(library: Library, home: Home) -> None:
-    mia = claimed(library, home)
-    home.away = Condition.REMOTE_SERVER_TIMEOUT
-    write(mia, chat(), "Upstairs.", "a1")
-    write(mia, chat(), "!close 2")
-    wait(library, OWED_DAYS * DAY + 2 * HOUR, 10 * MINUTE)
-    assert library.question().patron is None
-    assert [] == library.said()
-    assert 0 == owing(library)
-
-
-def test_what_is_owed_goes_with_what_is_forgotten(library: Library, home: Home) -> None:
-    """However it came that nobody has tried it in time."""
-    mia = claimed(library, home)
-    home.away = Condition.REMOTE_SERVER_TIMEOUT
-    write(mia, chat(), "Upstairs.", "a1")
-    write(mia, chat(), "!close 2")
-    library.queue.stop()
-    library.database.write_now(forget, library.core.now() + OWED_DAYS * DAY + 3 * HOUR)
-    assert 0 == owing(library)
-    assert [] == library.said()
-    assert (set(), set()) == library.database.read_now(store.recipients, library.queue.record.id)
-
-
-def test_what_is_owed_goes_with_the_queue(library: Library, home: Home) -> None:
-    mia = claimed(library, home)
-    home.away = Condition.REMOTE_SERVER_TIMEOUT
-    write(mia, chat(), "Upstairs.", "a1")
-    write(mia, chat(), "!close 2")
-    library.database.write_now(queues.remove, ASK)
+    assert 20 == len(home.taken())
     assert 0 == owing(library)
 
 
@@ -694,97 +391,3 @@ def test_a_gateway_that_is_away_gets_it_when_it_is_back(library: Library) -> Non
     assert 1 == gateway.data.count(b"Upstairs.")
     library.clock.advance(0)
     assert 0 == owing(library)
-
-
-# -- librarians elsewhere ----------------------------------------------------------
-
-EVE = JID.parse(f"eve@{HOME}")
-
-
-def hers(library: Library) -> Client:
-    """A patron here whose question a librarian elsewhere has taken."""
-    library.database.write_now(
-        queues.put_librarian, library.queue.record.id, queues.Librarian(EVE, "eve", 3, "")
-    )
-    library.queue.librarians[EVE] = queues.Librarian(EVE, "eve", 3, "")
-    pat = library.patron()
-    write(pat, ASK.text, "Maps?", "m1")
-    library.arrive(f"<message from='{EVE}/x' to='{chat()}' type='chat' id='e1'><body>Hello.</body></message>")
-    pat.received()
-    return pat
-
-
-def test_a_librarian_elsewhere_gets_what_was_asked_and_it_is_confirmed(library: Library, home: Home) -> None:
-    hers(library)
-    first = home.taken()[0]
-    assert ("m1", "Maps?") == (first.id, first.body)
-    library.clock.advance(0)
-    assert Relay.DONE is relays(library)["Maps?"]
-
-
-def test_words_for_a_librarian_whose_server_is_away_come_later_and_once(library: Library, home: Home) -> None:
-    pat = hers(library)
-    home.taken()
-    home.away = Condition.REMOTE_SERVER_TIMEOUT
-    write(pat, ASK.text, "The old ones.", "m2")
-    write(pat, ASK.text, "Of the town.", "m3")
-    again, after = restarted(library, Condition.REMOTE_SERVER_TIMEOUT)
-    wait(again, HOUR)
-    after.back()
-    sent = after.taken()
-    assert [("m2", "The old ones."), ("m3", "Of the town.")] == [(s.id, s.body) for s in sent]
-    assert "" not in delays(sent)
-    wait(again, DAY, HOUR)
-    assert [] == after.words()
-
-
-def test_a_librarian_who_is_offline_keeps_her_question(library: Library, home: Home) -> None:
-    """Her server has no place for messages: she gets them when she is back, as one with an account here."""
-    pat = hers(library)
-    home.taken()
-    write(pat, ASK.text, "The old ones.", "m2")
-    error = f"<error type='cancel'><service-unavailable xmlns='{ns.STANZAS}'/></error>"
-    library.arrive(f"<message from='{EVE}' to='{chat()}/queue' type='error' id='m2'>{error}</message>")
-    assert EVE == library.question().owner
-    home.taken()
-    wait(library, 2 * MINUTE)
-    assert ["The old ones."] == home.words()
-
-
-def test_a_librarian_who_is_away_for_days_loses_the_question_and_the_next_gets_the_words(
-    library: Library, home: Home
-) -> None:
-    pat = hers(library)
-    home.taken()
-    home.away = Condition.REMOTE_SERVER_TIMEOUT
-    write(pat, ASK.text, "The old ones.", "m2")
-    pat.received()
-    wait(library, OWED_DAYS * DAY + 2 * HOUR, 10 * MINUTE)
-    assert library.question().owner is None
-    assert "Another librarian will be with you as soon as possible." in bodies(pat)
-    mia = library.on_duty("mia")
-    write(mia, chat(), "!1")
-    words = [s for s in messages(mia, chat()) if s.id == "m2"]
-    assert ["The old ones."] == [s.body for s in words]
-    library.clock.advance(0)
-    assert Relay.DONE is relays(library)["The old ones."]
-
-
-def test_last_words_for_a_librarian_who_has_closed_the_question_are_told_to_the_desk(
-    library: Library, home: Home
-) -> None:
-    pat = hers(library)
-    home.away = Condition.REMOTE_SERVER_TIMEOUT
-    write(pat, ASK.text, "Thanks!", "m2")
-    library.arrive(
-        f"<message from='{EVE}/x' to='{chat()}' type='chat' id='e2'><body>!close 2</body></message>"
-    )
-    mia = library.on_duty("mia")
-    home.away = Condition.ITEM_NOT_FOUND
-    library.clock.pump([owed.SOONEST_SECONDS, 1])
-    assert (
-        "#1: what the patron wrote could not be delivered to eve. Why: that address does not exist any more."
-        in bodies(mia)
-    )
-    assert "closed" == library.question().state
-    assert Relay.GIVEN_UP is relays(library)["Thanks!"]
