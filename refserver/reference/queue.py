@@ -63,13 +63,14 @@ _INFO: Final = clark(ns.DISCO_INFO, "query")
 
 @frozen
 class Stored:
-    """What the store knows of a queue."""
+    """What the store knows of a queue. `left`: whether there may be something to hand over."""
 
     record: queues.Queue
     librarians: tuple[Librarian, ...]
     questions: tuple[tuple[Question, str], ...]
     subscribers: frozenset[JID]
     durations: tuple[float, ...]
+    left: bool = True
 
 
 def load(connection: Connection, record: queues.Queue) -> Stored:
@@ -120,6 +121,7 @@ class Queue:
         self.staff = Staff(self)
         self.desk = Desk(self, rooms)
         self.contact.subscribers.update(stored.subscribers)
+        self._left = stored.left
         self._starting: IDelayedCall | None = None
 
     def _take_over(self, stored: Stored) -> None:
@@ -139,7 +141,8 @@ class Queue:
         self.desk.set_up()
         self.host.addresses[self.jid.localpart] = self
         self.contact.update()
-        self._starting = self.core.clock.callLater(0, self._give_rest)
+        if self._left:
+            self._starting = self.core.clock.callLater(0, self._give_rest)
 
     def _give_rest(self) -> None:
         self._starting = None

@@ -41,6 +41,7 @@ __all__ = [
     "drop",
     "drop_finished",
     "find",
+    "left_in_queues",
     "of_librarian",
     "of_patron",
     "recipients",
@@ -151,6 +152,17 @@ def recipients(connection: Connection, queue_id: int) -> tuple[set[JID], set[JID
     to_staff = _joined(select(questions.c.owner), Direction.PATRON).where(questions.c.queue == queue_id)
     patrons = _jids(connection, to_patrons) | _jids(connection, lines.where(questions.c.queue == queue_id))
     return patrons, _jids(connection, to_staff)
+
+
+def left_in_queues(connection: Connection) -> set[int]:
+    """The queues (their ids) of which anything is left: owed, to be handed over, or doubtful."""
+    doubtful = question_messages.c.relay == Relay.DOUBTFUL
+    said = select(questions.c.queue).join(question_messages, question_messages.c.question == questions.c.id)
+    lines = select(questions.c.queue).join(owed_lines, owed_lines.c.question == questions.c.id)
+    found: set[int] = set()
+    for query in (said.where(_TO_DO), said.where(doubtful), lines):
+        found.update(connection.execute(query.distinct()).scalars())
+    return found
 
 
 def find(connection: Connection, keys: Collection[Key]) -> list[Due]:

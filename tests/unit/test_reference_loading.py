@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+from attrs import evolve
 from sqlalchemy import Connection
 
 from refserver.jid import JID
@@ -9,7 +11,8 @@ from refserver.reference import answering, asking, closing
 from refserver.reference.asking import Asker, Utterance
 from refserver.reference.loading import load_all
 from refserver.reference.queue import DURATIONS_KEPT, Stored, load
-from refserver.storage import Database, libraries, queues
+from refserver.storage import Database, conversations, libraries, owed, queues
+from refserver.storage.conversations import Relay
 
 NOW = 1_763_800_000.0
 MIA, NOA = JID.parse("mia@library.example"), JID.parse("noa@elsewhere.example")
@@ -53,11 +56,49 @@ def asked(database: Database, queue: int, patron: str) -> int:
 def test_all_at_once_is_the_same_as_one_by_one() -> None:
     database = filled()
     found = database.read_now(load_all)
-    assert found == {domain: database.read_now(one, domain) for domain in ("library.example", "new.example")}
+    as_one = {domain: [evolve(each, left=True) for each in found[domain]] for domain in found}
+    assert as_one == {domain: database.read_now(one, domain) for domain in ("library.example", "new.example")}
     busy, calm = found["library.example"]
     assert (len(busy.questions), len(calm.questions), len(busy.subscribers)) == (3, 1, 2)
     assert busy.questions[0][1] == "I am pat0@home.example"
     assert [one.nick for one in calm.librarians] == ["mia", "noa"]
     assert len(busy.durations) == DURATIONS_KEPT
     assert busy.durations[-1] > busy.durations[0]
+    database.close_now()
+
+
+@pytest.mark.parametrize(
+    ("relay", "left"),
+    [
+        (Relay.TO_DO, True),
+        (Relay.DOUBTFUL, True),
+        (Relay.DONE, False),
+        (Relay.GIVEN, False),
+        (Relay.RETOLD, False),
+        (Relay.GIVEN_UP, False),
+    ],
+)
+def test_queues_of_which_something_is_left_to_hand_over_are_known(relay: Relay, left: bool) -> None:
+    """`recover` comes first at a start: it makes what was under way, or given, doubtful where it is."""
+    database = filled()
+    busy, calm = database.read_now(queues.all_queues, "library.example")
+    for queue in (busy, calm):
+        for message in database.read_now(conversations.with_relay, queue.id, *Relay):
+            to = relay if queue is calm else Relay.DONE
+            database.write_now(conversations.set_relay, [message.id], to)
+    found = database.read_now(load_all)
+    assert [each.left for each in found["library.example"]] == [False, left]
+    assert [each.left for each in found["new.example"]] == [False]
+    database.close_now()
+
+
+def test_a_line_that_is_owed_is_something_left() -> None:
+    database = filled()
+    busy, calm = database.read_now(queues.all_queues, "library.example")
+    for queue in (busy, calm):
+        said = database.read_now(conversations.with_relay, queue.id, *Relay)
+        database.write_now(conversations.set_relay, [message.id for message in said], Relay.DONE)
+    line = owed.Line("line-1", said[0].question_id, "We are closed now.", NOW)
+    database.write_now(owed.add, line)
+    assert [each.left for each in database.read_now(load_all)["library.example"]] == [False, True]
     database.close_now()
