@@ -17,6 +17,7 @@ from typing import Final
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from refserver import ns
+from refserver.errors import StanzaError
 from refserver.jid import JID
 from refserver.s2s.backlog import Budget, Held
 from refserver.s2s.lane import Lane
@@ -173,7 +174,10 @@ class Confirming:
             lane.ask()
         else:
             ping = Stanza.iq("get", self._remote, self._local, payload=element(ns.PING, "ping"))
-            self._ping = ping.id, lane.send_bytes(ping.encode(ns.SERVER))
+            try:
+                self._ping = ping.id, lane.send_bytes(ping.encode(ns.SERVER))
+            except StanzaError:  # even that is too large for it
+                self._silent = True
 
     def _is_silent_and_dead(self, now: float) -> bool:
         if self._unsent:

@@ -206,7 +206,7 @@ class IncomingConnection:
             rider.confirmed(self, event.number)
 
     def _count_wanted(self, event: CountWanted) -> None:
-        self._service.when_written(lambda: self._tell_count(event.handled))
+        self._service.durable.then(lambda: self._tell_count(event.handled))
 
     def _tell_count(self, handled: int) -> None:
         if self._stream is not None and not self._connection.closed:

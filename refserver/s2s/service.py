@@ -11,7 +11,6 @@ from typing import Final
 
 from attrs import define, evolve, field, frozen
 from twisted.internet.interfaces import IListeningPort
-from twisted.logger import Logger
 
 from refserver.core.core import Core
 from refserver.core.hooks import RemoteReachable
@@ -19,6 +18,7 @@ from refserver.core.hosts import Hosts
 from refserver.errors import StreamCondition, StreamError
 from refserver.net.connection import Connection
 from refserver.net.mux import Mux
+from refserver.s2s.durable import Durable
 from refserver.s2s.incoming import IncomingConnection
 from refserver.s2s.intake import Intake, IntakeLimits
 from refserver.s2s.outgoing import OutgoingConnection
@@ -32,8 +32,6 @@ from refserver.stanza import Stanza
 from refserver.stream.federation import Established, ServerPolicy
 
 __all__ = ["FederationPolicy", "ServerService"]
-
-log = Logger()
 
 TICKS_BETWEEN_LOOKS: Final = 15
 IDLE_SECONDS: Final = 1800.0  # the peer's own streams: it closes them sooner if it wants to
@@ -63,6 +61,7 @@ class ServerService:
     contexts: Contexts
     resolver: Resolver
     secret: bytes
+    durable: Durable = field(init=False)
     pool: Pool = field(init=False)
     intake: Intake = field(init=False)
     verifications: Verifications = field(init=False)
@@ -71,6 +70,10 @@ class ServerService:
     _by_ip: Counter[str] = field(factory=Counter, init=False)
     _ticks: int = field(default=0, init=False)
     _without_tls: ServerPolicy = field(init=False)
+
+    @durable.default
+    def _make_durable(self) -> Durable:
+        return Durable(self.core.database.written)
 
     @pool.default
     def _make_pool(self) -> Pool:
@@ -92,7 +95,7 @@ class ServerService:
             self.core.router.bounce,
             came=self._came,
             reachable=self._reachable,
-            when_written=self.when_written,
+            when_written=self.durable.then,
         )
 
     @intake.default
@@ -205,15 +208,6 @@ class ServerService:
         self._by_ip[ip] -= 1
         if not self._by_ip[ip]:
             del self._by_ip[ip]
-
-    def when_written(self, call: Callable[[], None]) -> None:
-        """Call it as soon as all that was written to the database until now is durable, or has failed."""
-        written = self.core.database.written()
-        if written is None:
-            call()
-        else:
-            written.addBoth(lambda _: call())
-            written.addErrback(lambda failure: log.failure("a count was not told", failure=failure))
 
     def _reachable(self, domain: str) -> None:
         self.core.hooks.tell(RemoteReachable(domain))

@@ -12,8 +12,8 @@ from refserver.jid import JID
 from refserver.s2s import backlog as backlog_module
 from refserver.s2s.confirming import ASK_SECONDS, CONFIRM_SECONDS, PING_SECONDS
 from refserver.s2s.way import ATTEMPT_SECONDS
-from refserver.stanza import Stanza
-from tests.unit.way_bench import HERE, NOT_FOUND, PAT, THERE, Bench, Stream
+from refserver.stanza import Stanza, Tracked
+from tests.unit.way_bench import HERE, MIA, NOT_FOUND, PAT, THERE, Bench, Stream
 
 LIMIT = int(CONFIRM_SECONDS)
 
@@ -504,6 +504,19 @@ def test_a_silent_peer_that_takes_no_bytes_any_more_is_dead(bench):
     bench.look(LIMIT + 1)
     assert 1 == len(stream.closed_with)
     assert [] == told
+
+
+def test_a_peer_that_takes_no_stanza_as_large_as_a_ping_is_believed_as_a_silent_one(bench):
+    stream = opened(bench, managed=False)
+    bench.send("1")
+    bench.answer(stream.pings[0])
+    bench.clock.advance(PING_SECONDS)
+    stream.most = len(stream.sent[1]) - 1
+    told: list[object] = []
+    bench.router.route(Tracked(Stanza.message(PAT, MIA, type="", id="2"), told.append))
+    assert (["1", "2"], 1) == (stream.ids, len(stream.pings))
+    bench.look(6)
+    assert [None] == told
 
 
 def test_on_the_next_stream_a_silent_peer_is_asked_again(bench):
