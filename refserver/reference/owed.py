@@ -42,7 +42,8 @@ __all__ = ["Owed"]
 SOONEST_SECONDS: Final = 5.0
 """The least time between two attempts, however often the other server is heard of."""
 START_SECONDS: Final = 2.0
-"""What a stop or a crash has left is tried within this time."""
+"""What a stop or a crash has left is tried within this time, and a little more for each recipient."""
+START_SHARE: Final = 0.005
 BATCH: Final = 20
 MOST_AT_ONCE: Final = 100
 """How many recipients of one domain are tried at the same time; the others wait for a moment."""
@@ -71,15 +72,16 @@ class Owed:
         """Find what a stop or a crash has left."""
         found = await self._queue.core.database.read(owed.recipients, self._queue.record.id)
         for to_staff, recipients in zip((False, True), found, strict=True):
+            within = START_SECONDS + START_SHARE * len(recipients)
             for recipient in recipients:
                 if self._queue.is_elsewhere(recipient) and not self._stopped:
-                    self._take_up(self._debt(recipient, to_staff))
+                    self._take_up(self._debt(recipient, to_staff), within * self._random())
 
-    def _take_up(self, debt: Debt) -> None:
+    def _take_up(self, debt: Debt, seconds: float) -> None:
         debt.warned = True
         if debt.state is State.OPEN:
             self._set(debt, State.WAITING)
-            self._schedule(debt, self._random() * START_SECONDS)
+            self._schedule(debt, seconds)
 
     def stop(self) -> None:
         """Try nothing more; what is known to have arrived is noted."""

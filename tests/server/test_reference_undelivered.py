@@ -28,10 +28,7 @@ from tests.server.elsewhere import (
 )
 from tests.server.library import ASK, DOMAIN, Library, bodies, chat, write
 
-KEPT = (
-    "* (The patron's server cannot be reached now. "
-    "What you write is kept, and delivered as soon as it is back.)"
-)
+KEPT = "* (The patron cannot be reached now. What you write is kept, and delivered as soon as possible.)"
 
 
 @pytest.fixture

@@ -174,8 +174,7 @@ class StaffTexts:
     def kept_for_later(self) -> str:
         """To the owner: her words could not be delivered yet."""
         return self._(
-            "(The patron's server cannot be reached now. "
-            "What you write is kept, and delivered as soon as it is back.)"
+            "(The patron cannot be reached now. What you write is kept, and delivered as soon as possible.)"
         )
 
     def undelivered(self, number: int, reason: Condition) -> str:
@@ -193,7 +192,11 @@ class StaffTexts:
     def why_undelivered(self, reason: Condition) -> str:
         """What the other server said, or that there is none, for people."""
         match reason:
-            case Condition.REMOTE_SERVER_NOT_FOUND | Condition.REMOTE_SERVER_TIMEOUT:
+            case (
+                Condition.REMOTE_SERVER_NOT_FOUND
+                | Condition.REMOTE_SERVER_TIMEOUT
+                | Condition.INTERNAL_SERVER_ERROR
+            ):
                 return self._("the server of that address could not be reached for days.")
             case Condition.RESOURCE_CONSTRAINT:
                 return self._("the mailbox or the server is full.")
