@@ -14,6 +14,7 @@ from attrs import define, field
 from twisted.logger import Logger
 
 from refserver import ns
+from refserver.errors import StanzaError
 from refserver.stanza import Stanza
 from refserver.xml.element import Element
 
@@ -69,11 +70,11 @@ class Held:
         attributes = {name: value for name, value in (("type", self.type), ("id", self.id)) if value}
         return Stanza(self.kind, Element(f"{{{ns.CLIENT}}}{self.kind}", attributes), self.to, self.from_)
 
-    def arrived(self) -> None:
-        """It was confirmed: tell who wants to know."""
+    def settle(self, error: StanzaError | None) -> None:
+        """As `Stanza.settle`: tell who wants to know what became of it."""
         if self.tracked is not None:
             try:
-                self.tracked.settle(None)
+                self.tracked.settle(error)
             except Exception:
                 log.failure("who tracks a {kind} could not be told", kind=self.kind)
 

@@ -13,7 +13,8 @@ A way is made with the first stanza and is in one of these states:
     backing off  the attempt failed and gave everything back. For a while (FIRST_PAUSE seconds, doubled
                  with each failure up to LONGEST_PAUSE, and up to half as much less at random) stanzas come
                  back at once with the same error: nobody waits for what has just failed, and a server
-                 that is in trouble is left alone. A stream of its own to us ends the pause
+                 that is in trouble is left alone. A stream of its own to us ends the pause, as it does
+                 those between the tries of an attempt
 
 Nothing is tried while there is nothing to send.
 """
@@ -24,7 +25,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from twisted.internet.defer import Deferred
 from twisted.internet.defer import TimeoutError as TimedOut
-from twisted.internet.task import deferLater
+from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -61,6 +62,7 @@ class Way:
         "_failures",
         "_is_ours",
         "_lane",
+        "_nap",
         "_pool",
         "_reason",
         "_until",
@@ -79,6 +81,7 @@ class Way:
         self._lane: Lane | None = None
         self._is_ours = False  # that stream, not the peer's (XEP-0288)
         self._attempt: Deferred[None] | None = None
+        self._nap: IDelayedCall | None = None  # between two tries of an attempt
         self._failures = 0
         self._until = 0.0  # when the pause is over
         self._reason = Unreachable("", Condition.REMOTE_SERVER_TIMEOUT)
@@ -140,6 +143,8 @@ class Way:
     def heard(self) -> None:
         """The other server has just proved to be alive: what failed before may work now."""
         self._until = 0.0
+        if self._nap is not None:
+            self._nap.reset(0)
 
     def look(self) -> bool:
         """Replace a stream whose peer is dead; whether there is still something unconfirmed."""
@@ -168,7 +173,7 @@ class Way:
             lane.close(error)
         refusal = _error(self._reason)
         for held in unconfirmed:
-            held.envelope.settle(refusal)
+            held.settle(refusal)
         self._backlog.empty(lambda held: self._return(held.envelope, refusal))
 
     # -- Rider -------------------------------------------------------------
@@ -296,8 +301,19 @@ class Way:
                 self._reason = error
                 if error.permanent:
                     raise
-            await deferLater(self._pool.clock, pause * self._jitter())
+            await self._sleep(pause * self._jitter())
             pause *= 2
+
+    async def _sleep(self, seconds: float) -> None:
+        """Wait that long, or until the other server shows that it is there."""
+        over: Deferred[None] = Deferred()
+        self._nap = self._pool.clock.callLater(seconds, over.callback, None)
+        try:
+            await over
+        finally:
+            nap, self._nap = self._nap, None
+            if nap.active():
+                nap.cancel()
 
     def _tried(self, result: Any) -> Any:
         self._pool.attempts -= 1

@@ -64,7 +64,7 @@ class Window:
         self._count(-cost)
         any_at_all = len(sent) != before
         for held in tracked:
-            held.arrived()
+            held.settle(None)
         return any_at_all
 
     def confirm_all(self) -> bool:
@@ -102,7 +102,7 @@ def _worth_it(sent: list[Held]) -> list[Held]:
         ):
             pair = held.from_, held.to
             if pair in newer:
-                held.arrived()  # it has been outlived
+                held.settle(None)  # it has been outlived
                 continue
             newer.add(pair)
         kept.append(held)

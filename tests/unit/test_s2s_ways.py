@@ -117,6 +117,20 @@ def test_a_sign_of_life_ends_the_pause(bench):
     assert 2 == len(bench.attempts)
 
 
+def test_a_sign_of_life_ends_the_pause_between_two_tries(bench):
+    bench.send("1")
+    for _ in range(4):
+        bench.fail(TIMEOUT)
+        bench.pool.heard_from("there.example")
+        bench.clock.advance(0)
+    assert 5 == len(bench.attempts)
+    bench.pool.heard_from("there.example")
+    bench.clock.advance(0)
+    assert 5 == len(bench.attempts), "it is being tried"
+    assert ["1"] == bench.open().ids
+    assert not bench.clock.getDelayedCalls()
+
+
 def test_a_black_hole_costs_bounded_memory_and_every_stanza_gets_an_error(bench):
     for number in range(10_000):
         bench.send(str(number))
