@@ -3,7 +3,7 @@
 python -m tests.server.black_hole_process FOLDER COUNT
 
 COUNT messages go to each of three domains: `silent.example` takes the connection and says nothing,
-`deaf.example` takes the stream and stops reading, and for `nameless.example` the name server does not answer.
+`deaf.example` takes the stream and one message more, and stops reading, and for `nameless.example` the name server does not answer.
 Meanwhile somebody writes to `calm.example`. Deadlines are shorter than they are in service.
 """
 
@@ -94,7 +94,9 @@ async def write(folder: Path, count: int) -> dict[str, Any]:
     here.router.accounts = returned
     pool, budget = here.service.pool, here.service.pool.budget.left
     here.send(f"mia@{HERE}/desk", "pat@calm.example")
+    here.send(f"mia@{HERE}/desk", f"pat@{HOLES[1]}")
     await calm.until_got(1)
+    await deaf.until_got(1)
     before, least, latency = memory("VmRSS"), budget, 0.0
     for number in range(count):
         for hole in HOLES:

@@ -38,7 +38,7 @@ def test_what_a_deaf_server_did_not_confirm_comes_back(figures: Any) -> None:
     returned = figures["returned"]["deaf.example"]
     assert {"resource-constraint", "remote-server-timeout"} == set(returned)
     assert 0 < figures["arrived"] < COUNT
-    assert COUNT - figures["arrived"] <= sum(returned.values()) <= COUNT
+    assert COUNT + 1 - figures["arrived"] <= sum(returned.values()) <= COUNT + 1
     assert returned["remote-server-timeout"] <= window.MOST_STANZAS + backlog.MOST_STANZAS
 
 
