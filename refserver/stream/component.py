@@ -182,7 +182,7 @@ class ComponentStream:
     def _stanza(self, received: Element) -> Event:
         sender = self._sender(received)
         try:
-            return Stanza.received(received)
+            return Stanza.received(received, self._framer.raw)
         except StanzaError as error:
             return self._malformed(received, sender, error)
 

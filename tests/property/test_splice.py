@@ -170,7 +170,15 @@ SERVER_HEADER = (
     f"<stream:stream xmlns='{ns.SERVER}' xmlns:stream='{ns.STREAM}' xmlns:db='{ns.DIALBACK}'>".encode()
 )
 """As Prosody and ejabberd write it."""
-DECLARED = [ns.CLIENT, ns.SERVER, ns.CLIENT.replace(":", "&#58;"), ns.SERVER.replace("b", "&#x62;"), "urn:x"]
+COMPONENT_HEADER = f"<stream:stream xmlns='{ns.COMPONENT}' xmlns:stream='{ns.STREAM}'>".encode()
+DECLARED = [
+    ns.CLIENT,
+    ns.SERVER,
+    ns.COMPONENT,
+    ns.CLIENT.replace(":", "&#58;"),
+    ns.SERVER.replace("b", "&#x62;"),
+    "urn:x",
+]
 """What a child may declare, by name or covertly."""
 
 
@@ -205,9 +213,9 @@ def server_stanzas(draw: st.DrawFn) -> bytes:
     return (f"<{opening}>{inside}</{kind}>" if inside else f"<{opening}/>").encode()
 
 
-def received_from_server(data: bytes) -> Stanza:
+def received_from_server(data: bytes, header: bytes = SERVER_HEADER) -> Stanza:
     framer = Framer(Limits(0))
-    frames = framer.feed(SERVER_HEADER + data)
+    frames = framer.feed(header + data)
     next(frames)
     frame = next(frames)
     assert isinstance(frame, Element)
@@ -217,14 +225,15 @@ def received_from_server(data: bytes) -> Stanza:
 def parsed_by_server(data: bytes, header: bytes = SERVER_HEADER) -> Element:
     """The one stanza that the bytes are on a server's stream, in the namespace that we keep it in."""
     (found,) = fromstring(header + data + b"</stream:stream>")
+    content = ns.SERVER if header == SERVER_HEADER else ns.COMPONENT
     for each in found.iter():
-        each.tag = each.tag.replace(f"{{{ns.SERVER}}}", f"{{{ns.CLIENT}}}")
+        each.tag = each.tag.replace(f"{{{content}}}", f"{{{ns.CLIENT}}}")
     return found
 
 
-def sent_by_server(data: bytes, stanza: Stanza) -> object:
+def sent_by_server(data: bytes, header: bytes, stanza: Stanza) -> object:
     """What the other server wrote, with the addresses in their normal form."""
-    tree = parsed_by_server(data)
+    tree = parsed_by_server(data, header)
     assert stanza.to is not None
     assert stanza.from_ is not None
     tree.set("to", stanza.to.text)
@@ -233,13 +242,15 @@ def sent_by_server(data: bytes, stanza: Stanza) -> object:
 
 
 @settings(max_examples=250, deadline=None)
-@given(server_stanzas())
-def test_what_another_server_sent_is_read_and_forwarded_as_it_meant_it(data: bytes) -> None:
-    stanza = received_from_server(data)
-    expected = sent_by_server(data, stanza)
+@given(server_stanzas(), st.sampled_from([SERVER_HEADER, COMPONENT_HEADER]))
+def test_what_another_server_sent_is_read_and_forwarded_as_it_meant_it(data: bytes, header: bytes) -> None:
+    if header == COMPONENT_HEADER:
+        data = data.replace(b"<db:x/>", b"")  # no such prefix there
+    stanza = received_from_server(data, header)
+    expected = sent_by_server(data, header, stanza)
     assert expected == meaning(parsed(stanza.wire()))
     assert expected == meaning(parsed(stanza.copy().wire()))
-    tags = [each.tag for each in parsed_by_server(data).iter()]
+    tags = [each.tag for each in parsed_by_server(data, header).iter()]
     assert tags == [each.tag for each in stanza.element.iter()]
 
 

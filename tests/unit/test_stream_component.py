@@ -163,6 +163,7 @@ def test_a_stanza_is_in_the_namespace_that_the_server_uses_inside() -> None:
     assert (str(stanza.from_), str(stanza.to)) == (f"+431@{DOMAIN}", "ask@library.example")
     assert stanza.element.tag == "{jabber:client}message"
     assert stanza.encode("jabber:component:accept").startswith(b"<message ")
+    assert stanza.wire() == MESSAGE.encode()
 
 
 @pytest.mark.parametrize("sender", [DOMAIN, f"+431@{DOMAIN}", f"+431@{DOMAIN}/phone", f"A@{DOMAIN.upper()}"])
