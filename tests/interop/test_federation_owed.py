@@ -32,6 +32,45 @@ def said_by(patron: Patron, queue: str) -> list[Element]:
     return [e for e in patron.received() if e.get("from", "").startswith(queue) and body(e)]
 
 
+def with_ids(stanzas: list[Element], ids: list[str]) -> list[tuple[str, bool]]:
+    """The words of those that have one of these ids, and whether they say when they were said."""
+    return [(body(e), e.find(DELAY) is not None) for e in stanzas if e.get("id") in ids]
+
+
+def test_what_was_said_before_both_servers_died_comes_once_they_are_back(region, start_prosody, started):
+    """kill -9 of the patron's server, answers, kill -9 of the library's: nothing was confirmed."""
+    library = region.library
+    peer = region.start(start_prosody, PROSODY)
+    mia = library.librarian("mia")
+    pat = started(region.patron(peer))
+    pat.subscribe()
+    pat.ask(WORDS)
+    number = mia.announced(WORDS)
+    mia.take(number)
+    pat.hears("mia is with you now.")
+    wait_until(lambda: owed(library) == 0, "everything to be confirmed", 30, lambda: log(region))
+
+    peer.process.kill()
+    peer.stop()
+    pat.abort()
+    ids = [mia.write(number, answer) for answer in ("First answer.", "Second answer.")]
+    wait_until(lambda: owed(library) == 2, "two answers to be stored", 30, lambda: log(region))
+    region.server.kill()
+    mia.abort()
+    region.server.start()
+    assert 2 == owed(library)
+
+    peer.start()
+    again = started(region.returning(peer, pat.jid))
+    wait_until(lambda: owed(library) == 0, "everything to be confirmed", 30, lambda: log(region))
+    wait_until(
+        lambda: len(said_by(again, library.queue)) >= 2, "two answers", ATTEMPT_SECONDS, lambda: log(region)
+    )
+    again.catch_up()
+    heard = with_ids(said_by(again, library.queue), ids)
+    assert [("First answer.", True), ("Second answer.", True)] == heard
+
+
 def test_three_answers_and_the_closing_line_reach_a_patron_whose_server_was_down(
     region, start_prosody, started
 ):
