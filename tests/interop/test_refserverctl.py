@@ -136,6 +136,7 @@ def test_check_finds_a_running_server_well(library):
         "listen.c2s",
         "listen.c2s_tls",
         "listen.s2s",
+        "listen.s2s_tls",
     ]
 
 
