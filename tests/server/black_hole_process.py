@@ -3,8 +3,8 @@
 python -m tests.server.black_hole_process FOLDER COUNT
 
 COUNT messages go to each of three domains: `silent.example` takes the connection and says nothing,
-`deaf.example` takes the stream and one message more, and stops reading, and for `nameless.example` the name server does not answer.
-Meanwhile somebody writes to `calm.example`. Deadlines are shorter than they are in service.
+`deaf.example` takes the stream and one message more, and stops reading, and for `nameless.example` the name
+server does not answer. Meanwhile somebody writes to `calm.example`. Deadlines are shorter than in service.
 """
 
 from __future__ import annotations
