@@ -32,10 +32,11 @@ LOOK_SECONDS: Final = 3600.0
 
 def load(connection: Connection, library: str, domain: str = "") -> Rules:
     """A library's rules (`EVERYWHERE`: those for all), or only those about one domain."""
-    found = senders.rules(connection, library, domain)
-    named = all(not rule.fingerprint for rule in found)
-    key = b"" if named else senders.fingerprint_key(connection, library)
-    return Rules.of(found, key, bool(library) and senders.is_allow_only(connection, library))
+    rules = Rules.of(senders.brief(connection, library, domain))
+    if rules.has_fingerprints:
+        rules.key = senders.fingerprint_key(connection, library)
+    rules.allow_only = bool(library) and senders.is_allow_only(connection, library)
+    return rules
 
 
 def end_subscriptions(connection: Connection, library: str, domain: str, now: float) -> None:

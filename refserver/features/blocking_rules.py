@@ -16,7 +16,7 @@ from attrs import define, field, frozen
 from refserver.core.gates import Verdict
 from refserver.core.hosts import Host
 from refserver.jid import JID
-from refserver.storage.senders import Rule, fingerprint
+from refserver.storage.senders import Brief, Rule, fingerprint
 
 __all__ = ["LibraryGate", "Rules"]
 
@@ -37,7 +37,7 @@ class Rules:
     _allowed_at: Counter[str] = field(factory=Counter, init=False)  # allowed senders a domain
 
     @classmethod
-    def of(cls, rules: Iterable[Rule], key: bytes = b"", allow_only: bool = False) -> Rules:
+    def of(cls, rules: Iterable[Rule | Brief], key: bytes = b"", allow_only: bool = False) -> Rules:
         """All rules at once."""
         made = cls(key, allow_only)
         for rule in rules:
@@ -47,20 +47,31 @@ class Rules:
     def __len__(self) -> int:
         return len(self._until)
 
-    def put(self, rule: Rule) -> None:
-        """Add a rule in place of the one about the same sender."""
-        self.drop(rule)
-        self._until[rule.key] = 0.0 if rule.allowed else inf if rule.expires_at is None else rule.expires_at
-        _count(self._marked, rule.domain, bool(rule.fingerprint))
-        _count(self._allowed_at, rule.domain, rule.allowed)
+    @property
+    def has_fingerprints(self) -> bool:
+        """Whether its key is needed."""
+        return bool(self._marked)
 
-    def drop(self, rule: Rule) -> None:
+    def put(self, rule: Rule | Brief) -> None:
+        """Add a rule in place of the one about the same sender."""
+        key = rule.key
+        if key in self._until:
+            self.drop(rule)
+        self._until[key] = 0.0 if rule.allowed else inf if rule.expires_at is None else rule.expires_at
+        if rule.fingerprint:
+            self._marked[rule.domain] += 1
+        if rule.allowed:
+            self._allowed_at[rule.domain] += 1
+
+    def drop(self, rule: Rule | Brief) -> None:
         """Forget the rule about a sender, if there is one."""
         until = self._until.pop(rule.key, None)
         if until is None:
             return
-        _count(self._marked, rule.domain, -bool(rule.fingerprint))
-        _count(self._allowed_at, rule.domain, -(until == 0.0))
+        if rule.fingerprint:
+            _count_down(self._marked, rule.domain)
+        if until == 0.0:
+            _count_down(self._allowed_at, rule.domain)
 
     def address(self, sender: JID, now: float) -> bool | None:
         """Whether this very address is allowed (True) or blocked (False)."""
@@ -84,8 +95,8 @@ class Rules:
         return False if until > now else None
 
 
-def _count(counter: Counter[str], domain: str, by: int) -> None:
-    counter[domain] += by
+def _count_down(counter: Counter[str], domain: str) -> None:
+    counter[domain] -= 1
     if not counter[domain]:
         del counter[domain]
 

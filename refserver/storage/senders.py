@@ -12,7 +12,8 @@ from __future__ import annotations
 import hmac
 from collections.abc import Iterable, Sequence
 from hashlib import sha256
-from typing import Any, Final
+from itertools import starmap
+from typing import Any, Final, NamedTuple
 
 from attrs import frozen
 from sqlalchemy import (
@@ -37,9 +38,11 @@ from refserver.storage.schema.senders import allow_only_libraries, sender_rules,
 
 __all__ = [
     "EVERYWHERE",
+    "Brief",
     "Rule",
     "SpamCount",
     "add_report",
+    "brief",
     "drop_expired",
     "fingerprint",
     "fingerprint_key",
@@ -59,8 +62,13 @@ __all__ = [
 EVERYWHERE: Final = ""
 KEY_BYTES: Final = 32
 FINGERPRINT_BYTES: Final = 16
+ROWS_AT_ONCE: Final = 1000
 
 _rules = sender_rules.c
+
+
+def _key(domain: str, localpart: str, fingerprint: str) -> str:
+    return fingerprint or (f"{localpart}@{domain}" if localpart else domain)
 
 
 @frozen
@@ -85,11 +93,26 @@ class Rule:
     @property
     def key(self) -> str:
         """What the sender is recognised by: the fingerprint, the bare JID, or the domain."""
-        return self.fingerprint or (f"{self.localpart}@{self.domain}" if self.localpart else self.domain)
+        return _key(self.domain, self.localpart, self.fingerprint)
 
     def is_of(self, sender: Rule) -> bool:
         """Whether it is about the same sender."""
         return (self.domain, self.key) == (sender.domain, sender.key)
+
+
+class Brief(NamedTuple):
+    """As much of a rule as is kept in memory; the names are those of `Rule`."""
+
+    domain: str
+    localpart: str
+    fingerprint: str
+    allowed: bool
+    expires_at: float | None
+
+    @property
+    def key(self) -> str:
+        """See `Rule.key`."""
+        return _key(self.domain, self.localpart, self.fingerprint)
 
 
 @frozen
@@ -152,11 +175,20 @@ def remove(connection: Connection, library: str, sender: Rule) -> bool:
 
 def rules(connection: Connection, library: str, domain: str = "") -> list[Rule]:
     """A library's rules, or only those about a domain and its addresses, by domain and address."""
-    query = select(sender_rules).where(_of(library))
-    if domain:
-        query = query.where(_rules.domain == domain)
+    query = select(sender_rules).where(*_about(library, domain))
     order = (_rules.domain, _rules.localpart, _rules.id)
     return [_rule(row) for row in connection.execute(query.order_by(*order))]
+
+
+def brief(connection: Connection, library: str, domain: str = "") -> Iterable[Brief]:
+    """Of the same rules only what recognises the senders, and what is to be done: there may be very many."""
+    columns = (_rules.domain, _rules.localpart, _rules.fingerprint, _rules.allowed, _rules.expires_at)
+    found = connection.execute(select(*columns).where(*_about(library, domain)))
+    return starmap(Brief, found.yield_per(ROWS_AT_ONCE))
+
+
+def _about(library: str, domain: str) -> tuple[ColumnElement[bool], ...]:
+    return (_of(library), _rules.domain == domain) if domain else (_of(library),)
 
 
 def libraries_with_rules(connection: Connection) -> set[str]:
