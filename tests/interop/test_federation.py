@@ -13,7 +13,6 @@ from tests.interop.peers import (
     ProsodyServer,
     Region,
     TestAuthority,
-    wait_until,
 )
 from tests.interop.peers.people import Person, body
 
@@ -94,36 +93,6 @@ def test_patrons_of_two_servers_are_served_at_once(region, start_prosody, start_
         pat.hears(f"An answer to number {number}")
     for number, pat in zip(numbers, patrons, strict=True):
         assert [] == [word for word in pat.take_words() if "number" in word and str(number) not in word]
-
-
-@pytest.mark.slow
-def test_a_peer_that_is_killed_and_comes_back_misses_nothing_that_is_said_meanwhile(
-    region, start_prosody, started
-):
-    """What is written once it is known to be away waits for it; nothing comes twice."""
-    peer = region.start(start_prosody, PROSODY)
-    mia = region.library.librarian("mia")
-    pat = started(region.patron(peer))
-    pat.ask(WORDS)
-    number = mia.announced(WORDS)
-    mia.take(number)
-    pat.hears("mia is with you now.")
-
-    peer.process.kill()
-    peer.stop()
-    pat.abort()
-    server = region.server
-    over = f"the stream to {peer.domain} is over"
-    wait_until(lambda: over in server.log, over, 20, lambda: server.log[-2000:])
-    mia.write(number, "First answer.")
-    mia.write(number, "Second answer.")
-    peer.start()
-    again = started(region.returning(peer, pat.jid))
-    again.hears("First answer.", timeout=40)
-    again.hears("Second answer.")
-    mia.write(number, "Third answer.")
-    again.hears("Third answer.")
-    assert [] == [words for words in again.take_words() if "answer." in words]
 
 
 def test_a_certificate_of_an_unknown_authority_is_refused(region, started, new_folder, tmp_path):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import pytest
 
+from refserver.app.verbs.federation import ShowRemote
 from tests.interop.conftest import UNLIMITED, complaints
 from tests.interop.peers import EJABBERD, LIBRARY, PROSODY, Library, Patron, new_places
 from tests.interop.peers.library import PASSWORD
@@ -78,6 +79,9 @@ def test_patrons_and_librarians_of_three_servers_meet_at_one_desk(
     for patron in patrons:
         patron.sees(NOBODY, "xa")
         assert [] == patron.take_words(queue)
+    for peer in (prosody, ejabberd):
+        known = region.library.call(ShowRemote(peer.domain))
+        assert ("certificate", "valid") == (known["method"], known["certificate"])
 
 
 def test_an_answer_waits_at_the_patrons_server_until_he_logs_in(region, peer, started):

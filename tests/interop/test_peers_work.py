@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 
 from tests.interop.peers import LoginFailed, SlixmppClient, TestAuthority, free_port, wait_until
@@ -9,6 +13,7 @@ from tests.interop.peers import LoginFailed, SlixmppClient, TestAuthority, free_
 pytestmark = pytest.mark.peers
 
 DOMAIN = "peer.example"
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def test_profanity_and_slixmpp_talk_through_prosody_over_verified_tls(
@@ -93,6 +98,18 @@ def test_prosody_and_ejabberd_federate_with_verified_certificates(
     librarian.message(pat, "hello to you")
 
     assert patron.wait_for_message("hello to you", sender=mia) is not None
+
+
+def test_two_runs_of_the_tests_are_given_different_ports():
+    """What this process was given no other one gets, though nobody listens there."""
+    code = "from tests.interop.peers import free_port; print(*(free_port() for _ in range(150)))"
+    ours = {free_port() for _ in range(150)}
+    runs = [
+        subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+        for _ in range(2)
+    ]
+    here, there = ({int(port) for port in run.communicate(timeout=60)[0].split()} for run in runs)
+    assert 450 == len(ours | here | there)
 
 
 def test_waiting_says_what_there_was_instead():

@@ -18,7 +18,7 @@ from tests.interop.peers.process import PeerProcess
 
 _ROOT = Path(__file__).resolve().parents[3]
 _COVERED_TWISTD = Path(__file__).with_name("covered_twistd.py")
-_START_SECONDS = 30.0
+_START_SECONDS = 60.0
 _STOP_SECONDS = 15.0
 _CTL_SECONDS = 30.0
 _READY = "refserver is ready"
