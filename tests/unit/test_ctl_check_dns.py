@@ -208,6 +208,20 @@ def test_name_servers_in_trouble_are_no_fault_of_the_records() -> None:
     assert "the name servers did not answer" in finding.found
 
 
+@pytest.mark.parametrize("unknown", [("A", DOMAIN), ("AAAA", DOMAIN)])
+def test_an_address_that_the_name_servers_could_not_tell_is_not_one_that_is_missing(
+    unknown: tuple[str, str],
+) -> None:
+    finding = only(findings({SERVERS: [], unknown: Answer(trouble=True)}))
+    assert (finding.result, "did not answer" in finding.found) == (Result.NOTE, True)
+
+
+def test_a_target_whose_address_could_not_be_told_is_not_without() -> None:
+    found = findings({("A", HOST): Answer(trouble=True)})
+    assert {each.result for each in found} == {Result.NOTE}
+    assert all("of which the name servers told no address" in each.found for each in found)
+
+
 def test_where_no_name_server_answers_there_is_one_note() -> None:
     def silent(questions: Collection[Question]) -> Mapping[Question, Answer]:
         return dict.fromkeys(questions, Answer(trouble=True))

@@ -140,11 +140,12 @@ class _Look:
     def _domain(self, domain: str, visitors: _Visitors) -> Iterator[Finding]:
         name = ascii_name(domain)
         plain, direct = (self._known[Question("SRV", each)] for each in visitors.names(name))
-        if plain.trouble or direct.trouble:
+        without = not plain.services and not direct.services
+        if plain.trouble or direct.trouble or (without and self._is_address_unknown(name)):
             yield Finding.note(
                 KEY, f"{domain}: the name servers did not answer what {visitors.who} ask", "check again later"
             )
-        elif not plain.services and not direct.services:
+        elif without:
             yield self._without_records(domain, name, visitors)
         elif not any(service.target for service in (*plain.services, *direct.services)):
             yield Finding.wrong(
@@ -209,8 +210,7 @@ class _Look:
     ) -> Iterator[Finding]:
         """What is wrong with one SRV record."""
         place = f"{domain}: {visitors.who} are sent to {service.target}:{service.port}"
-        answers = [self._known[Question(kind, service.target)] for kind in ("A", "AAAA")]
-        alias = next((answer.alias for answer in answers if answer.alias), "")
+        alias = next((each.alias for each in self._answers(service.target) if each.alias), "")
         addresses = self._addresses(service.target)
         if alias:
             yield Finding.wrong(
@@ -218,7 +218,11 @@ class _Look:
                 f"{place}, which is an alias (CNAME): SRV records must not point to one (RFC 2782)",
                 f"let the record point to {alias}, or give {service.target} addresses of its own",
             )
-        elif not addresses and not any(answer.trouble for answer in answers):
+        elif self._is_address_unknown(service.target):
+            yield Finding.note(
+                KEY, f"{place}, of which the name servers told no address", "check again later"
+            )
+        elif not addresses:
             yield Finding.wrong(
                 KEY,
                 f"{place}, which has no address",
@@ -244,9 +248,15 @@ class _Look:
 
     # -- small things --------------------------------------------------------
 
+    def _answers(self, name: str) -> list[Answer]:
+        return [self._known.get(Question(kind, name), Answer()) for kind in ("A", "AAAA")]
+
     def _addresses(self, name: str) -> list[str]:
-        answers = (self._known.get(Question(kind, name), Answer()) for kind in ("A", "AAAA"))
-        return [address for answer in answers for address in answer.addresses]
+        return [address for answer in self._answers(name) for address in answer.addresses]
+
+    def _is_address_unknown(self, name: str) -> bool:
+        """Whether the name servers could not tell if there is an address."""
+        return not self._addresses(name) and any(answer.trouble for answer in self._answers(name))
 
     def _records(self, name: str, visitors: _Visitors) -> str:
         """The records that are missing, as a zone file has them."""
@@ -264,7 +274,7 @@ class _Look:
         targets = [service.target for answer in self._known.values() for service in answer.services]
         candidates = dict.fromkeys((domain, *filter(None, targets)))
         for name in candidates:
-            aliases = [self._known.get(Question(kind, name), Answer()).alias for kind in ("A", "AAAA")]
-            if not any(aliases) and any(map(self.machine.has, self._addresses(name))):
+            is_alias = any(answer.alias for answer in self._answers(name))
+            if not is_alias and any(map(self.machine.has, self._addresses(name))):
                 return name
         return f"xmpp.{domain}"
