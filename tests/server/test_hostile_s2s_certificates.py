@@ -6,6 +6,7 @@ The table stands in docs/federation.md too. A server that has no good certificat
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -16,6 +17,8 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from refserver.app.certificates import Authority, Certificate
+from refserver.s2s.intake import IntakeLimits
+from refserver.s2s.verifying import MOST_KEYS, MOST_KEYS_FROM_ONE, MOST_KEYS_OF_ONE
 from tests.server.live import STARTTLS, STREAMS
 from tests.server.strangers import (
     LIBRARY,
@@ -207,3 +210,27 @@ def test_without_tls_there_is_no_proof(among: Town, attempt: bytes, answer: byte
         stream.send(message(f"pat@{stranger.domain}"))
         stream.failed("not-authorized")
         assert 0 == door.visitors()
+
+
+# -- the document ------------------------------------------------------------------------------
+
+
+def test_operators_read_this_table() -> None:
+    """docs/federation.md has the same rows, and two more: no certificate, and no TLS."""
+    text = (Path(__file__).resolve().parents[2] / "docs" / "federation.md").read_text()
+    rows = dict(re.findall(r"^\| ([^|`]+?) \| ((?:certificate|refused) \| [a-z]+) \|$", text, re.MULTILINE))
+    wanted = {name: f"{by[0]} | {by[1]}" for name, (_, by) in CERTIFICATES.items()}
+    more = {
+        "none at all (of who comes to us)": "refused | dialback",
+        "a server without TLS": "refused | refused",
+    }
+    assert more == {name: row for name, row in rows.items() if wanted.get(name) != row}
+    assert set(wanted) <= set(rows)
+    limits = IntakeLimits()
+    for one, together in (
+        (limits.stanzas_per_minute, limits.domain_stanzas_per_minute),
+        (limits.subscriptions_per_hour, limits.domain_subscriptions_per_hour),
+        (limits.conversations_per_hour, limits.domain_conversations_per_hour),
+        (MOST_KEYS, f"{MOST_KEYS_FROM_ONE}, {MOST_KEYS_OF_ONE}"),
+    ):
+        assert f"| {one}, {together if isinstance(together, str) else f'{together:,}'} |" in text
