@@ -25,12 +25,12 @@ class Durable:
 
     _written: Callable[[], Deferred[None] | None]
     _calls: list[Call] = field(factory=list, init=False)
-    _is_waiting: bool = field(default=False, init=False)
+    waits: bool = field(default=False, init=False)  # for the database
 
     def then(self, call: Call) -> None:
         """Call it as soon as all that was written until now is durable, or has failed; at once if it is."""
         self._calls.append(call)
-        if not self._is_waiting:
+        if not self.waits:
             self._go_on()
 
     def _go_on(self) -> None:
@@ -40,12 +40,12 @@ class Durable:
         if written is None:
             _make(calls)
         else:
-            self._is_waiting = True
+            self.waits = True
             written.addBoth(self._done, calls)
 
     def _done(self, outcome: Any, calls: list[Call]) -> None:
         """Also where a write has failed: then its sender was told so, and that was what could be done."""
-        self._is_waiting = False
+        self.waits = False
         _make(calls)
         if self._calls:
             self._go_on()

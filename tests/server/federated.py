@@ -106,6 +106,10 @@ class FederatedServer:
         """Wait until the others have confirmed all that was sent."""
         await until(lambda: all(way.idle for way in self.service.pool))
 
+    async def until_asked(self) -> None:
+        """Wait until others want a confirmation that the database does not allow yet."""
+        await until(lambda: self.service.durable.waits)
+
     async def listen(self, *, tls: bool = False) -> None:
         """Take connections from now on."""
         self.port = await serverFromString(reactor, "tcp:0:interface=127.0.0.1").listen(Factory())

@@ -256,6 +256,13 @@ def test_what_comes_while_something_waits_goes_behind_it(bench):
     assert ["1", "2", "3", "4"] == stream.ids
 
 
+def test_who_reacts_to_what_comes_back_does_not_overtake_what_waits(bench):
+    bench.router.accounts.deliver = lambda stanza: bench.send("reaction")
+    bench.send("1", body="x" * 2_000)
+    bench.send("2")
+    assert ["2", "reaction"] == bench.open(Stream(most=1_000)).ids
+
+
 def test_what_waits_for_room_goes_behind_what_is_sent_again(bench):
     small_window(bench, 2)
     stream = opened(bench)
