@@ -31,8 +31,6 @@ from xml.etree.ElementTree import Element
 import pytest
 from attrs import define, field, frozen
 
-from refserver.app.verbs.federation import ShowRemote
-from refserver.app.verbs.status import ShowStatus
 from tests.interop.peers import Patron, PeerServer, Region, wait_until
 from tests.interop.peers.people import CLIENT, DELAY, Librarian, body
 from tests.interop.peers.region import PASSWORD
@@ -181,7 +179,12 @@ class Conversation:
     def check(self, where: str) -> None:
         """Wait until all lines have come; then they must be what was written, in that order."""
         written = self.dictation.written
-        wait_until(lambda: not self.missing or self.is_all_confirmed, where, ARRIVAL_SECONDS, self.said)
+        wait_until(
+            lambda: not self.missing or self.region.has_confirmed_all(self.peer),
+            where,
+            ARRIVAL_SECONDS,
+            self.said,
+        )
         self.listener.catch_up()
         if self.missing and self.peer.name == "ejabberd":
             self.fetch_what_was_kept()
@@ -201,13 +204,6 @@ class Conversation:
         """The lines that have not come."""
         heard = {line.id for line in self.listener.heard}
         return [text for id, text in self.dictation.written.items() if id not in heard]
-
-    @property
-    def is_all_confirmed(self) -> bool:
-        """Whether refserver has nothing left to send."""
-        known = self.region.library.call(ShowRemote(self.peer.domain))
-        owed = self.region.library.call(ShowStatus())["owed"]
-        return bool(known["waiting"] == known["unconfirmed"] == owed == 0)
 
     def fetch_what_was_kept(self) -> None:
         """See the docstring of the module."""

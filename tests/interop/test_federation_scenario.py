@@ -98,6 +98,7 @@ def test_an_answer_waits_at_the_patrons_server_until_he_logs_in(region, peer, st
     mia.write(number, "On Fridays at three.")
     mia.write(number, "!close 1 answered")
     mia.hears(number, f"#{number} is closed.")
+    region.wait_until_confirmed(peer)  # what comes while he logs in ejabberd keeps until the next time
     again = started(region.returning(peer, pat.jid))
     heard = again.hears("At five.")
     assert heard.find(DELAY) is not None, "it was delivered at once?"

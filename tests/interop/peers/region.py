@@ -7,12 +7,15 @@ from typing import Any
 
 from attrs import define
 
+from refserver.app.verbs.federation import ShowRemote
 from refserver.app.verbs.librarians import AddLibrarian
+from refserver.app.verbs.status import ShowStatus
 from tests.interop.peers.library import Library
 from tests.interop.peers.people import Librarian, Patron
 from tests.interop.peers.ports import free_port
 from tests.interop.peers.refserver_process import RefserverProcess
 from tests.interop.peers.server import PeerServer
+from tests.interop.peers.waiting import wait_until
 
 LIBRARY = "library.example"
 PROSODY = "prosody.example"
@@ -56,3 +59,14 @@ class Region:
         queue, desk = self.library.queue, self.library.desk
         self.library.call(AddLibrarian(queue, jid))
         return Librarian(jid, PASSWORD, peer.authority.ca, peer.port, queue, desk, peer.host)
+
+    def has_confirmed_all(self, peer: PeerServer) -> bool:
+        """Whether the library has nothing left to send to the peer, and the peer has said so."""
+        known = self.library.call(ShowRemote(peer.domain))
+        owed = self.library.call(ShowStatus())["owed"]
+        return bool(known["waiting"] == known["unconfirmed"] == owed == 0)
+
+    def wait_until_confirmed(self, peer: PeerServer, timeout: float = 20) -> None:
+        """Return when everything has arrived at the peer that was said until now."""
+        what = f"{peer.name} to have everything"
+        wait_until(lambda: self.has_confirmed_all(peer), what, timeout, lambda: self.server.log[-3000:])
