@@ -378,6 +378,16 @@ def test_a_name_server_that_cannot_tell_is_given_up_in_time(name_server: Any, an
     assert time.monotonic() - started < 5
 
 
+def test_answers_to_what_was_not_asked_are_not_taken(name_server: Any) -> None:
+    """The number fits, the question does not: the real answer comes after it."""
+
+    def answer(data: bytes) -> list[bytes]:
+        other = data.replace(b"\x01a\x03org", b"\x01b\x03org")
+        return [reply(other, dns.Record_A(THEIRS)), reply(data, dns.Record_A(OURS))]
+
+    assert NameServers([name_server(answer).place])([A])[A].addresses == (OURS,)
+
+
 def test_another_name_server_is_asked_where_one_is_silent(name_server: Any) -> None:
     silent, good = name_server(lambda data: []), name_server(lambda data: [reply(data, dns.Record_A(OURS))])
     found = NameServers([silent.place, good.place])([A])
