@@ -95,6 +95,16 @@ def test_a_chain_with_an_error_proves_nothing():
         assert not PeerIdentity.shown(certificate, found).proves("peer.example")
 
 
+def test_of_a_certificate_that_proves_nothing_few_names_are_read():
+    """Anybody can make one with thousands; of one that proves something all count."""
+    names = [dns(f"n{number}.example") for number in range(300)]
+    certificate = self_signed(KEY, names)
+    assert 100 == len(PeerIdentity.shown(certificate, Verification(error=18, finished=True)).names)
+    assert 100 == len(PeerIdentity.shown(certificate, Verification(error=0, finished=False)).names)
+    assert PeerIdentity.shown(certificate, Verification(error=0, finished=True)).proves("n299.example")
+    assert PeerIdentity.shown(certificate, None).names_domain("n299.example")
+
+
 def test_an_error_without_words_of_ours_has_openssls():
     found = PeerIdentity.shown(self_signed(KEY), Verification(7, True))
     assert "the certificate is not valid: certificate signature failure" == found.error
