@@ -106,7 +106,9 @@ class PeerIdentity:
 
 
 def _patterns(certificate: x509.Certificate, most: int | None = None) -> Iterator[CertificatePattern]:
-    """Those of the first `most` names that count. One that is of no use (such as `*.localhost`) does not spoil the others."""
+    """Those of the first `most` names that count. One that is of no use (such as `*.localhost`) does not
+    spoil the others.
+    """
     try:
         names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     except _UNREADABLE:
