@@ -18,7 +18,7 @@ from refserver.reference.answering import colleague
 from refserver.reference.numbered import Taken
 from refserver.reference.refusals import NotBlockable, NotBlocked, PatronGone
 from refserver.reference.states import Outcome
-from refserver.storage import queues, senders
+from refserver.storage import owed, queues, senders
 from refserver.storage.questions import Question
 from refserver.storage.queues import Queue
 from refserver.storage.senders import Rule
@@ -26,6 +26,7 @@ from refserver.storage.senders import Rule
 __all__ = ["Blocked", "reopen", "spam", "unspam"]
 
 BLOCKED_SECONDS: Final = 183 * 86_400.0
+MOST_OWED: Final = 10_000
 
 
 @frozen
@@ -65,6 +66,7 @@ def spam(connection: Connection, queue_id: int, number: int, librarian: JID, now
     )
     senders.put(connection, library, rule)
     senders.unsubscribe(connection, library, [patron])
+    owed.drop(connection, [due.key for due in owed.of_patron(connection, queue_id, patron, MOST_OWED)])
     senders.add_report(
         connection,
         library,

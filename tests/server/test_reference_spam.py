@@ -11,6 +11,7 @@ from refserver.reference.service import Reference
 from refserver.reference.spam import BLOCKED_SECONDS
 from refserver.storage import queues, senders, statistics
 from refserver.storage.senders import Rule, SpamCount
+from tests.server.elsewhere import DAY, Home, claimed, owing, restarted, wait
 from tests.server.library import ASK, DOMAIN, ROOM, Library, bodies, chat, write
 
 EVE = "eve@spam.example"
@@ -148,6 +149,19 @@ def test_whoever_comes_through_a_gateway_of_the_library_can_be_blocked(library: 
     told(library)
     asks(library, by=phone)
     assert told(library) == [f"error service-unavailable from {ASK} to {phone}"]
+
+
+def test_nothing_is_owed_to_who_sent_spam(library: Library) -> None:
+    home = Home(library)
+    home.confirms = False
+    mia = claimed(library, home)
+    write(mia, chat(), "Who is that?")
+    assert owing(library) > 0
+    write(mia, chat(), "!spam")
+    assert owing(library) == 0
+    again, after = restarted(library)
+    wait(again, DAY)
+    assert after.words() == []
 
 
 def test_others_at_the_same_server_are_let_in(library: Library) -> None:
