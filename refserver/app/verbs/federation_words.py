@@ -189,13 +189,13 @@ _TABLE: Final = (
         "Ask its operator: our domain may be on a list there.",
     ),
     _Known(
-        "did not get ready in time|did not answer in time|took too long",
+        "did not get ready in time|did not answer in time|took too long|no stream in time|slow reader",
         "too slow",
         "{domain} took the connection, and then too long to answer.",
         _WAIT + " If it lasts, tell its operator.",
     ),
     _Known(
-        "acknowledged nothing in time",
+        "acknowledged nothing in time|nothing was acknowledged",
         "stopped answering",
         "{domain} acknowledged nothing for a minute, and its stream was replaced.",
         "Nothing is to be done: what was open was sent again, or came back to its sender. "
@@ -204,6 +204,24 @@ _TABLE: Final = (
     _Known("is being shut down", "shut down", "The server of {domain} was being shut down.", _WAIT),
     _Known("too busy", "too busy", "The server of {domain} has too much to do.", _WAIT),
     # -- what it has done
+    _Known(
+        "did not verify its key",
+        "key not verified",
+        "{domain} did not say whether the dialback key that came in its name was its own.",
+        _WAIT + " If it lasts, ask its operator what its log says.",
+    ),
+    _Known(
+        "broke off: (?P<condition>[a-z-]+)",
+        "broke off",
+        "The stream to {domain} broke off before it could be used ({condition}).",
+        _WAIT + " If it lasts, ask its operator what its log says.",
+    ),
+    _Known(
+        "^internal error$",
+        "our own fault",
+        "Something went wrong in this server while it talked to {domain}.",
+        "Look into this server's log, and report what it says.",
+    ),
     _Known(
         "broke the protocol: (?P<condition>[a-z-]+)",
         "broke the protocol",
