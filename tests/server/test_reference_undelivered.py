@@ -172,6 +172,21 @@ def test_what_is_no_answer_and_comes_back_is_no_news(library: Library, home: Hom
     assert [] == bodies(mia)
 
 
+def test_an_answer_for_somebody_whose_account_here_is_gone_is_told_too(library: Library) -> None:
+    mia, pat = library.on_duty("mia"), library.patron()
+    write(pat, ASK.text, "Maps?")
+    write(mia, chat(), "Hello.")
+    pat.end()
+    library.remove_account(pat.jid.bare.text)
+    mia.received()
+    write(mia, chat(), "Upstairs.", "a1")
+    (told,) = [line for line in bodies(mia, chat()) if "delivered" in line]
+    assert told.startswith("* #1: the answer could not be delivered to the patron.")
+    library.clock.advance(0)
+    assert Relay.GIVEN_UP is relays(library)["Upstairs."]
+    assert {} == library.queue.owed._debts
+
+
 def test_errors_of_strangers_are_no_news(library: Library, home: Home) -> None:
     mia = claimed(library, home)
     write(mia, chat(), "Upstairs.", "a1")
