@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ import pytest_twisted
 from attrs import evolve
 from twisted.internet.defer import Deferred
 
+from refserver.errors import Condition, StanzaError
 from refserver.jid import JID
 from refserver.net import Mux
 from refserver.s2s import reaching, way
@@ -387,3 +389,27 @@ async def test_a_stream_that_we_opened_may_not_bring_more_than_theirs(make):
     await there.until_got(1)
     (stream,) = [way._lane for way in here.service.pool]
     assert 60_000 == stream._connection.bytes_per_second
+
+
+@pytest_twisted.ensureDeferred
+async def test_two_servers_that_refuse_everything_do_not_answer_each_other_for_ever(make):
+    here, there = await two(make)
+    for server in (here, there):
+        refuse_everything(server)
+    for type in ("chat", "normal", "error"):
+        here.send(MIA, PAT, type, type)
+    for count in (3, 4, 5):  # what is answered behind it shows that nothing more is under way
+        here.send(MIA, PAT, "and then", "chat")
+        await here.until_got(count)
+    assert ["chat", "normal", "error", *["and then"] * 3] == [each.body for each in there.got]
+    assert ["item-not-found"] * 5 == await here.until_got(5)
+    assert {"error"} == {each.type for each in here.got}
+
+
+def refuse_everything(server: FederatedServer) -> None:
+    def deliver(stanza: Stanza) -> None:
+        if stanza.kind == "message":
+            server.got.append(stanza)
+        server.router.bounce(stanza, StanzaError(Condition.ITEM_NOT_FOUND))
+
+    server.router.accounts = SimpleNamespace(deliver=deliver)
