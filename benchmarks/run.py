@@ -68,7 +68,7 @@ def _options() -> argparse.Namespace:
         help=", ".join(scenarios),
     )
     add("--repeat", type=int, default=1, help="runs of each, interleaved; the table has medians")
-    add("--quick", action="store_true", help="a minute in all: shows that it works, not how fast")
+    add("--quick", action="store_true", help="a few minutes in all: shows that it works, not how fast")
     add("--python", help="refserver's interpreter (default: one made from /usr/bin/python3)")
     add("--out", default=HERE / "results", help="folder for results.jsonl, table.txt and table.md")
     add("--keep", action="store_true", help="keep the scratch folder with logs and data")
