@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from refserver.app.data_folder import SOCKET
+from refserver.app.data_lock import DataLock
 from refserver.app.federation import Neighbours
 from refserver.app.verbs import Refused
 from refserver.app.verbs.federation import ListRemotes, ShowRemote
@@ -229,6 +230,27 @@ def test_where_other_servers_are_not_talked_to_that_is_said() -> None:
 def test_without_a_running_server_there_is_one_clear_line(ctl: Ctl, words: Sequence[str]) -> None:
     command = " ".join(words[:2])
     assert ctl.refused(*words) == f"{command} needs a running server, and none runs: start it, and ask again"
+
+
+def test_a_server_that_is_just_starting_is_waited_for(ctl: Ctl, monkeypatch: pytest.MonkeyPatch) -> None:
+    lock = DataLock(ctl.database.parent)
+    lock.take()
+    threads: list[threading.Thread] = []
+
+    def start(_: float) -> None:
+        threads.append(running(ctl, []))
+        lock.release()
+
+    monkeypatch.setattr("time.sleep", start)
+    assert ctl.json("s2s", "list") == []
+    for thread in threads:
+        thread.join()
+
+
+def test_before_the_first_start_nothing_is_made(ctl: Ctl) -> None:
+    ctl.config.write_text('[server]\ndata = "new"\n')
+    assert "none runs" in ctl.refused("s2s", "list")
+    assert not (ctl.folder / "new").exists()
 
 
 def running(ctl: Ctl, data: Any) -> threading.Thread:

@@ -13,6 +13,7 @@ from typing import Any, Final
 from sqlalchemy.exc import SQLAlchemyError
 
 from refserver.app.data_folder import OpenData
+from refserver.app.data_lock import DataLock
 from refserver.app.verbs import LiveVerb, Refused, Verb
 from refserver.app.verbs.plain import plain
 from refserver.storage import migrations, sqlite
@@ -39,6 +40,7 @@ def open_data(folder: Path) -> OpenData:
 def do(verb: Verb, folder: Path) -> Any:
     """The verb's data. Raises `DataInUse` or `Refused`."""
     if isinstance(verb, LiveVerb):
+        _make_sure_that_nobody_is_there(folder)
         raise Refused(f"{verb.verb} needs a running server, and none runs: start it, and ask again")
     data = open_data(folder)
     try:
@@ -48,6 +50,16 @@ def do(verb: Verb, folder: Path) -> Any:
         raise Refused(f"this failed in the database: {_reason(error)}") from error
     finally:
         data.close()
+
+
+def _make_sure_that_nobody_is_there(folder: Path) -> None:
+    """Raises `DataInUse` where a server is just starting or ending."""
+    lock = DataLock(folder)
+    try:
+        lock.take()
+    except OSError:  # there is no folder yet, or it is not ours: then no server of ours is there
+        return
+    lock.release()
 
 
 def look(verb: Verb, database: Path) -> Any:
