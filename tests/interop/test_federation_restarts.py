@@ -8,8 +8,8 @@ the suite that is a round with no pause and one with five seconds for each peer;
 What "once" means. A message between two servers that may die at any moment can be lost, or can come twice:
 who was not told that it has arrived must choose. refserver sends it again with the same id, and clients show
 what has the same id and sender once. So a line counts by its id here; one that comes again must have the same
-text. What refserver is held to is that no line is missing, whatever died when, and that those that come for
-the first time come in the order in which they were written.
+text. What refserver is held to is that no line is missing, whenever the peer died, and that those that come
+for the first time come in the order in which they were written.
 
 What is not ours: a line that the other server has confirmed. Two things happen to such lines, both to be seen
 with ejabberd. What it had only in its memory when it was killed is lost; it is killed when that should be

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import shutil
@@ -99,6 +100,12 @@ class XmppJs:
 def install(folder: Path) -> str:
     """Have npm install what person.mjs needs, once; "" if it is there, else why not."""
     folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "lock").open("w") as lock:  # another run of the tests may be at it
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        return _install(folder)
+
+
+def _install(folder: Path) -> str:
     wanted = (_HERE / "package.json").read_text()
     for name in ("package.json", "person.mjs"):
         shutil.copy(_HERE / name, folder)
