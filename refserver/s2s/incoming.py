@@ -40,7 +40,7 @@ CLOSE_SECONDS: Final = 10.0
 
 
 class IncomingConnection:
-    """Implements `Receiver`, and `Lane` for a peer that takes our stanzas on its own stream (XEP-0288)."""
+    """Implements `Receiver`, and `Carrier` for a peer that takes our stanzas on its own stream (XEP-0288)."""
 
     __slots__ = ("_connection", "_ip", "_remotes", "_service", "_stream", "_tls", "last_heard", "riders")
 
@@ -114,7 +114,7 @@ class IncomingConnection:
     # -- Lane --------------------------------------------------------------
 
     def carries(self, from_: str, to: str) -> bool:
-        """Whether stanzas from our domain `from_` to the peer's `to` may go this way."""
+        """See `Carrier`."""
         return self.usable and self._stream is not None and self._stream.carries(from_, to)
 
     @property

@@ -6,7 +6,7 @@ from typing import Protocol
 
 from refserver.errors import StreamError
 
-__all__ = ["Lane", "Rider"]
+__all__ = ["Carrier", "Lane", "Rider"]
 
 
 class Rider(Protocol):
@@ -50,3 +50,10 @@ class Lane(Protocol):
 
     def close(self, error: StreamError | None = None) -> None:
         """End the stream, at once with an error, in order without."""
+
+
+class Carrier(Lane, Protocol):
+    """A stream that the other server opened, and on which it may take our stanzas too (XEP-0288)."""
+
+    def carries(self, from_: str, to: str) -> bool:
+        """Whether it takes stanzas from our domain `from_` to the peer's `to`."""

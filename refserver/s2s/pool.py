@@ -16,7 +16,7 @@ from twisted.internet.interfaces import IReactorTime
 from refserver.core.hosts import Hosts
 from refserver.errors import Condition, StanzaError, StreamError
 from refserver.s2s.backlog import Budget
-from refserver.s2s.lane import Lane
+from refserver.s2s.lane import Carrier, Lane
 from refserver.s2s.outgoing import OutgoingConnection, at_once
 from refserver.s2s.reaching import Reach
 from refserver.s2s.remotes import Remotes
@@ -61,7 +61,7 @@ class Pool:
     attempts: int = field(default=0, init=False)  # under way
     _ways: OrderedDict[Pair, Way] = field(factory=OrderedDict, init=False)
     unconfirmed: set[Way] = field(factory=set, init=False)  # ways of which something may be so
-    _carriers: dict[Pair, Lane] = field(factory=dict, init=False)
+    _carriers: dict[Pair, Carrier] = field(factory=dict, init=False)
     _closed: bool = field(default=False, init=False)
 
     @property
@@ -102,14 +102,14 @@ class Pool:
         way = self._ways.get((stanza.to.domainpart, stanza.from_.domainpart))
         return way is not None and way.answered(stanza)
 
-    def carry(self, pair: Pair, carrier: Lane) -> None:
+    def carry(self, pair: Pair, carrier: Carrier) -> None:
         """Stanzas of a pair may go over a stream that the other server opened."""
         self._carriers[pair] = carrier
 
     def carrier(self, pair: Pair) -> Lane | None:
         """The stream of the other server's that takes stanzas of a pair."""
         carrier = self._carriers.get(pair)
-        return carrier if carrier is not None and carrier.usable else None
+        return carrier if carrier is not None and carrier.carries(*pair) else None
 
     def carry_no_more(self, carrier: Lane) -> None:
         """That stream is over."""

@@ -293,6 +293,14 @@ def test_a_stream_of_the_peers_that_is_over_is_not_used(bench):
     assert ["1"] == bench.open().ids
 
 
+def test_a_stream_of_the_peers_is_not_used_for_what_it_does_not_carry(bench):
+    carrier = Stream()
+    bench.pool.carry((HERE, "elsewhere.example"), carrier)
+    bench.send("1", to=JID.parse("pat@elsewhere.example"))
+    assert [] == carrier.sent
+    assert ["1"] == bench.open().ids
+
+
 def test_a_stream_of_the_peers_is_left_to_it_when_nothing_is_sent(bench):
     carrier = Stream()
     bench.pool.carry((HERE, THERE), carrier)

@@ -47,6 +47,9 @@ class Stream:
         self.sent.append(data)
         return len(self.sent)
 
+    def carries(self, from_: str, to: str) -> bool:
+        return self.usable and (from_, to) == (HERE, THERE)
+
     def ask(self) -> None:
         self.asked.append(len(self.sent))
 
