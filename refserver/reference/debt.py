@@ -60,7 +60,7 @@ class Debt:
     failed_at: float = float("-inf")
     due: float = 0.0
     reason: Condition = Condition.REMOTE_SERVER_TIMEOUT
-    more: bool = False  # something was said while it was not open
+    more: bool = False  # the store may hold something that was not sent since it was last open
     busy: bool = False  # the store is being asked
     warned: bool = False  # the librarian knows
 

@@ -243,6 +243,7 @@ class Owed:
                 self._schedule(debt, 0.5 + self._random())
             else:
                 debt.flying.clear()
+                debt.more = True
                 self._set(debt, State.RESUMING)
                 self._schedule(debt, UNSETTLED_SECONDS)
                 self._queue.run(self._resume(debt))
@@ -252,6 +253,7 @@ class Owed:
         """Nothing may hang for ever on somebody who never says what has become of a stanza."""
         if self._queue.core.clock.seconds() - debt.sent_at >= UNSETTLED_SECONDS:
             debt.flying.clear()
+            debt.more = True
         self._schedule(debt, UNSETTLED_SECONDS)
         self._look_at(debt)
 
@@ -260,7 +262,10 @@ class Owed:
         debt.busy = True
         try:
             while debt.state is State.RESUMING and not debt.flying and not self._stopped:
-                await self._send_batch(debt)
+                if debt.more:
+                    await self._send_batch(debt)
+                else:
+                    self._forget(debt)
         except Exception:
             self._failed(debt, "", self._queue.core.now(), debt.reason)
             raise
@@ -274,14 +279,11 @@ class Owed:
         database, queue = self._queue.core.database, self._queue
         # By the writer, so that it knows all that was said until now.
         dues = await database.write(load, queue.record.id, debt.recipient, BATCH)
-        if debt.state is State.WAITING:  # something else has come back meanwhile
-            return
         oldest = queue.core.now() - OWED_SECONDS
         overdue = [due.key for due in dues if due.said_at <= oldest]
         if overdue:
             await self._give_up(debt.recipient, overdue, debt.reason)
-        elif not dues and not debt.more:
-            self._forget(debt)
+        debt.more = debt.more or len(dues) == BATCH
         for due in dues:
             if debt.state is State.RESUMING and due.said_at > oldest and not self._stopped:
                 self._route(debt, due, late=True)

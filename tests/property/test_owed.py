@@ -43,13 +43,13 @@ class Owing(RuleBasedStateMachine):
     def look(self) -> None:
         """Clients show what they have had before, by its id, only once."""
         for stanza in self.peer.taken():
-            if stanza.id.startswith("a") and stanza.id not in self.heard:
+            if stanza.id.startswith("answer") and stanza.id not in self.heard:
                 self.heard.append(stanza.id)
 
     @rule()
     def say(self) -> None:
-        id = f"a{len(self.said)}"
-        write(self.mia, chat(), f"Answer {id}.", id)
+        id = f"answer{len(self.said)}"
+        write(self.mia, chat(), f"This is {id}.", id)
         self.said.append(id)
         self.library.clock.advance(0.01)
 
