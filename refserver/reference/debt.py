@@ -48,14 +48,14 @@ class State(Enum):
 class Debt:
     """What is owed to one recipient, as a patron or (`to_staff`) as a librarian.
 
-    `flying` is what was sent and nobody knows of yet: its stanza's id, and when it was said. Times are of
-    the reactor's clock.
+    `flying` is what was sent and nobody knows of yet, with the time when it was said. Other times are of the
+    reactor's clock.
     """
 
     recipient: JID
     to_staff: bool
     state: State = State.OPEN
-    flying: dict[Key, tuple[str, float]] = field(factory=dict)
+    flying: dict[Key, float] = field(factory=dict)
     sent_at: float = 0.0
     failed_at: float = float("-inf")
     due: float = 0.0

@@ -109,21 +109,21 @@ class Owed:
 
     def _route(self, debt: Debt, due: Due, late: bool = False) -> None:
         stanza = self._queue.courier.stanza(due, late)
-        debt.flying[due.key] = stanza.id, due.said_at
+        debt.flying[due.key] = due.said_at
         debt.sent_at = self._queue.core.clock.seconds()
         self._queue.core.router.route(Tracked(stanza, partial(self._settled, debt, due.key)))
 
     def _settled(self, debt: Debt, key: Key, error: StanzaError | None) -> None:
         """See `Stanza.settle`."""
-        flying = debt.flying.pop(key, None)
-        if flying is None:
+        said_at = debt.flying.pop(key, None)
+        if said_at is None:
             return
         if error is None:
             self._arrived(key)
         elif self._stopped:
             return
         elif error.type == "wait" or error.condition in WORTH_TRYING:
-            self._failed(debt, key, flying[1], error.condition)
+            self._failed(debt, key, said_at, error.condition)
         else:
             self._queue.run(self._give_up(debt.recipient, [key], error.condition))
         self._look_at(debt)
