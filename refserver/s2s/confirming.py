@@ -4,7 +4,8 @@ XEP-0198 where the peer has it. Else XEP-0199: a ping behind the messages, from 
 Whatever that domain answers, it has read what came before on the same stream. Pings are sent for messages
 and for what is tracked, not for presence and queries alone, which then are not remembered either.
 
-A peer that confirms nothing for CONFIRM_SECONDS, while nothing moves on the stream, is taken for dead: the
+A peer that confirms nothing for CONFIRM_SECONDS, while nothing moves on the stream, is taken for dead (it
+has longer for much, since servers limit how fast they read from each other: Prosody to 30,000 bytes/s): the
 stream is replaced and what is open is sent again. Except one that has never answered a ping and whose
 machine has acknowledged all bytes: it does not answer pings. On this stream it is asked no more, and what its
 machine has acknowledged for a while counts as arrived; nobody can know more.
@@ -31,6 +32,7 @@ __all__ = ["Confirming"]
 ASK_SECONDS: Final = 0.1  # between two questions by XEP-0198
 PING_SECONDS: Final = 0.2  # between two pings: what came in between arrives twice if the peer is killed
 CONFIRM_SECONDS: Final = 60.0
+SLOWEST: Final = 16_000.0  # bytes per second that a peer reads at the least
 SILENT_SECONDS: Final = 5.0  # how long a silent peer's machine must have had all bytes
 LONG_AGO: Final = float("-inf")
 
@@ -132,7 +134,7 @@ class Confirming:
         self._unsent = unsent
         if self._silent:
             return self._is_silent_and_dead(now)
-        if now - self._moved_at < CONFIRM_SECONDS:
+        if now - self._moved_at < CONFIRM_SECONDS + self.window.size / SLOWEST:
             return False
         if lane.managed is not False or unsent or self._peer.answers:
             return True

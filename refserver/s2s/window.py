@@ -40,6 +40,11 @@ class Window:
     def __len__(self) -> int:
         return len(self._sent)
 
+    @property
+    def size(self) -> int:
+        """The bytes of all stanzas together, as far as they are kept."""
+        return self._bytes - len(self._sent) * OVERHEAD
+
     def add(self, held: Held) -> None:
         """Remember a stanza that was sent. If all together have too much already, its bytes are not kept: it
         can still be returned to its sender.

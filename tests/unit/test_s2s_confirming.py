@@ -369,6 +369,16 @@ def test_as_long_as_bytes_get_through_a_slow_peer_is_waited_for(bench):
     assert 1 == len(stream.closed_with)
 
 
+def test_much_may_take_a_slow_reader_longer(bench):
+    stream = opened(bench)
+    for number in range(4):
+        bench.send(str(number), body="x" * 160_000)
+    bench.look(LIMIT + 39)
+    assert [] == stream.closed_with
+    bench.look(3)
+    assert 1 == len(stream.closed_with)
+
+
 def test_time_without_anything_open_does_not_count(bench):
     stream = opened(bench)
     bench.look(LIMIT * 3)
