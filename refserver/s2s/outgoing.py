@@ -55,7 +55,8 @@ class Unreachable(Exception):
 class OutgoingConnection:
     """Implements `Receiver`, and `Lane` once it is established; `riders` are told once when it is over.
     `came` takes the stanzas that the peer sends on this stream, if both agreed on that (XEP-0288), and
-    `when_written` calls what it is given once what was done for them is durable.
+    `when_written` calls what it is given once what was done for them is durable; `reply` sends the error
+    for one that is not acceptable back.
     """
 
     __slots__ = (
@@ -73,6 +74,7 @@ class OutgoingConnection:
         "came",
         "method",
         "remote",
+        "reply",
         "riders",
         "when_written",
     )
@@ -95,6 +97,7 @@ class OutgoingConnection:
         self.method = ""
         self.riders: list[Rider] = []
         self.came: Callable[[Stanza, OutgoingConnection], None] = _drop
+        self.reply: Callable[[Stanza], None] = _unanswered
         self.when_written: Callable[[Callable[[], None]], None] = at_once
 
     # -- what its owner calls ----------------------------------------------
@@ -260,6 +263,8 @@ class OutgoingConnection:
                 rider.managed(self)
         elif isinstance(event, StanzaRefused):
             self._reach.remotes.get(self.remote).refused += 1
+            if event.reply is not None:
+                self.reply(event.reply)
         elif isinstance(event, events.StreamClosed | events.StreamFailed):
             self._over(_why(event))
             if connection is not None:
@@ -324,3 +329,7 @@ def at_once(call: Callable[[], None]) -> None:
 
 def _drop(stanza: Stanza, connection: OutgoingConnection) -> None:
     """Nobody takes stanzas from this stream."""
+
+
+def _unanswered(stanza: Stanza) -> None:
+    """Nobody sends answers to this stream's stanzas."""

@@ -325,6 +325,7 @@ class Way:
         self._counters.outgoing_method = connection.method
         self._counters.outgoing += 1
         connection.came = self._pool.came
+        connection.reply = self._pool.deliver
         connection.when_written = self._pool.when_written
         self._board(connection, ours=True)
         self._drain()
