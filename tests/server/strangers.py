@@ -113,9 +113,9 @@ class Stranger:
         self.domain = f"n{number}.{TOWN}"
         self._address = place(number)
 
-    def connect(self, source: str = "") -> Stream:
+    def connect(self, source: str = "", port: int = 0) -> Stream:
         """A connection to our server, no byte sent."""
-        where = (self.town.server.process.host, self.town.server.process.s2s_port)
+        where = (self.town.server.process.host, port or self.town.server.process.s2s_port)
         sock = socket.create_connection(where, SECONDS, (source or fresh_address(), 0))
         stream = Stream(sock, self.town, self.domain)
         self.town.connections.append(stream)

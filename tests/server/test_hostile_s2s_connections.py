@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import ssl
 import time
+import warnings
 from collections.abc import Iterator
 
 import pytest
 
 from tests.server.live import STARTTLS, fresh_address
-from tests.server.strangers import LIBRARY, PING, Stranger, Stream, Town, header, message
+from tests.server.strangers import BIDI, LIBRARY, PING, Stranger, Stream, Town, header, message
 
 MOST = 64
 
@@ -117,3 +119,53 @@ def test_a_flood_of_one_server_does_not_keep_another_waiting(town: Town, strange
     began = time.monotonic()
     assert calm.ask().get("type") == "result"
     assert time.monotonic() - began < 2
+
+
+# -- TLS at once (XEP-0368) --------------------------------------------------------------------
+
+
+def knock(town: Town, stranger: Stranger, protocols: list[str] | None) -> Stream:
+    """A connection to the port where TLS comes first, the handshake finished."""
+    stream = stranger.connect(port=town.server.process.s2s_tls_port)
+    if protocols is not None:
+        context = ssl.create_default_context(cafile=str(town.authority.ca))
+        context.load_cert_chain(town.good)
+        context.set_alpn_protocols(protocols)
+        stream._socket = context.wrap_socket(stream._socket, server_hostname=LIBRARY)
+    return stream
+
+
+def test_tls_at_once_proves_as_much_as_after_starttls(town: Town, stranger: Stranger) -> None:
+    stream = knock(town, stranger, ["xmpp-server"])
+    stream.open()
+    stream.send(BIDI)
+    stream.external()
+    assert stream.ask().get("type") == "result"
+
+
+def test_plain_words_where_tls_comes_first_end_the_connection(town: Town, stranger: Stranger) -> None:
+    stream = knock(town, stranger, None)
+    stream.send(header(stranger.domain))
+    assert b"stream" not in stream.closed()
+
+
+@pytest.mark.parametrize("protocol", ["xmpp-client", "http/1.1", "h2"])
+def test_who_wants_another_protocol_gets_no_handshake(town: Town, stranger: Stranger, protocol: str) -> None:
+    """Who was led here from a web server's port is not talked to (RFC 7301 3.2)."""
+    with pytest.raises(ssl.SSLError, match="(?i)alert.no.application.protocol"):
+        knock(town, stranger, [protocol])
+
+
+def test_old_tls_is_no_tls(town: Town, stranger: Stranger) -> None:
+    stream = stranger.opened()
+    stream.send(STARTTLS)
+    stream.expect(b"<proceed [^>]*/>")
+    context = ssl.create_default_context(cafile=str(town.authority.ca))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        context.minimum_version = context.maximum_version = ssl.TLSVersion.TLSv1_1
+    context.set_ciphers("ALL:@SECLEVEL=0")
+    with pytest.raises(
+        ssl.SSLError, match="(?i)alert.protocol.version"
+    ):  # our server's word, not the client's
+        context.wrap_socket(stream._socket, server_hostname=LIBRARY)
