@@ -168,10 +168,9 @@ class Conversation:
         with self.dictation.going_on():
             self.listener.hears_more(LINES)
             let_pass(random() * PACE)
-            self.peer.process.kill()
+            self.peer.kill()
             self.listener.is_thrown_out()
             let_pass(seconds)
-            self.peer.stop()
             self.peer.start()
             self.listener.log_in()
             self.dictation.goes_on(LINES)

@@ -76,7 +76,7 @@ class PeerServer(ABC):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.stop()
+        self.kill()  # nobody needs its data any more, and ejabberd may take its time
 
     def start(self) -> None:
         """Start it, on the data of an earlier run if there was one; return once it takes connections."""
@@ -93,6 +93,12 @@ class PeerServer(ABC):
         if self._process is not None:
             self._process.end()
             self._process = None
+
+    def kill(self) -> None:
+        """End it as a crash would; what it had on disk stays."""
+        if self._process is not None:
+            self._process.kill()
+        self.stop()
 
     def add_account(self, user: str, password: str) -> str:
         """Register `user` and return the bare JID."""
