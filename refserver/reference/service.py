@@ -55,6 +55,7 @@ class Reference(Feature):
         self.hourly_limit = hourly_limit
         self.restraint = Restraint(domain_limit, core.clock.seconds)
         self._queues: dict[JID, Queue] = {}
+        self._desks: dict[JID, list[Queue]] = {}  # of each librarian: every presence asks for them
         self._forgetting: IDelayedCall | None = None
         self._recovered = False
         self._coming: dict[str, list[Stored]] = {}  # of the libraries that are announced at the start
@@ -82,10 +83,13 @@ class Reference(Feature):
         # By the writer, so that nothing read here is older than what is already on the boards.
         stored = {one.record.jid: one for one in await self.core.database.write(_load, domain)}
         for jid in [jid for jid in self._queues if jid.domainpart == domain and jid not in stored]:
-            self._queues.pop(jid).remove()
+            self._close(jid).remove()
         for jid, one in stored.items():
             if jid in self._queues:
-                self._queues[jid].refresh(one)
+                queue = self._queues[jid]
+                self._leave_desks(queue)
+                queue.refresh(one)
+                self._enter_desks(queue)
             else:
                 self._open(host, one)
 
@@ -121,7 +125,7 @@ class Reference(Feature):
     def host_removed(self, event: HostRemoved) -> None:
         """Close them."""
         for jid in [jid for jid in self._queues if jid.domainpart == event.host.domain]:
-            self._queues.pop(jid).stop()
+            self._close(jid).stop()
 
     def _recover(self) -> None:
         """Once, before anything is read: what a crash has left is put in order."""
@@ -137,7 +141,24 @@ class Reference(Feature):
             return
         queue = Queue(self.core, host, rooms, stored, self.hourly_limit, self.restraint)
         self._queues[stored.record.jid] = queue
+        self._enter_desks(queue)
         queue.start()
+
+    def _close(self, jid: JID) -> Queue:
+        queue = self._queues.pop(jid)
+        self._leave_desks(queue)
+        return queue
+
+    def _enter_desks(self, queue: Queue) -> None:
+        for librarian in queue.librarians:
+            self._desks.setdefault(librarian, []).append(queue)
+
+    def _leave_desks(self, queue: Queue) -> None:
+        for librarian in queue.librarians:
+            desks = self._desks[librarian]
+            desks.remove(queue)
+            if not desks:
+                del self._desks[librarian]
 
     @on(SendersChanged)
     def senders_changed(self, event: SendersChanged) -> None:
@@ -155,21 +176,23 @@ class Reference(Feature):
     def available(self, event: SessionAvailable) -> None:
         """A librarian gets what waited for her; the contact of a patron's question comes."""
         account = event.session.account
-        for queue in self._queues.values():
-            if account in queue.librarians:
-                if event.initial:
-                    queue.run(queue.entries.correct(account))
-                if event.session.priority >= 0:
-                    queue.run(queue.give_rest_to(account))
+        for queue in self._desks.get(account, ()):
             if event.initial:
-                queue.entries.patron_changed(account)
+                queue.run(queue.entries.correct(account))
+            if event.session.priority >= 0:
+                queue.run(queue.give_rest_to(account))
+        if event.initial:
+            self._patron_changed(account)
 
     @on(SessionUnavailable)
     def unavailable(self, event: SessionUnavailable) -> None:
         """The contact of a patron's question goes, with the patron's last client."""
         if not self.core.sessions.available(event.session.account):
-            for queue in self._queues.values():
-                queue.entries.patron_changed(event.session.account)
+            self._patron_changed(event.session.account)
+
+    def _patron_changed(self, account: JID) -> None:
+        for queue in [queue for queue in self._queues.values() if queue.board.of_patron(account)]:
+            queue.entries.patron_changed(account)
 
     @on(RemoteReachable)
     def reachable(self, event: RemoteReachable) -> None:
