@@ -22,6 +22,7 @@ _START_SECONDS = 60.0
 _STOP_SECONDS = 15.0
 _CTL_SECONDS = 30.0
 _READY = "refserver is ready"
+_MEASURE = "COVERAGE_PROCESS_CONFIG"  # there while coverage is measured
 _CTL = "import sys; from refserver.app.ctl import main; sys.exit(main())"
 
 
@@ -30,8 +31,9 @@ class RefserverProcess:
 
     `settings` has tables as the configuration file has them, and replaces what stands in `_configuration`.
     `domains` have certificates from the start, `routes` says where foreign domains are found; all others are
-    looked up as `resolv_conf` says, if that is given. As a context manager it runs inside. Its ports stay the
-    same over restarts.
+    looked up as `resolv_conf` says, if that is given. Without `measured` its lines are never counted, which
+    is no loss where it is killed anyway. As a context manager it runs inside. Its ports stay the same over
+    restarts.
     """
 
     def __init__(
@@ -44,6 +46,7 @@ class RefserverProcess:
         s2s_port: int = 0,
         routes: Mapping[str, tuple[str, int]] | None = None,
         resolv_conf: Path | None = None,
+        measured: bool = True,
     ) -> None:
         self.folder = folder
         self.authority = authority
@@ -53,6 +56,7 @@ class RefserverProcess:
         self.s2s_port = s2s_port or free_port(host)
         self.s2s_tls_port = free_port(host)
         self.resolv_conf = resolv_conf
+        self.measured = measured and _MEASURE in os.environ
         self.routes = {domain: ServerAddress(*where) for domain, where in (routes or {}).items()}
         self._settings = settings or {}
         self._process: PeerProcess | None = None
@@ -93,9 +97,10 @@ class RefserverProcess:
 
     def start(self) -> None:
         """Start it on its data; return once it is ready. AssertionError holds what it said."""
-        measured = "COVERAGE_PROCESS_CONFIG" in os.environ
-        twistd = _COVERED_TWISTD if measured else Path(sys.executable).parent / "twistd"
+        twistd = _COVERED_TWISTD if self.measured else Path(sys.executable).parent / "twistd"
         command: list[str | Path] = [sys.executable, twistd, "-n", "--pidfile=", "refserver"]
+        if not self.measured:
+            command = ["env", "-u", _MEASURE, *command]
         command = asking(self.resolv_conf, [*command, "--config", self.config])
         earlier = len(self.log)
         self._process = PeerProcess(command, self.folder / "output", self._environment(), cwd=self.folder)
