@@ -8,6 +8,7 @@ docs/decisions/0003-multiplexer.md.
 One turn: the reactor finds our epoll object readable, `doRead` asks it for up to EVENTS ready sockets, reads
 each once, and then writes what all of that queued, once per connection. Watching is level-triggered, so what
 was left is found again in the next turn, after the reactor's own timers, threads and descriptors had theirs.
+On a crowded server the next turn may wait a moment (pace.py).
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from zope.interface import implementer
 from .connection import Accept, Connection
 from .connector import Attempt
 from .listener import Listener
+from .pace import Pace
 from .receiver import Receiver
 
 EVENTS = 128
@@ -79,6 +81,7 @@ class Mux:
     now: float = field(default=0.0, init=False)  # the reactor's clock at the start of this turn
     connections: int = field(default=0, init=False)  # open, closing ones included
     _epoll: select.epoll = field(factory=select.epoll, init=False)
+    _gate: select.epoll = field(factory=select.epoll, init=False)  # what the reactor sees of it
     _sources: dict[int, Source] = field(factory=dict, init=False)
     _dirty: list[Connection] = field(factory=list, init=False)
     _closed: list[socket.socket] = field(factory=list, init=False)
@@ -87,6 +90,7 @@ class Mux:
     _throttled: set[Connection] = field(factory=set, init=False)
     _deadlines: dict[Expiring, float] = field(factory=dict, init=False)
     _subscribers: list[Callable[[], None]] = field(factory=list, init=False)
+    _pace: Pace = field(factory=Pace, init=False)
     _calls: dict[str, IDelayedCall] = field(factory=dict, init=False)
     _stopped: Deferred[None] | None = field(default=None, init=False)
 
@@ -95,6 +99,7 @@ class Mux:
     def start(self) -> None:
         """Join the reactor."""
         self.now = self._reactor.seconds()
+        self._gate.register(self._epoll, select.EPOLLIN)
         self._reactor.addReader(self)
         self._calls["tick"] = self._reactor.callLater(TICK_SECONDS, self._tick)
 
@@ -142,8 +147,8 @@ class Mux:
     # -- what the reactor calls
 
     def fileno(self) -> int:
-        """The descriptor of the epoll object."""
-        return self._epoll.fileno()
+        """The descriptor that is readable when a socket is ready, and there is no pause."""
+        return self._gate.fileno()
 
     def logPrefix(self) -> str:
         """Under which name Twisted logs what escapes."""
@@ -155,7 +160,8 @@ class Mux:
         sources = self._sources
         self._draining = True
         self._handshakes = 0
-        for fd, event in self._epoll.poll(0, EVENTS):
+        ready = self._epoll.poll(0, EVENTS)
+        for fd, event in ready:
             source = sources.get(fd)
             if source is None:
                 continue
@@ -164,6 +170,12 @@ class Mux:
             except Exception:
                 self._failed(source)
         self._flush()
+        pause = self._pace.pause(self.now, len(ready), self.connections)
+        if pause and self._stopped is None:
+            self._gate.modify(self._epoll, 0)
+            self._calls["pace"] = self._reactor.callLater(
+                pause, self._gate.modify, self._epoll, select.EPOLLIN
+            )
 
     def connectionLost(self, reason: Failure) -> None:
         """The reactor is going away: drop everything."""
@@ -316,6 +328,7 @@ class Mux:
         if self._stopped is None or self.connections or self._epoll.closed:
             return
         self._reactor.removeReader(self)
+        self._gate.close()
         self._epoll.close()
         for call in self._calls.values():
             if call.active():

@@ -16,7 +16,7 @@ from twisted.internet.defer import CancelledError
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.protocol import Factory
 
-from refserver.net import Connection, Mux
+from refserver.net import Connection, Mux, pace
 
 from .loopback import Recorder, in_thread, meet, open_door, reactor, turn, until
 
@@ -237,6 +237,21 @@ async def test_a_descriptor_that_is_used_again_within_a_turn_does_not_get_the_ol
     assert [recorder.losses for recorder in fresh] == [0] * 8
     for sock in (*spare, *(client for _, _, client in old)):
         sock.close()
+
+
+@pytest_twisted.ensureDeferred
+async def test_on_a_crowded_server_everything_arrives_and_it_stops_during_a_pause(mux, monkeypatch):
+    monkeypatch.setattr(pace, "CROWD", 1)
+    monkeypatch.setattr(pace, "BUSY", 0.0)
+    connection, recorder, client = meet(mux)
+    recorder.on_data = connection.send
+    for number in range(50):
+        client.sendall(b"%03d" % number)
+        await recorder.until_received(3 * (number + 1))
+    assert client.recv(1_000) == b"".join(b"%03d" % number for number in range(50))
+    client.close()
+    await mux.stop(0.2)
+    assert recorder.losses == 1
 
 
 # -- running out
