@@ -7,6 +7,7 @@ Does not know any table. What is special to one kind of database stands in `sqli
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
@@ -82,8 +83,7 @@ class Database:
         The Deferreds have fired when `read` and `write` return, unless `call_from_thread`
         holds them back.
         """
-        engine = sqlite.memory_engine()
-        schema.metadata.create_all(engine)
+        engine = sqlite.memory_engine(_new())
         writer = Inline(engine.begin, call_from_thread)
         readers = Inline(lambda: sqlite.query_only(engine), call_from_thread)
         return cls(engine, engine, writer, readers)
@@ -134,6 +134,14 @@ class Database:
         """Close the connections, without waiting for jobs: where only `…_now` was used."""
         self._reading.dispose()
         self._writing.dispose()
+
+
+@cache
+def _new() -> bytes:
+    """An empty database with all tables."""
+    engine = sqlite.memory_engine()
+    schema.metadata.create_all(engine)
+    return sqlite.serialised(engine)
 
 
 def _nothing(connection: Connection) -> None:

@@ -12,10 +12,12 @@ import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, StaticPool, create_engine, event
+from sqlalchemy import Connection, Dialect, Engine, StaticPool, create_engine, event, make_url
+from sqlalchemy.util import LRUCache
 
 __all__ = [
     "check_references",
@@ -26,6 +28,7 @@ __all__ = [
     "migration_engine",
     "query_only",
     "read_engine",
+    "serialised",
     "write_engine",
 ]
 
@@ -67,16 +70,39 @@ def migration_engine(path: Path) -> Engine:
     return _engine(path, (*_COMMON, *_MIGRATE), "BEGIN IMMEDIATE")
 
 
-def memory_engine() -> Engine:
-    """A database of its own in memory, on a single connection."""
-    engine = create_engine(
-        "sqlite://",
-        poolclass=StaticPool,
-        connect_args={"isolation_level": None, "check_same_thread": False},
-        paramstyle="named",
+def memory_engine(content: bytes = b"") -> Engine:
+    """A database of its own in memory, on a single connection: empty, or a copy of what was serialised."""
+
+    def connect() -> Any:
+        connection = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
+        if content:
+            connection.deserialize(content)
+        return connection
+
+    dialect, compiled = _in_memory()
+    engine = Engine(
+        StaticPool(connect),
+        dialect,
+        make_url("sqlite://"),
+        execution_options={"compiled_cache": compiled},
         hide_parameters=True,
     )
     return _configured(engine, ("PRAGMA foreign_keys=ON",), "BEGIN")
+
+
+def serialised(engine: Engine) -> bytes:
+    """All that is in a database in memory, for `memory_engine`."""
+    with engine.connect() as connection:
+        driver_connection: Any = connection.connection.driver_connection
+        return bytes(driver_connection.serialize())
+
+
+@cache
+def _in_memory() -> tuple[Dialect, LRUCache[Any, Any]]:
+    """What all databases in memory share: statements are compiled once a process, not once a database."""
+    engine = create_engine("sqlite://", paramstyle="named")
+    engine.connect().close()  # finds out what this SQLite can do
+    return engine.dialect, LRUCache(2_000)
 
 
 def is_locked(error: BaseException) -> bool:
