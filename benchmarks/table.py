@@ -13,6 +13,7 @@ from benchmarks.scenarios import MEASURES, SCENARIOS, Goal, Measure
 _OURS = "refserver"  # the goals are its own
 _BUSY_GENERATOR = 90.0
 _BUSY_MACHINE = 10.0
+_BUSY_HOST = 10.0
 _IDLE_SERVER = 80.0
 
 
@@ -126,6 +127,8 @@ def _complaints(result: Result) -> Iterable[str]:
         yield "the generator was the limit"
     if (other := figures.get("other_cpu_pct", 0)) > _BUSY_MACHINE:
         yield f"other processes took {other:.0f} % of a core"
+    if (stolen := figures.get("steal_pct", 0)) > _BUSY_HOST:
+        yield f"the machine's host kept {stolen:.0f} % of a core to itself"
     saturating = any(s.saturates for s in SCENARIOS if s.name == result.scenario)
     if saturating and (used := figures.get("server_cpu_pct", 100)) < _IDLE_SERVER:
         yield f"the server used only {used:.0f} % of its core"
