@@ -28,9 +28,11 @@ def figures(tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 @pytest.mark.parametrize("hole", ["silent.example", "nameless.example"])
 def test_what_cannot_wait_comes_back_at_once_and_the_rest_in_the_end(figures: Any, hole: str) -> None:
-    waiting = backlog.MOST_STANZAS
-    wanted = {"resource-constraint": COUNT - waiting, "remote-server-timeout": waiting}
-    assert wanted == figures["returned"][hole]
+    """What waited comes back when the attempt is over; so does, at once, what is sent in the pause after it."""
+    returned = figures["returned"][hole]
+    assert {"resource-constraint", "remote-server-timeout"} == set(returned)
+    assert returned["remote-server-timeout"] >= backlog.MOST_STANZAS
+    assert sum(returned.values()) == COUNT
 
 
 def test_what_a_deaf_server_did_not_confirm_comes_back(figures: Any) -> None:
