@@ -28,7 +28,7 @@ def figures(tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 @pytest.mark.parametrize("hole", ["silent.example", "nameless.example"])
 def test_what_cannot_wait_comes_back_at_once_and_the_rest_in_the_end(figures: Any, hole: str) -> None:
-    """What waited comes back when the attempt is over, and so does at once what is sent in the pause after."""
+    """What waited comes back when the attempt is over; what is sent in the pause after that, at once."""
     returned = figures["returned"][hole]
     assert {"resource-constraint", "remote-server-timeout"} == set(returned)
     assert returned["remote-server-timeout"] >= backlog.MOST_STANZAS
