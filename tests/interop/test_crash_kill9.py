@@ -150,7 +150,7 @@ class Desk:
 @pytest.mark.timeout(300)
 def test_nothing_that_was_acknowledged_is_lost(start_refserver, authority):
     """See the module's docstring."""
-    server = start_refserver(settings=SETTINGS, measured=False)
+    server = start_refserver(settings=SETTINGS)
     library = Library(server, "library.example").set_up(
         LIBRARIANS, PATRONS, settings={"offer_seconds": 600.0}
     )

@@ -94,7 +94,7 @@ def test_three_answers_and_the_closing_line_reach_a_patron_whose_server_was_down
     mia.hears(number, "What you write is kept", ATTEMPT_SECONDS)
     mia.write(number, "!close 3 answered")
     mia.hears(number, f"#{number} is closed.")
-    assert 4 == owed(library)
+    wait_until(lambda: owed(library) == 4, "four lines to be stored", 30, lambda: log(region))
 
     peer.start()
     again = started(region.returning(peer, pat.jid))
