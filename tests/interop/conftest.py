@@ -123,7 +123,8 @@ def shared_refserver(
     tmp_path_factory: pytest.TempPathFactory, authority: TestAuthority
 ) -> Iterator[RefserverProcess]:
     """The refserver of all tests that need none of their own: each has a library of its own in it."""
-    with RefserverProcess(tmp_path_factory.mktemp("refserver"), authority, UNLIMITED, measured=True) as server:
+    folder = tmp_path_factory.mktemp("refserver")
+    with RefserverProcess(folder, authority, UNLIMITED, measured=True) as server:
         yield server
 
 
