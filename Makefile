@@ -2,8 +2,8 @@
 
 VENV := .venv
 BIN := $(VENV)/bin
-# Whole files of tests go to each of several processes.
-WORKERS := --numprocesses=auto --maxprocesses=4 --dist=loadfile
+# Whole files of tests go to each of several processes: one more than there are cores, since many tests wait.
+WORKERS := --numprocesses=$(shell expr $$(nproc) + 1) --maxprocesses=5 --dist=loadfile --no-loadscope-reorder
 PEERS := sh tests/interop/install_peers.sh
 
 # The distribution's Python before others: it is an optimised build. `make PYTHON=...` chooses another.

@@ -10,6 +10,7 @@ import ssl
 import threading
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -163,7 +164,8 @@ class SlixmppClient:
 
     def abort(self) -> None:
         """Drop the connection without a closing tag, as a client whose network is gone."""
-        self.call(self.client.abort)
+        with suppress(AttributeError):  # asyncio's of Python 3.11, where the server's end has just gone
+            self.call(self.client.abort)
 
     def close(self) -> None:
         """Close the stream, if it is open, and end the thread."""
