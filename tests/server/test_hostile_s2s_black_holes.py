@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from refserver.s2s import backlog, window
+from refserver.s2s import backlog
 
 ROOT = Path(__file__).resolve().parents[2]
 COUNT = 10_000
@@ -41,7 +41,6 @@ def test_what_a_deaf_server_did_not_confirm_comes_back(figures: Any) -> None:
     assert {"resource-constraint", "remote-server-timeout"} == set(returned)
     assert 0 < figures["arrived"] < COUNT
     assert COUNT + 1 - figures["arrived"] <= sum(returned.values()) <= COUNT + 1
-    assert returned["remote-server-timeout"] <= window.MOST_STANZAS + backlog.MOST_STANZAS
 
 
 def test_others_are_served_meanwhile(figures: Any) -> None:
