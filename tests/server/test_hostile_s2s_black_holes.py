@@ -10,10 +10,13 @@ from typing import Any
 
 import pytest
 
-from refserver.s2s import backlog
+from refserver.s2s import backlog, window
 
 ROOT = Path(__file__).resolve().parents[2]
 COUNT = 10_000
+SECONDS = 240  # a loaded machine takes some fifty
+
+pytestmark = pytest.mark.timeout(SECONDS + 60)
 
 
 @pytest.fixture(scope="module")
@@ -21,18 +24,16 @@ def figures(tmp_path_factory: pytest.TempPathFactory) -> Any:
     """What the process tells, which writes COUNT messages to each of them."""
     folder = tmp_path_factory.mktemp("holes")
     command = [sys.executable, "-m", "tests.server.black_hole_process", str(folder), str(COUNT)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=90, check=False)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=SECONDS, check=False)
     assert (0, "") == (done.returncode, done.stderr[-3000:])
     return json.loads(done.stdout)
 
 
 @pytest.mark.parametrize("hole", ["silent.example", "nameless.example"])
 def test_what_cannot_wait_comes_back_at_once_and_the_rest_in_the_end(figures: Any, hole: str) -> None:
-    """What waited comes back when the attempt is over; what is sent in the pause after that, at once."""
-    returned = figures["returned"][hole]
-    assert {"resource-constraint", "remote-server-timeout"} == set(returned)
-    assert returned["remote-server-timeout"] >= backlog.MOST_STANZAS
-    assert sum(returned.values()) == COUNT
+    waiting = backlog.MOST_STANZAS
+    wanted = {"resource-constraint": COUNT - waiting, "remote-server-timeout": waiting}
+    assert wanted == figures["returned"][hole]
 
 
 def test_what_a_deaf_server_did_not_confirm_comes_back(figures: Any) -> None:
@@ -41,6 +42,7 @@ def test_what_a_deaf_server_did_not_confirm_comes_back(figures: Any) -> None:
     assert {"resource-constraint", "remote-server-timeout"} == set(returned)
     assert 0 < figures["arrived"] < COUNT
     assert COUNT + 1 - figures["arrived"] <= sum(returned.values()) <= COUNT + 1
+    assert returned["remote-server-timeout"] <= window.MOST_STANZAS + backlog.MOST_STANZAS
 
 
 def test_others_are_served_meanwhile(figures: Any) -> None:
