@@ -84,6 +84,8 @@ class Courier:
         self._queue = queue
         self._handed: OrderedDict[int, None] = OrderedDict()
         """The newest messages handed over by this process: the store may not say so yet."""
+        self._recapitulated: set[int] = set()
+        """Those of which owners were told what a crash may have kept from them: likewise."""
 
     # -- what the queue itself says ------------------------------------------------
 
@@ -155,11 +157,16 @@ class Courier:
         self._done(handed)
 
     def recapitulate(self, question: Question, messages: Iterable[Message]) -> None:
-        """Tell an owner what a crash may have kept from her."""
-        for message in messages:
-            if question.owner is not None:
-                text = self._queue.staff_texts.interrupted(self._queue.guest(question), message.body)
-                self.tell_staff(question.number, question.owner, text)
+        """Tell an owner what a crash may have kept from her, and then have the store know it."""
+        told = [message for message in messages if message.id not in self._recapitulated]
+        if question.owner is None or not told:
+            return
+        for message in told:
+            text = self._queue.staff_texts.interrupted(self._queue.guest(question), message.body)
+            self.tell_staff(question.number, question.owner, text)
+        ids = [message.id for message in told]
+        self._recapitulated.update(ids)
+        self._queue.core.clock.callLater(0, self._note, ids, Relay.RETOLD)  # the bytes leave before that
 
     def _retold(self, message: Message) -> str:
         if message.direction is Direction.NOTE:

@@ -2,8 +2,9 @@
 
 Each function is one database transaction. A message is marked in the commit before it is
 handed over, so after a crash it is not handed over twice as the same message. Of what is
-doubtful then a librarian is told in other words; the message itself comes if its sender, who
-has no receipt, sends it again. See `conversations.Relay` and `conversations.recover`.
+doubtful then a librarian is told in other words, rather twice than never: that is marked after
+it was done. The message itself comes if its sender, who has no receipt, sends it again.
+See `conversations.Relay` and `conversations.recover`.
 """
 
 from __future__ import annotations
@@ -39,15 +40,14 @@ def for_patrons(connection: Connection, queue_id: int) -> list[Remainder]:
 def for_librarian(connection: Connection, queue_id: int, librarian: JID, live: bool) -> list[Remainder]:
     """What a librarian is still to get, of questions she has closed, too.
 
-    What is due is marked as given, if she is `live`; what is doubtful as retold.
+    What is due is marked as given, if she is `live`.
     """
     found = conversations.with_relay(connection, queue_id, Relay.TO_DO, Relay.DOUBTFUL)
     every = _by_question(connection, (m for m in found if m.direction is Direction.PATRON))
     remainders = [one for one in every if one.question.owner == librarian]
-    for one in remainders:
-        if live:
-            conversations.set_relay(connection, [message.id for message in one.due], Relay.GIVEN)
-        conversations.set_relay(connection, [message.id for message in one.doubtful], Relay.RETOLD)
+    if live:
+        due = [message.id for one in remainders for message in one.due]
+        conversations.set_relay(connection, due, Relay.GIVEN)
     return remainders
 
 

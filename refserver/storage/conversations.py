@@ -56,8 +56,8 @@ class Relay(IntEnum):
     rather than never, but not once it was confirmed. What a patron says has its receipt before
     it is handed over, and must come once: it is marked in the commit before, UNDER_WAY in the
     one that stores it, GIVEN in a later one (a claim, a librarian's log-in). After a crash
-    nobody can tell whether it has arrived. Where the patron cannot know either and will not
-    send it again, it is then DOUBTFUL; RETOLD, once the librarian was told of it in other words.
+    nobody can tell whether it has arrived, not even the patron: her receipt may have left before
+    her words did. It is then DOUBTFUL; RETOLD, once the librarian was told of it in other words.
 
     Whatever is for somebody on another server is TO_DO until that server has confirmed it, or
     GIVEN_UP, if it could not be delivered for days or was refused.
@@ -203,16 +203,9 @@ def confirm(connection: Connection, question_id: int, origin_id: str) -> None:
 
 
 def recover(connection: Connection) -> None:
-    """After a crash: what patrons said and was perhaps not handed over is doubtful.
-
-    But not what was under way and wants a receipt: if the patron has it, the message has
-    arrived, and else it is sent again and recognised.
-    """
-    columns = question_messages.c
-    doubtful = (columns.relay == Relay.GIVEN) | (
-        (columns.relay == Relay.UNDER_WAY) & columns.receipt.is_(False)
-    )
-    connection.execute(update(question_messages).where(doubtful).values(relay=Relay.DOUBTFUL))
+    """After a crash: what patrons said and was perhaps not handed over is doubtful."""
+    marked = question_messages.c.relay.in_((Relay.GIVEN, Relay.UNDER_WAY))
+    connection.execute(update(question_messages).where(marked).values(relay=Relay.DOUBTFUL))
 
 
 def openings(connection: Connection, queue_id: int | None, states: Collection[str]) -> dict[int, str]:

@@ -130,6 +130,34 @@ def test_of_what_nobody_will_send_again_the_librarian_is_told(library: Library) 
     assert len(with_id(messages(mia, chat()), "m2")) == 1
 
 
+def test_words_whose_receipt_left_before_them_are_told(library: Library) -> None:
+    """The patron's connection may be written to before the librarian's, and the crash come in between."""
+    _, pat = claimed(library)
+    library.clock.advance(0)
+    write(pat, ASK.text, "The old ones.", "m2", RECEIPT)
+    assert receipts(messages(pat)) == ["m2"]
+    mia = library.restart(within_the_turn=True).client(f"mia@{DOMAIN}/desk")
+    mia.send("<presence/>")
+    (told,) = bodies(mia, chat())
+    assert told.endswith(" wrote: The old ones.")
+
+
+def test_a_second_crash_while_the_librarian_is_told_does_not_keep_it_from_her(library: Library) -> None:
+    _, pat = claimed(library)
+    with library.dying():
+        write(pat, ASK.text, "The old ones.", "m2", RECEIPT)
+    again = library.restart()
+    mia = again.client(f"mia@{DOMAIN}/desk")
+    with again.dying():
+        mia.send("<presence/>")
+    again = again.restart()
+    for told in (1, 0):  # once, however often she comes
+        mia = again.client(f"mia@{DOMAIN}/desk")
+        mia.send("<presence/>")
+        assert len(bodies(mia, chat())) == told
+        mia.end()
+
+
 def test_a_message_that_came_with_the_close_still_reaches_the_librarian(library: Library) -> None:
     mia, pat = claimed(library)
     with library.dying():
@@ -138,7 +166,8 @@ def test_a_message_that_came_with_the_close_still_reaches_the_librarian(library:
     again = library.restart()
     mia, pat = again.client(f"mia@{DOMAIN}/desk"), again.patron()
     mia.send("<presence/>")
-    assert messages(mia) == []
+    (told,) = bodies(mia)
+    assert told.endswith(" wrote: The old ones.")
     write(pat, ASK.text, "The old ones.", "m2", RECEIPT)
     assert receipts(messages(pat)) == ["m2"]
     assert len(with_id(messages(mia, chat()), "m2")) == 1
