@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 import click
+from attrs import frozen
 
 from refserver.app.commandline.context import Context, pass_context
 from refserver.app.verbs.wish import Wish
@@ -14,36 +15,58 @@ __all__ = ["allow", "block", "spam"]
 COLUMNS = ("library", "sender", "reason", "origin", "by", "since", "until")
 
 
+@frozen
+class Listed:
+    """A list of senders as its commands describe it: what each of them does, and what an empty list says."""
+
+    add: str
+    list: str
+    remove: str
+    nobody: str
+
+    def put_into(self, group: click.Group) -> None:
+        """Give a group the commands `add`, `list` and `remove`; the verbs are called as the group is."""
+        name = group.name
+
+        @group.command("add", help=self.add)
+        @click.argument("library")
+        @click.argument("sender")
+        @click.option("--reason", help="Why, for those who look at the list.")
+        @pass_context
+        def add(context: Context, library: str, sender: str, reason: str | None) -> None:
+            context.change(Wish.to(f"{name} add", library=library, sender=sender, reason=reason), "sender")
+
+        @group.command("list", help=self.list)
+        @click.argument("library")
+        @pass_context
+        def show(context: Context, library: str) -> None:
+            context.show(Wish.to(f"{name} list", library=library), COLUMNS, self.nobody)
+
+        @group.command("remove", help=self.remove)
+        @click.argument("library")
+        @click.argument("sender")
+        @pass_context
+        def remove(context: Context, library: str, sender: str) -> None:
+            context.change(Wish.to(f"{name} remove", library=library, sender=sender), "sender")
+
+
+BLOCKED = Listed(
+    add="Block an address or a server: for them there is nobody here, and their subscriptions end.",
+    list="List whom a library blocks, and who is blocked everywhere.",
+    remove="Let a sender in again.",
+    nobody="nobody is blocked",
+)
+ALLOWED = Listed(
+    add="Always let in an address or a server.",
+    list="List whom a library always lets in, and who is let in everywhere.",
+    remove="Treat a sender like all others again.",
+    nobody="nobody is on the list",
+)
+
+
 @click.group()
 def block() -> None:
     """Senders that a library does not let in: addresses, and whole servers."""
-
-
-@block.command("add")
-@click.argument("library")
-@click.argument("sender")
-@click.option("--reason", help="Why, for those who look at the list.")
-@pass_context
-def block_add(context: Context, library: str, sender: str, reason: str | None) -> None:
-    """Block an address or a server: for them there is nobody here, and their subscriptions end."""
-    context.change(Wish.to("block add", library=library, sender=sender, reason=reason), "sender")
-
-
-@block.command("list")
-@click.argument("library")
-@pass_context
-def block_list(context: Context, library: str) -> None:
-    """List whom a library blocks, and who is blocked everywhere."""
-    context.show(Wish.to("block list", library=library), COLUMNS, "nobody is blocked")
-
-
-@block.command("remove")
-@click.argument("library")
-@click.argument("sender")
-@pass_context
-def block_remove(context: Context, library: str, sender: str) -> None:
-    """Let a sender in again."""
-    context.change(Wish.to("block remove", library=library, sender=sender), "sender")
 
 
 @click.group()
@@ -51,31 +74,8 @@ def allow() -> None:
     """Senders that a library always lets in: limits for strangers do not count for them."""
 
 
-@allow.command("add")
-@click.argument("library")
-@click.argument("sender")
-@click.option("--reason", help="Why, for those who look at the list.")
-@pass_context
-def allow_add(context: Context, library: str, sender: str, reason: str | None) -> None:
-    """Always let in an address or a server."""
-    context.change(Wish.to("allow add", library=library, sender=sender, reason=reason), "sender")
-
-
-@allow.command("list")
-@click.argument("library")
-@pass_context
-def allow_list(context: Context, library: str) -> None:
-    """List whom a library always lets in, and who is let in everywhere."""
-    context.show(Wish.to("allow list", library=library), COLUMNS, "nobody is on the list")
-
-
-@allow.command("remove")
-@click.argument("library")
-@click.argument("sender")
-@pass_context
-def allow_remove(context: Context, library: str, sender: str) -> None:
-    """Treat a sender like all others again."""
-    context.change(Wish.to("allow remove", library=library, sender=sender), "sender")
+BLOCKED.put_into(block)
+ALLOWED.put_into(allow)
 
 
 @allow.command("only")

@@ -5,6 +5,7 @@ Whom a desk has blocked with `!spam` is in the lists without a name: nobody's na
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from datetime import UTC, datetime
 from typing import Any, ClassVar, Final
 
@@ -36,17 +37,72 @@ LONGEST_REASON: Final = 200
 
 
 @frozen
-class AddBlock(Verb):
-    """Block a bare JID or a domain; `library` "*": in every library. `reason` None leaves the one it has."""
+class _SenderVerb(Verb):
+    """Base class of verbs on one sender, a bare JID or a domain; `library` "*": in every library."""
 
-    verb: ClassVar[str] = "block add"
     library: str
     sender: str
-    reason: str | None = None
 
     def run(self, connection: Connection, now: float) -> Done:
         """See `Verb`."""
-        library, sender = _library(connection, self.library), _sender(self.sender)
+        return self._run(connection, _library(connection, self.library), _sender(self.sender), now)
+
+    @abstractmethod
+    def _run(self, connection: Connection, library: str, sender: Rule, now: float) -> Done:
+        """As `run`, with what the arguments mean. Raises `Refused`."""
+
+
+@frozen
+class _Remove(_SenderVerb):
+    """Base class of verbs that take a sender off a list. `absent` is said of who is not on it."""
+
+    allowed: ClassVar[bool]
+    absent: ClassVar[str]
+
+    def _run(self, connection: Connection, library: str, sender: Rule, now: float) -> Done:
+        found = self._found(connection, library, sender)
+        if found is None or found.allowed != self.allowed:
+            command = self.verb.replace("remove", "list")
+            raise Refused(
+                f"{sender.key} {self.absent}: `refserverctl {command} '{self.library}'` shows who is"
+            )
+        senders.remove(connection, library, found)
+        data = {"library": library or ALL, "sender": sender.key, "done": "removed"}
+        return Done(data, (SenderUnlisted(library, found),))
+
+    def _found(self, connection: Connection, library: str, sender: Rule) -> Rule | None:
+        """The rule that is to go."""
+        return _listed(connection, library, sender)
+
+
+@frozen
+class _List(Verb):
+    """Base class of verbs that tell who is on a list, of a library and of all; `allowed` tells which one."""
+
+    writes: ClassVar[bool] = False
+    allowed: ClassVar[bool]
+    library: str
+
+    def run(self, connection: Connection, now: float) -> Done:
+        """See `Verb`."""
+        library = _library(connection, self.library)
+        rows = [
+            _row(at, rule)
+            for at in dict.fromkeys((library, EVERYWHERE))
+            for rule in senders.rules(connection, at)
+            if rule.allowed == self.allowed and (rule.expires_at is None or rule.expires_at > now)
+        ]
+        return Done(rows)
+
+
+@frozen
+class AddBlock(_SenderVerb):
+    """Block a sender. `reason` None leaves the one it has."""
+
+    verb: ClassVar[str] = "block add"
+    reason: str | None = None
+
+    def _run(self, connection: Connection, library: str, sender: Rule, now: float) -> Done:
         _refuse_own(connection, library, sender)
         done = _add(connection, library, evolve(sender, made_at=now), self.reason)
         end_subscriptions(connection, library, sender.domain, now)
@@ -59,17 +115,13 @@ class AddBlock(Verb):
 
 
 @frozen
-class AddAllow(Verb):
-    """Always let in a bare JID or a domain; `library` "*": in every library."""
+class AddAllow(_SenderVerb):
+    """Always let a sender in. `reason` None leaves the one it has."""
 
     verb: ClassVar[str] = "allow add"
-    library: str
-    sender: str
     reason: str | None = None
 
-    def run(self, connection: Connection, now: float) -> Done:
-        """See `Verb`."""
-        library, sender = _library(connection, self.library), _sender(self.sender)
+    def _run(self, connection: Connection, library: str, sender: Rule, now: float) -> Done:
         done = _add(connection, library, evolve(sender, allowed=True, made_at=now), self.reason)
         marked = _marked(connection, library, sender)
         if marked is None:
@@ -80,71 +132,44 @@ class AddAllow(Verb):
 
 
 @frozen
-class RemoveBlock(Verb):
-    """Let a sender in again: a bare JID, a domain, or the chat of the question in which it was blocked."""
+class RemoveBlock(_Remove):
+    """Let a sender in again, who may be given as the chat of the question in which it was blocked, too."""
 
     verb: ClassVar[str] = "block remove"
-    library: str
-    sender: str
+    allowed: ClassVar[bool] = False
+    absent: ClassVar[str] = "is not blocked"
 
-    def run(self, connection: Connection, now: float) -> Done:
-        """See `Verb`."""
-        library, sender = _library(connection, self.library), _sender(self.sender)
-        found = (
-            _listed(connection, library, sender)
+    def _found(self, connection: Connection, library: str, sender: Rule) -> Rule | None:
+        return (
+            super()._found(connection, library, sender)
             or _marked(connection, library, sender)
             or _of_chat(connection, library, sender)
         )
-        if found is None or found.allowed:
-            raise Refused(
-                f"{sender.key} is not blocked: `refserverctl block list '{self.library}'` shows who is"
-            )
-        return _remove(connection, library, found, sender)
 
 
 @frozen
-class RemoveAllow(Verb):
+class RemoveAllow(_Remove):
     """Treat a sender like all others again."""
 
     verb: ClassVar[str] = "allow remove"
-    library: str
-    sender: str
-
-    def run(self, connection: Connection, now: float) -> Done:
-        """See `Verb`."""
-        library, sender = _library(connection, self.library), _sender(self.sender)
-        found = _listed(connection, library, sender)
-        if found is None or not found.allowed:
-            raise Refused(
-                f"{sender.key} is not on the list: `refserverctl allow list '{self.library}'` shows who is"
-            )
-        return _remove(connection, library, found, sender)
+    allowed: ClassVar[bool] = True
+    absent: ClassVar[str] = "is not on the list"
 
 
 @frozen
-class ListBlocks(Verb):
+class ListBlocks(_List):
     """Whom a library blocks, and who is blocked in all."""
 
     verb: ClassVar[str] = "block list"
-    writes: ClassVar[bool] = False
-    library: str
-
-    def run(self, connection: Connection, now: float) -> Done:
-        """See `Verb`."""
-        return Done(_rows(connection, self.library, allowed=False, now=now))
+    allowed: ClassVar[bool] = False
 
 
 @frozen
-class ListAllows(Verb):
+class ListAllows(_List):
     """Whom a library always lets in, and who is let in in all."""
 
     verb: ClassVar[str] = "allow list"
-    writes: ClassVar[bool] = False
-    library: str
-
-    def run(self, connection: Connection, now: float) -> Done:
-        """See `Verb`."""
-        return Done(_rows(connection, self.library, allowed=True, now=now))
+    allowed: ClassVar[bool] = True
 
 
 @frozen
@@ -179,17 +204,16 @@ class ListSpam(Verb):
     def run(self, connection: Connection, now: float) -> Done:
         """See `Verb`."""
         library = _library(connection, self.library)
-        return Done(
-            [
-                {
-                    "domain": count.domain,
-                    "reports": count.reports,
-                    "last": moment(count.last),
-                    "blocked": _is_blocked(connection, library, count.domain),
-                }
-                for count in senders.reports(connection, library, _start_of(self.first_day))
-            ]
-        )
+        rows = [
+            {
+                "domain": count.domain,
+                "reports": count.reports,
+                "last": moment(count.last),
+                "blocked": _is_blocked(connection, library, count.domain),
+            }
+            for count in senders.reports(connection, library, _start_of(self.first_day))
+        ]
+        return Done(rows)
 
 
 def _library(connection: Connection, text: str) -> str:
@@ -231,12 +255,6 @@ def _add(connection: Connection, library: str, rule: Rule, reason: str | None) -
     return Done({**data, "done": done}, (SenderListed(library, rule),))
 
 
-def _remove(connection: Connection, library: str, rule: Rule, sender: Rule) -> Done:
-    senders.remove(connection, library, rule)
-    data = {"library": library or ALL, "sender": sender.key, "done": "removed"}
-    return Done(data, (SenderUnlisted(library, rule),))
-
-
 def _listed(connection: Connection, library: str, sender: Rule) -> Rule | None:
     found = senders.rules(connection, library, sender.domain)
     return next((rule for rule in found if rule.is_of(sender)), None)
@@ -265,16 +283,6 @@ def _is_blocked(connection: Connection, library: str, domain: str) -> bool:
         if rule is not None:
             return not rule.allowed
     return False
-
-
-def _rows(connection: Connection, library: str, *, allowed: bool, now: float) -> list[dict[str, Any]]:
-    found = _library(connection, library)
-    return [
-        _row(at, rule)
-        for at in dict.fromkeys((found, EVERYWHERE))
-        for rule in senders.rules(connection, at)
-        if rule.allowed == allowed and (rule.expires_at is None or rule.expires_at > now)
-    ]
 
 
 def _row(library: str, rule: Rule) -> dict[str, Any]:
