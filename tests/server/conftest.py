@@ -1,4 +1,6 @@
-"""A real server and two clients for the tests that send bytes over sockets (tests/server/live.py)."""
+"""What tests are given: a library in memory (tests/server/library.py), and a real server with two clients for
+those that send bytes over sockets (tests/server/live.py).
+"""
 
 from __future__ import annotations
 
@@ -8,6 +10,8 @@ from typing import Any
 import pytest
 
 from tests.interop.peers.authority import TestAuthority
+from tests.server.elsewhere import Home
+from tests.server.library import Library
 from tests.server.live import Bystanders, LiveServer
 from tests.server.strangers import Town
 
@@ -19,6 +23,18 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "s2s": {"enabled": False},  # nobody is asked where other servers are
 }
 """TLS is there for who asks; no rate limit, so that large stanzas need no patience."""
+
+
+@pytest.fixture
+def library() -> Library:
+    """One in memory, with a clock of its own."""
+    return Library()
+
+
+@pytest.fixture
+def home(library: Library) -> Home:
+    """The server around it."""
+    return Home(library)
 
 
 @pytest.fixture(scope="session")

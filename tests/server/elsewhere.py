@@ -17,6 +17,7 @@ from tests.server.library import ASK, Library, chat, write
 HOME = "home.example"
 PAT = JID.parse(f"pat@{HOME}")
 MINUTE, HOUR, DAY = 60, 3600, 86400
+KEPT = "* (The patron cannot be reached now. What you write is kept, and delivered as soon as possible.)"
 
 
 class Home:
@@ -86,6 +87,16 @@ def claimed(library: Library, home: Home) -> Client:
     write(mia, chat(), "Hello.", "a0")
     home.taken()
     mia.received()
+    return mia
+
+
+def answered_in_vain(library: Library, home: Home, closing: str = "") -> Client:
+    """A librarian who says "Upstairs.", with the id a1, while the patron's server is away; then `closing`."""
+    mia = claimed(library, home)
+    home.away = Condition.REMOTE_SERVER_TIMEOUT
+    write(mia, chat(), "Upstairs.", "a1")
+    if closing:
+        write(mia, chat(), closing)
     return mia
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
-
 from refserver import ns
 from refserver.core.hooks import RemoteReachable
 from refserver.errors import Condition, StanzaError
@@ -12,11 +10,6 @@ from refserver.stanza import Stanza
 from tests.server.library import ASK, Library
 
 AWAY = StanzaError(Condition.REMOTE_SERVER_TIMEOUT)
-
-
-@pytest.fixture
-def library() -> Library:
-    return Library()
 
 
 def subscribe(library: Library, many: int, domain: str) -> None:

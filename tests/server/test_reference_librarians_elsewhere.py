@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
-
 from refserver import ns
 from refserver.errors import Condition, StanzaError
 from refserver.jid import JID
@@ -24,17 +22,6 @@ from tests.server.elsewhere import (
 )
 from tests.server.harness import Client
 from tests.server.library import ASK, Library, bodies, chat, messages, write
-
-
-@pytest.fixture
-def library() -> Library:
-    return Library()
-
-
-@pytest.fixture
-def home(library: Library) -> Home:
-    return Home(library)
-
 
 # -- librarians elsewhere ----------------------------------------------------------
 

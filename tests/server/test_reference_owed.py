@@ -20,9 +20,11 @@ from tests.server.elsewhere import (
     DAY,
     HOME,
     HOUR,
+    KEPT,
     MINUTE,
     PAT,
     Home,
+    answered_in_vain,
     ask,
     claimed,
     delays,
@@ -33,19 +35,6 @@ from tests.server.elsewhere import (
     wait,
 )
 from tests.server.library import ASK, Library, bodies, chat, write
-
-KEPT = "* (The patron cannot be reached now. What you write is kept, and delivered as soon as possible.)"
-
-
-@pytest.fixture
-def library() -> Library:
-    return Library()
-
-
-@pytest.fixture
-def home(library: Library) -> Home:
-    return Home(library)
-
 
 # -- a server that is there --------------------------------------------------------
 
@@ -132,9 +121,7 @@ def test_answers_and_the_closing_line_come_in_order_and_once_when_the_server_is_
 
 
 def test_the_librarian_is_told_once_that_her_words_are_kept(library: Library, home: Home) -> None:
-    mia = claimed(library, home)
-    home.away = Condition.REMOTE_SERVER_TIMEOUT
-    write(mia, chat(), "Upstairs.", "a1")
+    mia = answered_in_vain(library, home)
     write(mia, chat(), "And left.", "a2")
     wait(library, 2 * HOUR)
     assert [KEPT] == bodies(mia, chat())
@@ -218,9 +205,7 @@ def test_pauses_are_scattered(library: Library, home: Home) -> None:
 def test_it_is_tried_at_once_when_the_patron_is_heard_of_but_not_all_the_time(
     library: Library, home: Home
 ) -> None:
-    mia = claimed(library, home)
-    home.away = Condition.REMOTE_SERVER_TIMEOUT
-    write(mia, chat(), "Upstairs.", "a1")
+    answered_in_vain(library, home)
     tried = len(home.attempts)
     for number in range(3):
         ask(library, f"Hello? {number}", id=f"again{number}")
@@ -232,9 +217,7 @@ def test_it_is_tried_at_once_when_the_patron_is_heard_of_but_not_all_the_time(
 
 
 def test_an_error_is_no_sign_of_life(library: Library, home: Home) -> None:
-    mia = claimed(library, home)
-    home.away = Condition.REMOTE_SERVER_TIMEOUT
-    write(mia, chat(), "Upstairs.", "a1")
+    answered_in_vain(library, home)
     tried = len(home.attempts)
     send_back(library, "nothing", "remote-server-timeout", "wait")
     library.clock.pump([owed.SOONEST_SECONDS, 1])
@@ -242,9 +225,7 @@ def test_an_error_is_no_sign_of_life(library: Library, home: Home) -> None:
 
 
 def test_another_server_that_is_back_changes_nothing(library: Library, home: Home) -> None:
-    mia = claimed(library, home)
-    home.away = Condition.REMOTE_SERVER_TIMEOUT
-    write(mia, chat(), "Upstairs.", "a1")
+    answered_in_vain(library, home)
     tried = len(home.attempts)
     library.core.hooks.tell(RemoteReachable("other.example"))
     library.clock.pump([owed.SOONEST_SECONDS, 1])
@@ -297,9 +278,7 @@ def test_what_is_tried_again_and_has_no_known_fate_is_tried_again(library: Libra
 
 
 def test_what_is_said_while_the_store_is_asked_is_sent_too(library: Library, home: Home) -> None:
-    mia = claimed(library, home)
-    home.away = Condition.REMOTE_SERVER_TIMEOUT
-    write(mia, chat(), "Upstairs.", "a1")
+    answered_in_vain(library, home)
     home.away = None
     library.database.write_now(conversations.confirm, library.question().id, "a1")
     library.core.hooks.tell(RemoteReachable(HOME))

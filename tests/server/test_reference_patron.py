@@ -12,11 +12,6 @@ from tests.server.library import ASK, DOMAIN, Library, bodies, chat, messages, w
 RECEIPT = f"<request xmlns='{ns.RECEIPTS}'/>"
 
 
-@pytest.fixture
-def library() -> Library:
-    return Library()
-
-
 # -- the contact -------------------------------------------------------------------
 
 

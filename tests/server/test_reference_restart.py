@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
-
 from refserver import ns
 from refserver.reference import numbered
 from refserver.stanza import Stanza
@@ -11,11 +9,6 @@ from tests.server.harness import Client
 from tests.server.library import ASK, DOMAIN, ROOM, Library, bodies, chat, messages, write
 
 RECEIPT = f"<request xmlns='{ns.RECEIPTS}'/>"
-
-
-@pytest.fixture
-def library() -> Library:
-    return Library()
 
 
 def claimed(library: Library) -> tuple[Client, Client]:

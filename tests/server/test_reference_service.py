@@ -20,11 +20,6 @@ from tests.server.library import ASK, DOMAIN, ROOM, Library, bodies, chat, write
 RECEIPT = f"<request xmlns='{ns.RECEIPTS}'/>"
 
 
-@pytest.fixture
-def library() -> Library:
-    return Library()
-
-
 def closed(library: Library) -> None:
     mia, pat = library.on_duty("mia"), library.patron()
     write(pat, ASK.text, "Where are the maps?")

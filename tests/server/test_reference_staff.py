@@ -16,11 +16,6 @@ RECEIPT = f"<request xmlns='{ns.RECEIPTS}'/>"
 DESK = ROOM
 
 
-@pytest.fixture
-def library() -> Library:
-    return Library()
-
-
 def asked(library: Library, words: str = "Where are the maps?", by: str = "pat") -> Client:
     pat = library.patron(by)
     write(pat, ASK.text, words)

@@ -21,11 +21,6 @@ BOT = "bot@there.example/auto"
 OMEMO = "<encrypted xmlns='eu.siacs.conversations.axolotl'/>"
 
 
-@pytest.fixture
-def library() -> Library:
-    return Library()
-
-
 def says(library: Library, body: str, by: str = BOT, type: str = "chat", more: str = "") -> list[str]:
     """What the queue sends back for a message."""
     library.arrive(f"<message from='{by}' to='{ASK}' type='{type}'><body>{body}</body>{more}</message>")

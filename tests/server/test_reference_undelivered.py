@@ -17,8 +17,10 @@ from tests.server.elsewhere import (
     DAY,
     HOME,
     HOUR,
+    KEPT,
     MINUTE,
     Home,
+    answered_in_vain,
     ask,
     claimed,
     owing,
@@ -27,19 +29,6 @@ from tests.server.elsewhere import (
     wait,
 )
 from tests.server.library import ASK, DOMAIN, Library, bodies, chat, write
-
-KEPT = "* (The patron cannot be reached now. What you write is kept, and delivered as soon as possible.)"
-
-
-@pytest.fixture
-def library() -> Library:
-    return Library()
-
-
-@pytest.fixture
-def home(library: Library) -> Home:
-    return Home(library)
-
 
 # -- giving up ---------------------------------------------------------------------
 
@@ -75,20 +64,14 @@ def test_she_is_told_again_if_the_patron_has_written_meanwhile(library: Library,
 
 
 def test_of_a_closed_question_the_desk_is_told(library: Library, home: Home) -> None:
-    mia = claimed(library, home)
-    home.away = Condition.REMOTE_SERVER_TIMEOUT
-    write(mia, chat(), "Upstairs.", "a1")
-    write(mia, chat(), "!close 2")
+    mia = answered_in_vain(library, home, closing="!close 2")
     mia.received()
     wait(library, OWED_DAYS * DAY + 2 * HOUR, 10 * MINUTE)
     assert [NOT_REACHED] == [line for line in bodies(mia) if "delivered" in line]
 
 
 def test_if_nobody_is_at_the_desk_whoever_comes_on_duty_is_told(library: Library, home: Home) -> None:
-    mia = claimed(library, home)
-    home.away = Condition.REMOTE_SERVER_TIMEOUT
-    write(mia, chat(), "Upstairs.", "a1")
-    write(mia, chat(), "!close 2")
+    mia = answered_in_vain(library, home, closing="!close 2")
     mia.end()
     wait(library, OWED_DAYS * DAY + 2 * HOUR, 10 * MINUTE)
     noa = library.online(f"noa@{DOMAIN}/desk")
@@ -243,10 +226,7 @@ def test_an_error_before_the_confirmation_counts(library: Library, home: Home) -
 def test_a_finished_question_is_not_forgotten_before_its_answer_has_arrived(
     library: Library, home: Home
 ) -> None:
-    mia = claimed(library, home)
-    home.away = Condition.REMOTE_SERVER_TIMEOUT
-    write(mia, chat(), "Upstairs.", "a1")
-    write(mia, chat(), "!close 2")
+    answered_in_vain(library, home, closing="!close 2")
     wait(library, 2 * DAY, 10 * MINUTE)
     home.back()
     assert 2 == len(home.taken())
@@ -256,10 +236,7 @@ def test_a_finished_question_is_not_forgotten_before_its_answer_has_arrived(
 
 
 def test_after_the_last_attempt_it_is_forgotten(library: Library, home: Home) -> None:
-    mia = claimed(library, home)
-    home.away = Condition.REMOTE_SERVER_TIMEOUT
-    write(mia, chat(), "Upstairs.", "a1")
-    write(mia, chat(), "!close 2")
+    answered_in_vain(library, home, closing="!close 2")
     wait(library, OWED_DAYS * DAY + 2 * HOUR, 10 * MINUTE)
     assert library.question().patron is None
     assert [] == library.said()
@@ -268,10 +245,7 @@ def test_after_the_last_attempt_it_is_forgotten(library: Library, home: Home) ->
 
 def test_what_is_owed_goes_with_what_is_forgotten(library: Library, home: Home) -> None:
     """However it came that nobody has tried it in time."""
-    mia = claimed(library, home)
-    home.away = Condition.REMOTE_SERVER_TIMEOUT
-    write(mia, chat(), "Upstairs.", "a1")
-    write(mia, chat(), "!close 2")
+    answered_in_vain(library, home, closing="!close 2")
     library.queue.stop()
     library.database.write_now(forget, library.core.now() + OWED_DAYS * DAY + 3 * HOUR)
     assert 0 == owing(library)
@@ -280,9 +254,6 @@ def test_what_is_owed_goes_with_what_is_forgotten(library: Library, home: Home) 
 
 
 def test_what_is_owed_goes_with_the_queue(library: Library, home: Home) -> None:
-    mia = claimed(library, home)
-    home.away = Condition.REMOTE_SERVER_TIMEOUT
-    write(mia, chat(), "Upstairs.", "a1")
-    write(mia, chat(), "!close 2")
+    answered_in_vain(library, home, closing="!close 2")
     library.database.write_now(queues.remove, ASK)
     assert 0 == owing(library)
