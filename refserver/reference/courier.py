@@ -9,7 +9,7 @@ elsewhere, before anything is carried.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
@@ -138,19 +138,24 @@ class Courier:
         if message.relay not in (Relay.TO_DO, Relay.DONE):
             self.carry(question, [message], late=True)
 
-    def put_back(self, message: Message) -> None:
-        """A message was to be handed over at once, but its recipient has just gone."""
-        self._note([message.id], Relay.TO_DO)
+    def carry_rest(self, question: Question, messages: Iterable[Message], kept: Collection[str] = ()) -> None:
+        """Hand over what an absence or a crash has left. What is `kept` (by id) for an account is no rest."""
+        rest = []
+        for message in messages:
+            if self._id(question, message) in kept:
+                self._done([message.id])
+            else:
+                rest.append(message)
+        self.carry(question, rest, late=True)
 
     def recount(self, question: Question, messages: Iterable[Message]) -> None:
         """Give a new owner everything that was said before she came."""
         handed = []
         for message in messages:
             new = message.direction is Direction.PATRON and message.relay is Relay.TO_DO
-            if new and question.owner is not None and self._queue.is_elsewhere(question.owner):
-                self._queue.owed.send(Due(question, message))
-            elif new and self._carry(question, message):
-                handed.append(message.id)
+            if new:
+                if self._carry(question, message):
+                    handed.append(message.id)
             elif question.owner is not None:
                 speaker, text = self._queue.speaker(question.number), self._retold(message)
                 self._send(question.owner, speaker, text, (self._delay(message.sent_at),))
@@ -202,13 +207,20 @@ class Courier:
         self._queue.watch(self._queue.core.database.write(conversations.arrived, message_ids))
 
     def _carry(self, question: Question, message: Message, late: bool = False) -> bool:
-        """False for what this process has handed over already, or has yet to be confirmed from elsewhere."""
-        to = question.owner if message.direction is Direction.PATRON else question.patron
+        """False for what this process has handed over already, or has yet to be confirmed from elsewhere.
+
+        And for what is for a librarian who has just gone: she gets it when she comes.
+        """
+        to_staff = message.direction is Direction.PATRON
+        to = question.owner if to_staff else question.patron
         if to is None or message.id in self._handed:
             return False
         due = Due(question, message)
         if self._queue.is_elsewhere(to):
             self._queue.owed.send(due)
+            return False
+        if to_staff and not self._queue.is_reachable(to):
+            self._note([message.id], Relay.TO_DO)
             return False
         self._handed[message.id] = None
         self._route(self.stanza(due, late))
@@ -220,8 +232,7 @@ class Courier:
         """A stored message or line for its recipient, who must be known; `late` as for `carry`."""
         question, said = due.question, due.said
         if isinstance(said, Message):
-            id = said.origin_id or f"{self._queue.jid.localpart}-{question.number}-{said.sequence}"
-            children = self._travelling(question, said)
+            id, children = self._id(question, said), self._travelling(question, said)
         else:
             id, children = said.stanza_id, _by_nobody()
         if isinstance(said, Message) and said.direction is Direction.PATRON:
@@ -232,6 +243,9 @@ class Courier:
         if late or self._queue.core.now() - due.said_at > LATE_SECONDS:
             children.append(self._delay(due.said_at))
         return Stanza.message(to, sender, "chat", id, children, said.body)
+
+    def _id(self, question: Question, message: Message) -> str:
+        return message.origin_id or f"{self._queue.jid.localpart}-{question.number}-{message.sequence}"
 
     def place_of(self, stanza_id: str) -> tuple[int, int]:
         """The question's number and the message's sequence in an id made by `stanza`; 0 and 0 in others."""

@@ -184,13 +184,9 @@ class Patrons:
             queue.courier.acknowledge(stanza)
             return
         queue.board.put(question, said.message.body if said.new else None)
-        if question.owner is not None and queue.is_elsewhere(question.owner):
+        elsewhere = question.owner is not None and queue.is_elsewhere(question.owner)
+        if elsewhere or said.message.relay is not Relay.TO_DO:  # else she gets it when she comes
             queue.courier.carry(question, [said.message])
-        elif said.message.relay is not Relay.TO_DO:  # else she gets it when she comes
-            if question.owner is not None and queue.is_reachable(question.owner):
-                queue.courier.carry(question, [said.message])
-            else:
-                queue.courier.put_back(said.message)
         queue.courier.acknowledge(stanza)
         if said.new:
             self._confirm(question, said.position, texts)

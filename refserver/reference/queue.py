@@ -297,9 +297,9 @@ class Queue:
 
     async def give_rest_to_patrons(self) -> None:
         """Hand over what a crash has kept from patrons here; it is kept for them while they are away."""
-        for rest in await self.core.database.read(remainders.for_patrons, self.record.id):
+        for rest in await self.core.database.read(remainders.for_patrons, self.record.id, self.address):
             if rest.question.patron is not None and not self.is_elsewhere(rest.question.patron):
-                self.courier.carry(rest.question, rest.due, late=True)
+                self.courier.carry_rest(rest.question, rest.due, rest.kept)
 
     async def give_rest_to(self, librarian: JID) -> None:
         """Hand over what has come for a librarian while she was away; elsewhere, what is owed sees to it."""
@@ -310,7 +310,7 @@ class Queue:
         for rest in rests:
             self.courier.recapitulate(rest.question, rest.doubtful)
             if not elsewhere:
-                self.courier.carry(rest.question, rest.due, late=True)
+                self.courier.carry_rest(rest.question, rest.due)
 
     # -- running ----------------------------------------------------------------------------
 

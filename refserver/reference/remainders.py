@@ -11,30 +11,47 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from attrs import frozen
+from attrs import evolve, frozen
 from sqlalchemy import Connection
 
 from refserver.jid import JID
-from refserver.storage import conversations, questions
+from refserver.storage import conversations, offline, questions
 from refserver.storage.conversations import Direction, Message, Relay
 from refserver.storage.questions import Question
+from refserver.xml.read import parse
 
 __all__ = ["Remainder", "for_librarian", "for_patrons"]
 
 
 @frozen
 class Remainder:
-    """One question's messages: `due` to be handed over, `doubtful` to be told of."""
+    """One question's messages: `due` to be handed over, `doubtful` to be told of.
+
+    `kept` are the ids of the queue's stanzas that wait for the patron's account (storage/offline.py).
+    """
 
     question: Question
     due: list[Message]
     doubtful: list[Message]
+    kept: frozenset[str] = frozenset()
 
 
-def for_patrons(connection: Connection, queue_id: int) -> list[Remainder]:
-    """What patrons are still to get."""
+def for_patrons(connection: Connection, queue_id: int, address: JID) -> list[Remainder]:
+    """What patrons are still to get from the queue's address.
+
+    An answer to somebody who is away is noted as handed over after it was kept for her, so after a crash it
+    may be due and kept.
+    """
     found = conversations.with_relay(connection, queue_id, Relay.TO_DO)
-    return _by_question(connection, (m for m in found if m.direction is Direction.STAFF))
+    every = _by_question(connection, (m for m in found if m.direction is Direction.STAFF))
+    return [evolve(one, kept=_kept(connection, one.question.patron, address)) for one in every]
+
+
+def _kept(connection: Connection, account: JID | None, sender: JID) -> frozenset[str]:
+    if account is None:
+        return frozenset()
+    stanzas = (parse(one.stanza) for one in offline.fetch(connection, account))
+    return frozenset(stanza.get("id", "") for stanza in stanzas if stanza.get("from") == sender.text)
 
 
 def for_librarian(connection: Connection, queue_id: int, librarian: JID, live: bool) -> list[Remainder]:

@@ -282,3 +282,50 @@ def test_stopping_changes_nothing_in_the_store(library: Library) -> None:
     mia.end()
     library.clock.advance(3600)
     assert library.question() == before
+
+
+def test_an_answer_that_was_kept_for_an_absent_patron_comes_once(library: Library) -> None:
+    """Though the crash came before the answer was noted as handed over."""
+    mia, pat = claimed(library)
+    library.clock.advance(0)
+    pat.end()
+    write(mia, chat(), "Upstairs.", "a2", RECEIPT)
+    again = library.restart(within_the_turn=True)
+    pat = again.client(f"pat@{DOMAIN}/phone")
+    pat.send("<presence/>")
+    assert len(with_id(messages(pat), "a2")) == 1
+    pat.end()
+    pat = again.restart().client(f"pat@{DOMAIN}/phone")
+    pat.send("<presence/>")
+    assert with_id(messages(pat), "a2") == []
+
+
+def test_the_same_id_from_somebody_else_keeps_no_answer_back(library: Library) -> None:
+    mia, pat = claimed(library)
+    pat.end()
+    write(mia, pat.jid.bare.text, "Privately.", "a2")
+    with library.dying():
+        write(mia, chat(), "Upstairs.", "a2", RECEIPT)
+    again = library.restart()
+    pat = again.client(f"pat@{DOMAIN}/phone")
+    pat.send("<presence/>")
+    assert [message.body for message in with_id(messages(pat), "a2")] == ["Privately.", "Upstairs."]
+
+
+def test_what_is_sent_again_while_the_librarian_is_away_comes_once_though_she_is_met_by_a_crash(
+    library: Library,
+) -> None:
+    _, pat = claimed(library)
+    with library.dying():
+        write(pat, ASK.text, "The old ones.", "m2", RECEIPT)
+    again = library.restart()
+    write(again.patron(), ASK.text, "The old ones.", "m2", RECEIPT)
+    assert receipts(messages(again.patron())) == ["m2"]
+    mia = again.client(f"mia@{DOMAIN}/desk")
+    mia.send("<presence/>")
+    assert len(with_id(messages(mia, chat()), "m2")) == 1
+    mia = again.restart(within_the_turn=True).client(f"mia@{DOMAIN}/desk")
+    mia.send("<presence/>")
+    (told,) = messages(mia, chat())
+    assert told.id != "m2"
+    assert told.body.endswith(" wrote: The old ones.")

@@ -563,7 +563,7 @@ def test_after_a_crash_patrons_get_what_was_not_handed_over_or_confirmed(desk: D
     desk.do(conversations.set_relay, [done.id], Relay.DONE)
     desk.do(conversations.confirm, question.id, "a3")
     desk.do(conversations.recover)
-    (rest,) = desk.database.read_now(remainders.for_patrons, desk.queue)
+    (rest,) = desk.database.read_now(remainders.for_patrons, desk.queue, ASK)
     assert [message.id for message in rest.due] == [lost.id]
 
 
