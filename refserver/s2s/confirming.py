@@ -30,7 +30,7 @@ from refserver.xml.element import element
 __all__ = ["Confirming"]
 
 ASK_SECONDS: Final = 0.1  # between two questions by XEP-0198
-PING_SECONDS: Final = 0.2  # between two pings: what came in between arrives twice if the peer is killed
+PING_SECONDS: Final = 0.05  # between two pings: what came in between arrives twice if the peer is killed
 CONFIRM_SECONDS: Final = 60.0
 SLOWEST: Final = 16_000.0  # bytes per second that a peer reads at the least
 SILENT_SECONDS: Final = 5.0  # how long a silent peer's machine must have had all bytes

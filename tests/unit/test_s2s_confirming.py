@@ -30,7 +30,7 @@ def opened(bench: Bench, managed: bool | None = True) -> Stream:
     stream.confirm()
     stream.asked.clear()
     stream.sent.clear()
-    bench.clock.advance(PING_SECONDS)
+    bench.clock.advance(max(ASK_SECONDS, PING_SECONDS))
     return stream
 
 
@@ -579,7 +579,7 @@ def test_a_peers_stream_without_management_is_confirmed_by_pings_until_it_has_it
     bench.send("1")
     assert 1 == len(carrier.pings)
     bench.answer(carrier.pings[0])
-    bench.clock.advance(PING_SECONDS)
+    bench.clock.advance(max(ASK_SECONDS, PING_SECONDS))
     carrier.decide(True)
     bench.send("2")
     assert 1 == len(carrier.pings)
