@@ -17,6 +17,7 @@ __all__ = [
     "domain_of",
     "library_domain",
     "queue_at",
+    "queues_at",
     "refuse_shadowed_accounts",
     "refuse_shadowing",
     "served_domain",
@@ -60,6 +61,11 @@ def queue_at(connection: Connection, text: str) -> Queue:
         domain_of(connection, jid)
         raise Refused(f"there is no queue {jid}: `refserverctl queue list` shows those there are")
     return found
+
+
+def queues_at(connection: Connection, text: str | None) -> list[Queue]:
+    """The queue of that address, or all queues where none is named. Raises `Refused`."""
+    return queues.all_queues(connection) if text is None else [queue_at(connection, text)]
 
 
 def refuse_shadowing(connection: Connection, account: JID) -> None:

@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Final
 from attrs import frozen
 from sqlalchemy import Connection
 
-from refserver.app.verbs.addresses import bare_address, queue_at
+from refserver.app.verbs.addresses import bare_address, queue_at, queues_at
 from refserver.app.verbs.changes import LibrarianRemoved, LibrarianSet
 from refserver.app.verbs.verb import Done, Refused, Verb
 from refserver.jid import JID, InvalidJID
@@ -72,14 +72,10 @@ class ListLibrarians(Verb):
 
     def run(self, connection: Connection, now: float) -> Done:
         """See `Verb`."""
-        if self.queue is None:
-            desks = queues.all_queues(connection)
-        else:
-            desks = [queue_at(connection, self.queue)]
         return Done(
             [
                 _row(queue, librarian)
-                for queue in desks
+                for queue in queues_at(connection, self.queue)
                 for librarian in queues.librarians_of(connection, queue.id)
             ]
         )

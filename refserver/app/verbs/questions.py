@@ -8,12 +8,12 @@ from typing import Any, ClassVar, Final
 from attrs import frozen
 from sqlalchemy import Connection
 
-from refserver.app.verbs.addresses import queue_at
+from refserver.app.verbs.addresses import queues_at
 from refserver.app.verbs.verb import Done, Refused, Verb, moment
 from refserver.jid import JID
 from refserver.reference import answering
 from refserver.reference.states import OPEN, State
-from refserver.storage import conversations, questions, queues, statistics
+from refserver.storage import conversations, questions, statistics
 from refserver.storage.conversations import Direction
 from refserver.storage.questions import Question
 from refserver.storage.queues import Queue
@@ -41,14 +41,10 @@ class ListQuestions(Verb):
         """See `Verb`."""
         if self.state not in STATES:
             raise Refused(f"{self.state!r} is no state: choose one of {', '.join(STATES)}")
-        if self.queue is None:
-            desks = queues.all_queues(connection)
-        else:
-            desks = [queue_at(connection, self.queue)]
         return Done(
             [
                 _row(connection, queue, question, now)
-                for queue in desks
+                for queue in queues_at(connection, self.queue)
                 for question in questions.in_states(connection, STATES[self.state], queue.id)
             ]
         )
@@ -88,10 +84,7 @@ class ShowQuestion(Verb):
         )
 
     def _found(self, connection: Connection) -> tuple[Queue, Question]:
-        if self.queue is None:
-            desks = queues.all_queues(connection)
-        else:
-            desks = [queue_at(connection, self.queue)]
+        desks = queues_at(connection, self.queue)
         found = [(queue, questions.find(connection, queue.id, self.number)) for queue in desks]
         there = [(queue, question) for queue, question in found if question is not None]
         if not there:
