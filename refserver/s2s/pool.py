@@ -15,6 +15,8 @@ from twisted.internet.interfaces import IReactorTime
 
 from refserver.core.hosts import Hosts
 from refserver.errors import Condition, StanzaError, StreamError
+from refserver.jid import JID
+from refserver.s2s.attempts import Attempts
 from refserver.s2s.backlog import Budget
 from refserver.s2s.lane import Carrier, Lane
 from refserver.s2s.outgoing import OutgoingConnection, at_once
@@ -26,7 +28,6 @@ from refserver.stanza import Stanza
 __all__ = ["Pair", "Pool"]
 
 MOST_WAYS: Final = 5_000
-MOST_ATTEMPTS: Final = 256
 IDLE_SECONDS: Final = 600.0
 
 Pair = tuple[str, str]  # our domain, theirs
@@ -58,7 +59,7 @@ class Pool:
     reachable: Callable[[str], None] = _nobody
     when_written: Callable[[Callable[[], None]], None] = at_once
     budget: Budget = field(factory=Budget)
-    attempts: int = field(default=0, init=False)  # under way
+    attempts: Attempts = field(factory=Attempts, init=False)
     _ways: OrderedDict[Pair, Way] = field(factory=OrderedDict, init=False)
     unconfirmed: set[Way] = field(factory=set, init=False)  # ways of which something may be so
     _carriers: dict[Pair, Carrier] = field(factory=dict, init=False)
@@ -86,9 +87,9 @@ class Pool:
         else:
             way.send(stanza)
 
-    def may_connect(self) -> bool:
-        """Whether one more attempt is possible now."""
-        return self.attempts < MOST_ATTEMPTS and not self._closed
+    def may_connect(self, sender: JID | None) -> bool:
+        """Whether one more attempt is possible now for something from `sender`."""
+        return self.attempts.may_begin(sender) and not self._closed
 
     def connection(self, local: str, remote: str) -> OutgoingConnection | None:
         """The open stream of a pair, if it is one of ours."""

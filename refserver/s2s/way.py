@@ -31,6 +31,7 @@ from twisted.python.failure import Failure
 
 from refserver import ns
 from refserver.errors import Condition, StanzaError, StreamCondition, StreamError
+from refserver.jid import JID
 from refserver.s2s.backlog import Backlog, Held
 from refserver.s2s.confirming import Confirming
 from refserver.s2s.lane import Lane
@@ -57,6 +58,7 @@ class Way:
     __slots__ = (
         "_attempt",
         "_backlog",
+        "_beginner",
         "_confirming",
         "_counters",
         "_failures",
@@ -81,6 +83,7 @@ class Way:
         self._lane: Lane | None = None
         self._is_ours = False  # that stream, not the peer's (XEP-0288)
         self._attempt: Deferred[None] | None = None
+        self._beginner: JID | None = None  # who sent what the attempt began with
         self._nap: IDelayedCall | None = None  # between two tries of an attempt
         self._failures = 0
         self._until = 0.0  # when the pause is over
@@ -135,10 +138,10 @@ class Way:
             self._put(lane, Held(stanza, stanza.encode(ns.SERVER)))
         elif self.resting and self._until > now:
             self._return(stanza, _error(self._reason))
-        elif (self.resting and not self._pool.may_connect()) or not self._backlog.add(stanza):
+        elif (self.resting and not self._pool.may_connect(stanza.from_)) or not self._backlog.add(stanza):
             self._return(stanza, _busy())
         elif self.resting:
-            self._begin()
+            self._begin(stanza.from_)
 
     def heard(self) -> None:
         """The other server has just proved to be alive: what failed before may work now."""
@@ -260,7 +263,8 @@ class Way:
 
     def _send_again(self, held: list[Held]) -> None:
         lost = _error(Unreachable("", Condition.REMOTE_SERVER_TIMEOUT))
-        may_connect = self._pool.may_connect()
+        sender = held[0].from_
+        may_connect = self._pool.may_connect(sender)
         once: list[Held] = []
         rest: list[Held] = []
         for each in held:
@@ -271,16 +275,17 @@ class Way:
             self._backlog.put_back(once)
             self._ride()
             if self._lane is None:
-                self._begin()
+                self._begin(sender)
             self._drain()
         for each in rest:
             self._return(each.envelope, lost)
 
     # -- attempts ----------------------------------------------------------
 
-    def _begin(self) -> None:
+    def _begin(self, sender: JID | None) -> None:
         self._attempt = Deferred()  # stands for the real one until that has begun
-        self._pool.attempts += 1
+        self._beginner = sender
+        self._pool.attempts.begin(sender)
         self._reason = Unreachable("it did not answer in time", Condition.REMOTE_SERVER_TIMEOUT)
         reached = Deferred.fromCoroutine(self._reached())
         reached.addTimeout(ATTEMPT_SECONDS, self._pool.clock)
@@ -316,7 +321,7 @@ class Way:
                 nap.cancel()
 
     def _tried(self, result: Any) -> Any:
-        self._pool.attempts -= 1
+        self._pool.attempts.end(self._beginner)
         self._attempt = None
         return result
 

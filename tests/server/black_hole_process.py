@@ -116,7 +116,7 @@ async def write(folder: Path, count: int) -> dict[str, Any]:
         "latency": latency,
         "budget used": budget - least,
         "budget lost": budget - pool.budget.left,
-        "attempts": pool.attempts,
+        "attempts": len(pool.attempts),
         "memory": memory("VmHWM") - before,
     }
 

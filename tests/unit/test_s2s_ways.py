@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import pytest
+from twisted.python.failure import Failure
 
 from refserver.errors import Condition, StreamCondition, StreamError
 from refserver.jid import JID
+from refserver.s2s import attempts as attempts_module
 from refserver.s2s import pool as pool_module
 from refserver.s2s.outgoing import Unreachable
 from refserver.s2s.pool import IDLE_SECONDS
@@ -213,12 +215,25 @@ def test_at_the_end_streams_are_closed_and_what_waits_comes_back(bench):
 
 def test_ways_and_attempts_are_bounded(bench, monkeypatch):
     monkeypatch.setattr(pool_module, "MOST_WAYS", 3)
-    monkeypatch.setattr(pool_module, "MOST_ATTEMPTS", 2)
+    monkeypatch.setattr(attempts_module, "MOST_TOGETHER", 2)
     for number in range(4):
         bench.send(str(number), to=JID.parse(f"pat@d{number}.example"))
     assert 2 == len(bench.attempts)
     assert [("2", "resource-constraint"), ("3", "resource-constraint")] == bench.errors()
     assert 3 == len(list(bench.pool))
+
+
+def test_who_writes_to_many_servers_that_do_not_answer_keeps_nobody_else_from_his(bench, monkeypatch):
+    monkeypatch.setattr(attempts_module, "MOST_EACH", 2)
+    holes = [JID.parse(f"pat@hole{number}.example") for number in range(4)]
+    for number, hole in enumerate(holes[:3]):
+        bench.send(str(number), hole, MIA.bare.with_resource(f"device{number}"))
+    assert [("2", "resource-constraint")] == bench.errors()
+    bench.send("other", holes[3], JID.parse("ben@library.example"))
+    assert 3 == len(bench.attempts)
+    bench.attempts[0].errback(Failure(NOT_FOUND))
+    bench.send("3", holes[2], MIA)
+    assert 4 == len(bench.attempts), "one of hers is over"
 
 
 def test_a_fault_of_ours_gives_everything_back(bench):
@@ -318,4 +333,4 @@ def test_what_a_peer_says_is_fit_for_a_terminal(bench):
     error = Unreachable("busy\n\x1b[2J", Condition.REMOTE_SERVER_NOT_FOUND, permanent=True)
     bench.fail(error)
     assert "busy??[2J" == bench.status().last_error
-    assert 0 == bench.pool.attempts
+    assert 0 == len(bench.pool.attempts)
