@@ -80,7 +80,6 @@ class ClientConnection:
 
     def lost(self, reason: str) -> None:
         """The connection is gone."""
-        self._service.mux.unexpire(self)
         self._service.gone(self, self._ip)
         self._end_session()
 

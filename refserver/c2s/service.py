@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping
 from typing import Protocol
 
 from attrs import define, evolve, field, frozen
 from OpenSSL import SSL
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IListeningPort
 from twisted.python.failure import Failure
 
 from refserver.c2s.connection import ClientConnection
@@ -22,6 +20,7 @@ from refserver.core.limits import Quota
 from refserver.errors import StreamCondition, StreamError
 from refserver.jid import JID
 from refserver.net.connection import Connection
+from refserver.net.entrance import Admission, SecureEntrance
 from refserver.net.mux import Mux
 from refserver.sasl import FakeVerifiers, Verifier
 from refserver.stream.policy import StreamPolicy
@@ -79,7 +78,7 @@ class ClientPolicy:
 
 
 @define(eq=False)
-class ClientService:
+class ClientService(SecureEntrance[ClientConnection]):
     """What the connections of clients share. `accept_plain` and `accept_tls` take new ones."""
 
     core: Core
@@ -92,8 +91,6 @@ class ClientService:
     delays: Delays = field(init=False)
     registrations: Quota = field(init=False)
     familiar: Familiar = field(factory=Familiar, init=False)
-    connections: set[ClientConnection] = field(factory=set, init=False)
-    _by_ip: Counter[str] = field(factory=Counter, init=False)
     _without_tls: StreamPolicy = field(init=False)
 
     @delays.default
@@ -121,43 +118,17 @@ class ClientService:
         if changed:
             self.registrations = self._make_registrations()
 
-    def listen(self, port: IListeningPort, *, tls: bool) -> None:
-        """Take the connections that come to `port`."""
-        self.mux.listen(port, self.accept_tls if tls else self.accept_plain)
+    @property
+    def admission(self) -> Admission:
+        """See `Entrance`."""
+        policy = self.policy
+        return Admission(policy.connections_per_ip, policy.unauthenticated_timeout, policy.bytes_per_second)
 
-    def accept_plain(self, connection: Connection) -> ClientConnection | None:
-        """A connection on which the client may ask for TLS; None turns it away."""
-        return self._accept(connection, direct_tls=False)
+    def _context(self) -> SSL.Context:
+        return self.contexts.context_for("")
 
-    def accept_tls(self, connection: Connection) -> ClientConnection | None:
-        """A connection that starts with the TLS handshake (XEP-0368)."""
-        try:
-            context = self.contexts.context_for("")
-        except LookupError:  # no certificate at all
-            return None
-        accepted = self._accept(connection, direct_tls=True)
-        if accepted is not None:
-            connection.start_tls(context)
-        return accepted
-
-    def _accept(self, connection: Connection, *, direct_tls: bool) -> ClientConnection | None:
-        ip = connection.peer.source
-        limit = self.policy.connections_per_ip
-        if limit and self._by_ip[ip] >= limit:
-            return None
-        self._by_ip[ip] += 1
-        connection.bytes_per_second = self.policy.bytes_per_second
-        accepted = ClientConnection(self, connection, ip, direct_tls=direct_tls)
-        self.connections.add(accepted)
-        self.mux.expire(accepted, self.policy.unauthenticated_timeout)
-        return accepted
-
-    def gone(self, connection: ClientConnection, ip: str) -> None:
-        """A connection is lost."""
-        self.connections.discard(connection)
-        self._by_ip[ip] -= 1
-        if not self._by_ip[ip]:
-            del self._by_ip[ip]
+    def _guest(self, connection: Connection, ip: str, *, direct_tls: bool) -> ClientConnection:
+        return ClientConnection(self, connection, ip, direct_tls=direct_tls)
 
     def open_host(self, domain: str) -> Host:
         """The library of an authenticated stream; a stream error if it is served no more."""

@@ -51,7 +51,7 @@ class ComponentConnection:
 
     def lost(self, reason: str) -> None:
         """The connection is gone."""
-        self._service.gone(self, reason)
+        self._service.gone(self, self.source)
 
     def expired(self) -> None:
         """The component has not shaken hands in time."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping
 
 from attrs import define, field, frozen
@@ -15,6 +14,7 @@ from refserver.core.core import Core
 from refserver.core.hooks import RemoteReachable
 from refserver.errors import StreamCondition, StreamError
 from refserver.net.connection import Connection
+from refserver.net.entrance import Admission, Entrance
 from refserver.net.mux import Mux
 from refserver.xml.limits import Limits
 
@@ -46,16 +46,14 @@ class ComponentPolicy:
 
 
 @define(eq=False)
-class ComponentService:
+class ComponentService(Entrance[ComponentConnection]):
     """The components of this server, attached or away. `accept` takes new connections."""
 
     core: Core
     mux: Mux
     policy: ComponentPolicy
     components: dict[str, Component] = field(factory=dict, init=False)
-    connections: set[ComponentConnection] = field(factory=set, init=False)
     _secrets: Mapping[str, str] = field(factory=dict, init=False, repr=False)
-    _by_ip: Counter[str] = field(factory=Counter, init=False)
 
     def take_up(self, secrets: Mapping[str, str]) -> None:
         """Answer from now on for these (prepared) domains and no others; each has its shared secret.
@@ -94,15 +92,15 @@ class ComponentService:
 
     def accept(self, connection: Connection) -> ComponentConnection | None:
         """A new connection; None turns it away."""
-        source = connection.peer.source
-        limit = self.policy.connections_per_ip
-        if limit and self._by_ip[source] >= limit:
-            return None
-        self._by_ip[source] += 1
-        accepted = ComponentConnection(self, connection, source)
-        self.connections.add(accepted)
-        self.mux.expire(accepted, self.policy.handshake_timeout)
-        return accepted
+        return self._admit(connection)
+
+    @property
+    def admission(self) -> Admission:
+        """See `Entrance`."""
+        return Admission(self.policy.connections_per_ip, self.policy.handshake_timeout)
+
+    def _guest(self, connection: Connection, ip: str, *, direct_tls: bool) -> ComponentConnection:
+        return ComponentConnection(self, connection, ip)
 
     # -- for connections ---------------------------------------------------------
 
@@ -152,11 +150,7 @@ class ComponentService:
             component.stream = None
             log.info("the component {domain} is away", domain=component.domain)
 
-    def gone(self, connection: ComponentConnection, reason: str) -> None:
-        """A connection is lost."""
-        self.mux.unexpire(connection)
-        self.detach(connection)
-        self.connections.discard(connection)
-        self._by_ip[connection.source] -= 1
-        if not self._by_ip[connection.source]:
-            del self._by_ip[connection.source]
+    def gone(self, guest: ComponentConnection, ip: str) -> None:
+        """See `Entrance`."""
+        self.detach(guest)
+        super().gone(guest, ip)

@@ -5,18 +5,18 @@ Specifications: RFC 6120, XEP-0220 (dialback), XEP-0288 (one stream for both dir
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import Final
 
 from attrs import define, evolve, field, frozen
-from twisted.internet.interfaces import IListeningPort
+from OpenSSL import SSL
 
 from refserver.core.core import Core
 from refserver.core.hooks import RemoteReachable
 from refserver.core.hosts import Hosts
 from refserver.errors import StreamCondition, StreamError
 from refserver.net.connection import Connection
+from refserver.net.entrance import Admission, SecureEntrance
 from refserver.net.mux import Mux
 from refserver.s2s.durable import Durable
 from refserver.s2s.incoming import IncomingConnection
@@ -52,7 +52,7 @@ class FederationPolicy:
 
 
 @define(eq=False)
-class ServerService:
+class ServerService(SecureEntrance[IncomingConnection]):
     """What the connections from and to other servers share. `pool` is the destination for other servers."""
 
     core: Core
@@ -65,9 +65,7 @@ class ServerService:
     pool: Pool = field(init=False)
     intake: Intake = field(init=False)
     verifications: Verifications = field(init=False)
-    connections: set[IncomingConnection] = field(factory=set, init=False)
     seconds: Callable[[], float] = field(init=False)
-    _by_ip: Counter[str] = field(factory=Counter, init=False)
     _ticks: int = field(default=0, init=False)
     _without_tls: ServerPolicy = field(init=False)
 
@@ -140,36 +138,17 @@ class ServerService:
         self.core.router.remote = self.pool
         self.mux.tick(self._tick)
 
-    def listen(self, port: IListeningPort, *, tls: bool) -> None:
-        """Take the connections that come to `port`."""
-        self.mux.listen(port, self.accept_tls if tls else self.accept_plain)
+    @property
+    def admission(self) -> Admission:
+        """See `Entrance`."""
+        settings = self.settings
+        return Admission(settings.connections_per_ip, settings.unproved_timeout, settings.bytes_per_second)
 
-    def accept_plain(self, connection: Connection) -> IncomingConnection | None:
-        """A connection on which the other server asks for TLS; None turns it away."""
-        return self._accept(connection, direct_tls=False)
+    def _context(self) -> SSL.Context:
+        return self.contexts.incoming("")
 
-    def accept_tls(self, connection: Connection) -> IncomingConnection | None:
-        """A connection that starts with the TLS handshake (XEP-0368)."""
-        try:
-            context = self.contexts.incoming("")
-        except LookupError:  # no certificate at all
-            return None
-        accepted = self._accept(connection, direct_tls=True)
-        if accepted is not None:
-            connection.start_tls(context)
-        return accepted
-
-    def _accept(self, connection: Connection, *, direct_tls: bool) -> IncomingConnection | None:
-        ip = connection.peer.source
-        limit = self.settings.connections_per_ip
-        if limit and self._by_ip[ip] >= limit:
-            return None
-        self._by_ip[ip] += 1
-        connection.bytes_per_second = self.settings.bytes_per_second
-        accepted = IncomingConnection(self, connection, ip, direct_tls=direct_tls)
-        self.connections.add(accepted)
-        self.mux.expire(accepted, self.settings.unproved_timeout)
-        return accepted
+    def _guest(self, connection: Connection, ip: str, *, direct_tls: bool) -> IncomingConnection:
+        return IncomingConnection(self, connection, ip, direct_tls=direct_tls)
 
     # -- what the connections tell -----------------------------------------
 
@@ -200,14 +179,10 @@ class ServerService:
     def _is_welcome(self, peer: str) -> bool:
         return not len(self.hosts) or any(self.welcomes(peer, host.domain) for host in self.hosts)
 
-    def gone(self, connection: IncomingConnection, ip: str) -> None:
-        """A connection is lost."""
-        self.mux.unexpire(connection)
-        self.pool.carry_no_more(connection)
-        self.connections.discard(connection)
-        self._by_ip[ip] -= 1
-        if not self._by_ip[ip]:
-            del self._by_ip[ip]
+    def gone(self, guest: IncomingConnection, ip: str) -> None:
+        """See `Entrance`."""
+        self.pool.carry_no_more(guest)
+        super().gone(guest, ip)
 
     def _reachable(self, domain: str) -> None:
         self.core.hooks.tell(RemoteReachable(domain))
