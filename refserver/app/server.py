@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import gc
 import os
+import resource
 import signal
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Protocol
 
 from sqlalchemy.exc import SQLAlchemyError
@@ -59,6 +61,7 @@ class Server(Service):
     def startService(self) -> None:
         """See `IService`."""
         super().startService()  # type: ignore[no-untyped-call]  # Twisted has no annotations here
+        _allow_descriptors()
         try:
             for part in self._build():
                 part.start()
@@ -101,6 +104,13 @@ class Server(Service):
             except Exception:
                 log.failure("{part} could not be stopped in order", part=type(part).__name__)
         self._started.clear()
+
+
+def _allow_descriptors() -> None:
+    """Take as many file descriptors as we may have: each connection needs one, and shells start with 1,024."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with suppress(OSError, ValueError):  # a limit that this system cannot grant: what we have must do
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def _explain(error: Exception) -> str:

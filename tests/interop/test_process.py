@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import signal
 import socket
 
@@ -22,6 +23,17 @@ def test_it_starts_again_after_a_crash(start_refserver):
     assert process.returncode == -signal.SIGKILL
     server.start()
     assert server.process.returncode is None
+
+
+def test_it_may_have_as_many_connections_as_the_system_allows(start_refserver):
+    """Whatever the shell's limit was with which it was started."""
+    before, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (512, most))
+    try:
+        server = start_refserver()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (before, most))
+    assert (most, most) == resource.prlimit(server.process.pid, resource.RLIMIT_NOFILE)
 
 
 def test_an_account_added_while_it_runs_can_log_in_and_talk(start_refserver, slixmpp_client):
