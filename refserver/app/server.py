@@ -107,7 +107,7 @@ class Server(Service):
 
 
 def _allow_descriptors() -> None:
-    """Take as many file descriptors as we may have: each connection needs one, and shells start with 1,024."""
+    """As many file descriptors as we may have: each connection needs one, and shells start with 1,024."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     with suppress(OSError, ValueError):  # a limit that this system cannot grant: what we have must do
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
