@@ -108,8 +108,8 @@ class Pool:
         self._carriers[pair] = carrier
 
     def carrier(self, pair: Pair) -> Lane | None:
-        """The stream of the other server's that takes stanzas of a pair."""
-        carrier = self._carriers.get(pair)
+        """The stream of the other server's that takes stanzas of a pair; none when everything ends."""
+        carrier = None if self._closed else self._carriers.get(pair)
         return carrier if carrier is not None and carrier.carries(*pair) else None
 
     def carry_no_more(self, carrier: Lane) -> None:

@@ -36,6 +36,7 @@ from refserver.s2s.backlog import Backlog, Held
 from refserver.s2s.confirming import Confirming
 from refserver.s2s.lane import Lane
 from refserver.s2s.outgoing import OutgoingConnection, Unreachable
+from refserver.s2s.window import parted
 from refserver.stanza import Stanza
 
 if TYPE_CHECKING:
@@ -130,7 +131,11 @@ class Way:
         """Send it, now or soon, or return it to its sender. Never raises."""
         self.last_used = now = self._pool.clock.seconds()
         if self._lane is not None and not self._lane.usable:
+            has_room = self._backlog.add(stanza)
             self._leave("the stream was closed")
+            if not has_room:
+                self._return(stanza, _busy())
+            return
         if self.resting:
             self._ride()
         lane = self._lane
@@ -246,7 +251,7 @@ class Way:
         return self._confirming.end()
 
     def _leave(self, reason: str) -> None:
-        """The stream is over: what it did not confirm is sent once more, on another one."""
+        """The stream is over: what it did not confirm is sent once more, on another one, and then the rest."""
         ours = self._is_ours
         held = self._get_off()
         self._backlog.empty(held.append)
@@ -264,14 +269,10 @@ class Way:
     def _send_again(self, held: list[Held]) -> None:
         lost = _error(Unreachable("", Condition.REMOTE_SERVER_TIMEOUT))
         sender = held[0].from_
-        may_connect = self._pool.may_connect(sender)
-        once: list[Held] = []
-        rest: list[Held] = []
-        for each in held:
-            (once if may_connect and each.data and not each.again else rest).append(each)
+        once, rest = parted(held) if self._pool.may_connect(sender) else ([], held)
         if once:
             for each in once:
-                each.again = True
+                each.again = each.number > 0
             self._backlog.put_back(once)
             self._ride()
             if self._lane is None:
@@ -338,7 +339,13 @@ class Way:
         log.debug("stream to {domain} is open ({method})", domain=self.remote, method=connection.method)
 
     def _failed(self, failure: Failure) -> None:
-        """Give everything back, and leave the other server alone for a while."""
+        """Use a stream that the peer has opened meanwhile; else give everything back, and leave the other
+        server alone for a while.
+        """
+        self._ride()
+        if self._lane is not None:
+            self._drain()
+            return
         error = failure.value
         if isinstance(error, Unreachable):
             self._reason = error

@@ -300,6 +300,27 @@ def test_a_stream_of_the_peers_does_not_overtake_what_waits(bench):
     assert ["1", "2"] == bench.open().ids
 
 
+def test_a_stream_of_the_peers_carries_what_waited_when_he_cannot_be_reached(bench):
+    """As behind a firewall that lets him out, but nobody in."""
+    bench.send("1")
+    carrier = Stream()
+    bench.pool.carry((HERE, THERE), carrier)
+    bench.send("2")
+    bench.clock.advance(ATTEMPT_SECONDS)
+    assert ["1", "2"] == carrier.ids
+    bench.send("3")
+    assert ["1", "2", "3"] == carrier.ids
+    assert [] == bench.errors()
+
+
+def test_what_waits_at_the_end_comes_back_though_the_peer_has_a_stream(bench):
+    bench.send("1")
+    carrier = Stream()
+    bench.pool.carry((HERE, THERE), carrier)
+    bench.pool.close_all(StreamError(StreamCondition.SYSTEM_SHUTDOWN))
+    assert ([], [("1", "remote-server-timeout")]) == (carrier.sent, bench.errors())
+
+
 def test_a_stream_of_the_peers_that_is_over_is_not_used(bench):
     carrier = Stream()
     carrier.usable = False
