@@ -8,6 +8,7 @@ import pytest
 from sqlalchemy import Connection
 
 from refserver.app.verbs import Refused, Verb
+from refserver.app.verbs.blocks import ListSpam
 from refserver.app.verbs.librarians import AddLibrarian
 from refserver.app.verbs.libraries import AddLibrary
 from refserver.app.verbs.questions import STATES, ListQuestions
@@ -43,6 +44,8 @@ def connection() -> Iterator[Connection]:
         ),
         (MakeReport(ASK, first_day="yesterday"), "'yesterday' is no day: write it like 2026-01-31"),
         (MakeReport(ASK, last_day="2026-02-30"), "'2026-02-30' is no day: write it like 2026-01-31"),
+        (MakeReport(ASK, last_day="20260228"), "'20260228' is no day: write it like 2026-01-31"),
+        (ListSpam("*", "2026-2-1"), "'2026-2-1' is no day: write it like 2026-01-31"),
     ],
 )
 def test_what_is_no_choice_is_refused(connection: Connection, verb: Verb, refusal: str) -> None:

@@ -6,7 +6,7 @@ Whom a desk has blocked with `!spam` is in the lists without a name: nobody's na
 from __future__ import annotations
 
 from abc import abstractmethod
-from datetime import UTC, datetime
+from datetime import UTC, datetime, time
 from typing import Any, ClassVar, Final
 
 from attrs import evolve, frozen
@@ -14,7 +14,7 @@ from sqlalchemy import Connection
 
 from refserver.app.verbs.addresses import served_domain
 from refserver.app.verbs.changes import AllowOnlySet, SenderListed, SenderUnlisted
-from refserver.app.verbs.verb import Done, Refused, Verb, moment
+from refserver.app.verbs.verb import Done, Refused, Verb, day_of, moment
 from refserver.features.blocking import end_subscriptions
 from refserver.jid import JID, InvalidJID
 from refserver.storage import libraries, queues, senders
@@ -204,6 +204,8 @@ class ListSpam(Verb):
     def run(self, connection: Connection, now: float) -> Done:
         """See `Verb`."""
         library = _library(connection, self.library)
+        day = self.first_day
+        since = datetime.combine(day_of(day), time(), UTC).timestamp() if day else 0.0
         rows = [
             {
                 "domain": count.domain,
@@ -211,7 +213,7 @@ class ListSpam(Verb):
                 "last": moment(count.last),
                 "blocked": _is_blocked(connection, library, count.domain),
             }
-            for count in senders.reports(connection, library, _start_of(self.first_day))
+            for count in senders.reports(connection, library, since)
         ]
         return Done(rows)
 
@@ -296,12 +298,3 @@ def _row(library: str, rule: Rule) -> dict[str, Any]:
         "since": moment(rule.made_at),
         "until": moment(rule.expires_at),
     }
-
-
-def _start_of(day: str) -> float:
-    if not day:
-        return 0.0
-    try:
-        return datetime.strptime(day, "%Y-%m-%d").replace(tzinfo=UTC).timestamp()
-    except ValueError:
-        raise Refused(f"{day!r} is no day: write it like 2026-01-31") from None

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import date
 from typing import ClassVar
 
 from attrs import asdict, frozen
 from sqlalchemy import Connection
 
 from refserver.app.verbs.addresses import bare_address, domain_of, served_domain
-from refserver.app.verbs.verb import Done, Refused, Verb
+from refserver.app.verbs.verb import Done, Refused, Verb, day_of
 from refserver.reference.report import report
 from refserver.storage import queues, statistics
 
@@ -30,7 +29,7 @@ class MakeReport(Verb):
         """See `Verb`. The data is a list of `reference.report.Report` as objects."""
         domain, queue = self._whose(connection)
         for day in filter(None, (self.first_day, self.last_day)):
-            _check_day(day)
+            day_of(day)
         if self.first_day and self.last_day and self.first_day > self.last_day:
             raise Refused(f"the period ends ({self.last_day}) before it begins ({self.first_day})")
         found = report(connection, domain, queue, self.first_day, self.last_day)
@@ -45,10 +44,3 @@ class MakeReport(Verb):
         if queues.find(connection, jid) is None and not statistics.rows(connection, domain, jid.localpart):
             raise Refused(f"there is no queue {jid}: `refserverctl queue list` shows those there are")
         return domain, jid.localpart
-
-
-def _check_day(day: str) -> None:
-    try:
-        date.fromisoformat(day)
-    except ValueError:
-        raise Refused(f"{day!r} is no day: write it like 2026-01-31") from None

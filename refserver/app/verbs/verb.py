@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from attrs import frozen
@@ -19,7 +19,7 @@ if TYPE_CHECKING:  # SQLAlchemy takes long to import, and refserverctl mostly do
     from refserver.app.verbs.changes import Change
     from refserver.s2s.remotes import RemoteStatus
 
-__all__ = ["Done", "LiveVerb", "Refused", "Running", "Verb", "moment"]
+__all__ = ["Done", "LiveVerb", "Refused", "Running", "Verb", "day_of", "moment"]
 
 
 class Refused(Exception):
@@ -69,6 +69,17 @@ class LiveVerb(Verb):
     @abstractmethod
     def answer(self, running: Running) -> Any:
         """The data for the operator. Raises `Refused`."""
+
+
+def day_of(text: str) -> date:
+    """A day as operators write it, like 2026-01-31: days written so sort as they follow. Raises `Refused`."""
+    try:
+        day = date.fromisoformat(text)
+    except ValueError:
+        day = None
+    if day is None or day.isoformat() != text:
+        raise Refused(f"{text!r} is no day: write it like 2026-01-31")
+    return day
 
 
 def moment(seconds: float | None) -> str | None:
