@@ -251,7 +251,7 @@ class Way:
         return self._confirming.end()
 
     def _leave(self, reason: str) -> None:
-        """The stream is over: what it did not confirm is sent once more, on another one, and then the rest."""
+        """The stream is over: what it did not confirm is sent once more, on another one, then what waits."""
         ours = self._is_ours
         held = self._get_off()
         self._backlog.empty(held.append)

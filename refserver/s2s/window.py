@@ -13,7 +13,7 @@ from attrs import define, field
 
 from refserver.s2s.backlog import MOST_BYTES_TOGETHER, OVERHEAD, Budget, Held
 
-__all__ = ["Window"]
+__all__ = ["Window", "parted"]
 
 MOST_STANZAS: Final = 5_000
 MOST_BYTES: Final = 6 << 20
@@ -89,6 +89,26 @@ class Window:
         stanzas, total = len(self._sent), self._bytes
         self.full = stanzas >= self._most_stanzas or total >= self._most_bytes
         self.half_full = 2 * stanzas >= self._most_stanzas or 2 * total >= self._most_bytes
+
+
+def parted(held: list[Held]) -> tuple[list[Held], list[Held]]:
+    """What goes out on another stream, and what comes back, both in order.
+
+    Back comes what was sent twice, and what has no bytes. And what is tracked behind something tracked that
+    comes back, between the same two addresses: its sender tries all of it again, in this order.
+    """
+    once: list[Held] = []
+    rest: list[Held] = []
+    blocked = set()
+    for each in held:
+        pair = each.from_, each.to
+        if each.again or not each.data or (each.tracked is not None and pair in blocked):
+            rest.append(each)
+            if each.tracked is not None:
+                blocked.add(pair)
+        else:
+            once.append(each)
+    return once, rest
 
 
 def _worth_it(sent: list[Held]) -> list[Held]:
