@@ -91,6 +91,7 @@ class Mux:
     _deadlines: dict[Expiring, float] = field(factory=dict, init=False)
     _subscribers: list[Callable[[], None]] = field(factory=list, init=False)
     _pace: Pace = field(factory=Pace, init=False)
+    _paused: bool = field(default=False, init=False)  # the next turn comes by the clock
     _calls: dict[str, IDelayedCall] = field(factory=dict, init=False)
     _stopped: Deferred[None] | None = field(default=None, init=False)
 
@@ -170,12 +171,8 @@ class Mux:
             except Exception:
                 self._failed(source)
         self._flush()
-        pause = self._pace.pause(self.now, len(ready), self.connections)
-        if pause and self._stopped is None:
-            self._gate.modify(self._epoll, 0)
-            self._calls["pace"] = self._reactor.callLater(
-                pause, self._gate.modify, self._epoll, select.EPOLLIN
-            )
+        if self._stopped is None or self._paused:
+            self._choose_pace(len(ready))
 
     def connectionLost(self, reason: Failure) -> None:
         """The reactor is going away: drop everything."""
@@ -266,6 +263,17 @@ class Mux:
         self._throttled.add(connection)
 
     # -- turns and ticks
+
+    def _choose_pace(self, served: int) -> None:
+        """Have the reactor begin the next turn as soon as a socket is ready, or the clock after a pause."""
+        if self._epoll.closed:  # the last connection is over
+            return
+        pause = 0.0 if self._stopped is not None else self._pace.pause(self.now, served, self.connections)
+        if pause:
+            self._calls["pace"] = self._reactor.callLater(pause, self.doRead)
+        if self._paused is not bool(pause):
+            self._paused = bool(pause)
+            self._gate.modify(self._epoll, 0 if pause else select.EPOLLIN)
 
     def _flush(self) -> None:
         self._draining = True
