@@ -12,6 +12,9 @@ PYTHON = $(or $(shell for python in /usr/bin/python3 python3 python3.13 python3.
 	&& { echo "$$python"; break; }; done),$(error No Python 3.11 or newer with its venv module was found \
 	(on Debian: apt install python3-venv). Name one with make PYTHON=/path/to/python3))
 
+# Some environments forbid Python to keep what it has compiled; the tests start hundreds of processes of it.
+unexport PYTHONDONTWRITEBYTECODE
+
 PIP = $(BIN)/python -m pip --disable-pip-version-check
 INSTALLED := $(VENV)/.installed
 TOOLS := $(VENV)/.tools
