@@ -11,12 +11,23 @@ what has the same id and sender once. So a line counts by its id here; one that 
 text. What refserver is held to is that no line is missing, whenever the peer died, and that those that come
 for the first time come in the order in which they were written.
 
-What is not ours: a line that the other server has confirmed. Two things happen to such lines, both to be seen
-with ejabberd. What it had only in its memory when it was killed is lost; it is killed when that should be
-nothing but what it has just confirmed, and a missing line is shown beside the logs of both servers. And what
-it stores as an offline message while the patron is just logging in stays there until he logs in the next
-time. So where refserver has nothing left to send and a line is missing, he logs in once more; what he gets
-then must have been stamped by ejabberd (XEP-0203) as kept, and its place among the others is ejabberd's.
+What is not ours: a line that the other server has confirmed. Three things happen to such lines, all seen with
+ejabberd:
+
+- What it had only in its memory when it was killed is lost. It is killed when that should be nothing but what
+  it has just confirmed, and a missing line is shown beside the logs of both servers.
+- What it stores as an offline message while the patron is just logging in stays there until he logs in the
+  next time. So where refserver has nothing left to send and a line is missing, he logs in once more; what he
+  gets then must have been stamped by ejabberd (XEP-0203) as kept, and its place among the others is
+  ejabberd's.
+- What it stored before he logged in can be overtaken by what comes while he does. The process of his session
+  first has his presence known (ejabberd_c2s, update_priority), then reads what was stored and sends it to
+  itself (mod_offline, route_offline_messages). From the first of these steps on, the process of refserver's
+  stream sends new lines to the session directly: one that comes in between stands before all that was stored.
+
+So for ejabberd the lines of each log-in are looked at in the order in which it must have taken them from
+refserver: first those that it kept, then the others; each of the two as they came. Prosody has the presence
+known and sends what was stored in one step (mod_presence), and is held to the order in which they came.
 """
 
 from __future__ import annotations
@@ -80,11 +91,17 @@ class Dictation:
 
 @frozen
 class Line:
-    """A numbered line as the patron's client got it; by `kept` his server says that it had stored it."""
+    """A numbered line as the patron's client got it.
+
+    `log_in` counts his log-ins. `delays` are all its stamps (XEP-0203), as "when from whom"; by `kept` his
+    server says that it had stored it.
+    """
 
     id: str
     text: str
+    log_in: int = field(eq=False)
     kept: bool = field(eq=False)
+    delays: tuple[str, ...] = field(eq=False)
 
 
 class Listener:
@@ -95,12 +112,14 @@ class Listener:
         self._peer = peer
         self._jid = jid
         self._client: Patron | None = None
+        self._log_ins = 0
         self._earlier: list[Line] = []
 
     def log_in(self) -> Patron:
         """With a client that knows nothing of the one before."""
         self._client = self._region.returning(self._peer, self._jid)
         self._client.connect()
+        self._log_ins += 1
         return self._client
 
     def is_thrown_out(self) -> None:
@@ -144,13 +163,16 @@ class Listener:
 
     def _lines(self, stanzas: list[Element]) -> list[Line]:
         return [
-            Line(stanza.get("id", ""), body(stanza), self._is_kept(stanza))
+            self._line(stanza)
             for stanza in stanzas
             if stanza.tag == f"{CLIENT}message" and body(stanza).startswith("Line ")
         ]
 
-    def _is_kept(self, stanza: Element) -> bool:
-        return any(delay.get("from") == self._peer.domain for delay in stanza.iter(DELAY))
+    def _line(self, stanza: Element) -> Line:
+        delays = list(stanza.iter(DELAY))
+        kept = any(delay.get("from") == self._peer.domain for delay in delays)
+        stamps = tuple(f"{delay.get('stamp')} {delay.get('from')}" for delay in delays)
+        return Line(stanza.get("id", ""), body(stanza), self._log_ins, kept, stamps)
 
 
 @define
@@ -189,12 +211,12 @@ class Conversation:
             self.fetch_what_was_kept()
         assert [] == self.missing, f"{where}: {self.said()}"
         heard = self.listener.heard
-        once = list(dict.fromkeys(heard))
+        taken = [line for line in dict.fromkeys(self.taken_by_peer(heard)) if line.id not in self.late]
         expected = {id: text for id, text in written.items() if id not in self.late}
-        assert expected == {line.id: line.text for line in once if line.id not in self.late}, where
-        assert list(expected) == [line.id for line in once if line.id not in self.late], where
+        assert expected == {line.id: line.text for line in taken}, where
+        assert list(expected) == [line.id for line in taken], f"{where}, as they came:\n{as_they_came(heard)}"
         print(
-            f"\n{where}: {len(written)} lines, {len(heard) - len(once)} came again with the same id, "
+            f"\n{where}: {len(written)} lines, {len(heard) - len(set(heard))} came again with the same id, "
             f"{len(self.late)} were kept by {self.peer.name} for a later log-in"
         )
 
@@ -212,11 +234,28 @@ class Conversation:
         assert [] == self.missing, self.said()
         self.late |= kept
 
+    def taken_by_peer(self, lines: list[Line]) -> list[Line]:
+        """In the order in which the peer must have taken them, see the docstring of the module."""
+        if self.peer.name != "ejabberd":
+            return lines
+        return sorted(lines, key=lambda line: (line.log_in, not line.kept))
+
     def said(self) -> str:
         """What is missing, and what both servers say about it."""
         refserver, peer = self.region.server.log[-3000:], self.peer.log[-6000:]
         of = len(self.dictation.written)
         return f"missing: {self.missing} of {of}\nrefserver:\n{refserver}\n{self.peer.name}:\n{peer}"
+
+
+def as_they_came(lines: list[Line]) -> str:
+    """One in a row, with all that is known of each: for who looks for what has gone wrong."""
+    seen: set[str] = set()
+    rows = []
+    for line in lines:
+        signs = [*["again"] * (line.id in seen), *["kept"] * line.kept, *line.delays]
+        seen.add(line.id)
+        rows.append(f"log-in {line.log_in}: {line.id} {', '.join(signs)}")
+    return "\n".join(rows)
 
 
 def let_pass(seconds: float) -> None:
