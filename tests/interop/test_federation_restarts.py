@@ -14,8 +14,10 @@ for the first time come in the order in which they were written.
 What is not ours: a line that the other server has confirmed. Three things happen to such lines, all seen with
 ejabberd:
 
-- What it had only in its memory when it was killed is lost. It is killed when that should be nothing but what
-  it has just confirmed, and a missing line is shown beside the logs of both servers.
+- What it had only in its memory when it was killed is lost. It answers the ping behind a line as soon as it
+  has passed the line on to the process of the session, which archives it before it goes out. So what it says
+  to the library takes a while here (relay.py), as from far away: when the library hears that a line has
+  arrived, the patron has it. If a line is missing all the same, it is shown beside the logs of both servers.
 - What it stores as an offline message while the patron is just logging in stays there until he logs in the
   next time. So where refserver has nothing left to send and a line is missing, he logs in once more; what he
   gets then must have been stamped by ejabberd (XEP-0203) as kept, and its place among the others is
@@ -33,18 +35,19 @@ known and sends what was stored in one step (mod_presence), and is held to the o
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import cycle, islice
 from random import random
 from xml.etree.ElementTree import Element
 
 import pytest
-from attrs import define, field, frozen
+from attrs import define, evolve, field, frozen
 
-from tests.interop.peers import Patron, PeerServer, Region, wait_until
+from tests.interop.peers import EJABBERD, LIBRARY, PROSODY, Patron, PeerServer, Region, wait_until
 from tests.interop.peers.people import CLIENT, DELAY, Librarian, body
 from tests.interop.peers.region import PASSWORD
+from tests.interop.peers.relay import Relay
 
 pytestmark = [pytest.mark.peers, pytest.mark.slow]
 
@@ -52,6 +55,7 @@ IN_THE_SUITE = (0, 5)  # seconds that the peer is away
 PAUSES = (0, 5, 90)
 PACE = 0.15  # seconds between two lines
 LINES = 5  # that are heard before the peer dies, and written when the patron is back
+FAR_SECONDS = 0.3  # that what ejabberd says takes to arrive
 ARRIVAL_SECONDS = 90.0  # for all lines, from when the patron is back: refserver's longest pause, and some
 
 
@@ -268,6 +272,16 @@ def pauses(request: pytest.FixtureRequest) -> list[int]:
     """For how many seconds the peer is away in each round."""
     rounds: int = request.config.getoption("rounds")
     return list(islice(cycle(PAUSES), rounds)) if rounds else list(IN_THE_SUITE)
+
+
+@pytest.fixture(params=[PROSODY, EJABBERD], ids=["prosody", "ejabberd"])
+def peer(request: pytest.FixtureRequest, region: Region, started: Callable[[Relay], Relay]) -> PeerServer:
+    """Each of the other servers in turn; ejabberd is far away, see the docstring of the module."""
+    if request.param == PROSODY:
+        return region.start(request.getfixturevalue("start_prosody"), PROSODY)
+    far = started(Relay(region.places[LIBRARY], FAR_SECONDS)).address
+    places = region.places | {LIBRARY: far, f"rooms.{LIBRARY}": far}
+    return evolve(region, places=places).start(request.getfixturevalue("start_ejabberd"), EJABBERD)
 
 
 @pytest.mark.timeout(0)  # by hand it takes its time; each wait has its deadline
