@@ -1,6 +1,7 @@
 """Order of the suite, and how an asynchronous test that hangs ends.
 
-Fast tests run first, real peers last. An asynchronous test that does not end is cancelled and fails alone;
+Fast tests run first, real peers last; within a folder files with slow tests, so that no process is left
+alone with one in the end. An asynchronous test that does not end is cancelled and fails alone;
 all else that hangs (a loop, a fixture) ends the whole run, with the stacks of all threads: pytest-timeout.
 """
 
@@ -33,8 +34,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Sort the collected tests by folder, within a folder the order stays; leave some out of the coverage."""
-    items.sort(key=lambda item: _rank(item.path))
+    """Sort the collected tests by folder and slowness, and leave some out of the coverage."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: (_rank(item.path), item.path not in slow))
     for item in items:
         if UNMEASURED in item.path.parents:
             item.add_marker("no_cover")
