@@ -19,7 +19,7 @@ PIP = $(BIN)/python -m pip --disable-pip-version-check
 INSTALLED := $(VENV)/.installed
 TOOLS := $(VENV)/.tools
 
-.PHONY: help run test check unit mutants soak peers bench dist clean
+.PHONY: help run test check collect unit mutants soak peers bench dist clean
 .DEFAULT_GOAL := help
 
 help: ## list these targets
@@ -30,7 +30,8 @@ run: $(INSTALLED) ## set everything up and start a demo library in the foregroun
 	@$(BIN)/python -m refserver.app.certificates var/certs localhost >/dev/null
 	@exec $(BIN)/python -m refserver.app.demo
 
-test: check peers ## run all checks and all tests, with coverage
+test: ## run all checks and all tests, with coverage
+	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target check peers collect
 	$(BIN)/python -m pytest $(WORKERS) --cov --cov-report=term --cov-fail-under=90 $(PYTEST_ARGS)
 
 check: $(TOOLS) ## ruff, mypy --strict, import-linter
@@ -38,6 +39,9 @@ check: $(TOOLS) ## ruff, mypy --strict, import-linter
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
+
+collect: $(TOOLS) ## see that all tests can be collected; so they are compiled before several processes want it
+	@$(BIN)/python -m pytest -qqq --collect-only $(PYTEST_ARGS) >$(VENV)/collected || { cat $(VENV)/collected; exit 1; }
 
 unit: $(TOOLS) ## run the tests that need no server and no peer
 	$(BIN)/python -m pytest -q tests/unit tests/property tests/docs $(PYTEST_ARGS)
@@ -48,7 +52,7 @@ mutants: $(TOOLS) ## put faults into copies of the source, and see that tests no
 soak: $(TOOLS) peers ## kill other servers in the middle of a conversation, again and again
 	$(BIN)/python -m pytest -s tests/interop/test_federation_restarts.py --rounds $(or $(ROUNDS),20) $(PYTEST_ARGS)
 
-peers: $(TOOLS) ## install the servers and clients the tests talk to (apt, as root only)
+peers: ## install the servers and clients the tests talk to (apt, as root only)
 	@$(PEERS)
 
 bench: $(INSTALLED) ## compare refserver with the peers that are installed
