@@ -226,6 +226,36 @@ async def test_what_a_broken_stream_did_not_confirm_is_sent_again_before_the_res
 
 
 @pytest_twisted.ensureDeferred
+async def test_what_is_tracked_comes_back_together_when_two_streams_die_under_the_first_of_it(make):
+    """So who tries again what comes back keeps the order, also of what was sent between the two deaths."""
+    here, there = await two(make, bidi=False)
+    here.send(MIA, PAT, "one")
+    await here.until_confirmed()
+    back: list[str] = []
+
+    def track(text: str) -> None:
+        message = Stanza.message(JID.parse(PAT), JID.parse(MIA), body=text)
+        here.router.route(Tracked(message, lambda error: back.append(text) if error else None))
+
+    written = there.written = Deferred()  # it cannot confirm any more
+    track("two")
+    await there.until_got(2)
+    die(there)
+    await there.until_got(3)
+    track("three")
+    await there.until_got(4)
+    die(there)
+    await until(lambda: len(back) == 2)
+    there.written = None
+    written.callback(None)
+    for text in [*back, "four"]:
+        track(text)
+    assert ["one", "two", "two", "three", "two", "three", "four"] == await there.until_got(7)
+    await here.until_confirmed()
+    assert ["two", "three"] == back
+
+
+@pytest_twisted.ensureDeferred
 async def test_nothing_is_confirmed_before_it_is_durable(make):
     here, there = await two(make)
     here.send(MIA, PAT, "one")
@@ -404,6 +434,12 @@ async def test_two_servers_that_refuse_everything_do_not_answer_each_other_for_e
     assert ["chat", "normal", "error", *["and then"] * 3] == [each.body for each in there.got]
     assert ["item-not-found"] * 5 == await here.until_got(5)
     assert {"error"} == {each.type for each in here.got}
+
+
+def die(server: FederatedServer) -> None:
+    """All its streams break."""
+    for connection in list(server.service.connections):
+        connection._connection.abort("crashed")
 
 
 def refuse_everything(server: FederatedServer) -> None:
