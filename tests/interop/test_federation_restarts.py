@@ -11,25 +11,23 @@ what has the same id and sender once. So a line counts by its id here; one that 
 text. What refserver is held to is that no line is missing, whenever the peer died, and that those that come
 for the first time come in the order in which they were written.
 
-What is not ours: a line that the other server has confirmed. Three things happen to such lines, all seen with
-ejabberd:
+What is not ours: a line that the other server has confirmed. At ejabberd several processes deal with it, and
+what becomes of it then depends on which of them comes first. The test keeps out of the way of that:
 
-- What it had only in its memory when it was killed is lost. It answers the ping behind a line as soon as it
-  has passed the line on to the process of the session, which archives it before it goes out. So what it says
-  to the library takes a while here (relay.py), as from far away: when the library hears that a line has
-  arrived, the patron has it. If a line is missing all the same, it is shown beside the logs of both servers.
-- What it stores as an offline message while the patron is just logging in stays there until he logs in the
-  next time. So where refserver has nothing left to send and a line is missing, he logs in once more; what he
-  gets then must have been stamped by ejabberd (XEP-0203) as kept, and its place among the others is
-  ejabberd's.
-- What it stored before he logged in can be overtaken by what comes while he does. The process of his session
-  first has his presence known (ejabberd_c2s, update_priority), then reads what was stored and sends it to
-  itself (mod_offline, route_offline_messages). From the first of these steps on, the process of refserver's
-  stream sends new lines to the session directly: one that comes in between stands before all that was stored.
+- What ejabberd had only in its memory when it was killed is lost. It answers the ping behind a line as soon
+  as it has passed the line on to the process of the session, which archives it before it goes out. So what it
+  says to the library takes a while here (relay.py), as from far away: when the library hears that a line has
+  arrived, the patron has it.
+- What it stored before the patron logged in can be overtaken by what comes while he does. The process of his
+  session first has his presence known (ejabberd_c2s, update_priority), then reads what was stored and sends
+  it to itself (mod_offline, route_offline_messages). From the first of these steps on, the process of
+  refserver's stream sends new lines to the session directly, in front of all that was stored.
+- What it is just storing when he logs in stays until his next log-in, or is lost: what was stored is read and
+  deleted in one transaction (mod_offline_mnesia, pop_messages), but written outside of any (store_message),
+  so that a line that comes between the two is deleted unread.
 
-So for ejabberd the lines of each log-in are looked at in the order in which it must have taken them from
-refserver: first those that it kept, then the others; each of the two as they came. Prosody has the presence
-known and sends what was stored in one step (mod_presence), and is held to the order in which they came.
+So at ejabberd he logs in when it has confirmed all that was written, and the librarian waits for him. Prosody
+has the presence known and sends what was stored in one step (mod_presence): there she goes on all the time.
 """
 
 from __future__ import annotations
@@ -67,6 +65,7 @@ class Dictation:
         self._librarian = librarian
         self._number = number
         self._over = threading.Event()
+        self._pen = threading.Lock()
 
     @contextmanager
     def going_on(self) -> Iterator[None]:
@@ -82,6 +81,13 @@ class Dictation:
         assert not thread.is_alive(), "she is still writing"
         self._librarian.catch_up()
 
+    @contextmanager
+    def interrupted(self) -> Iterator[None]:
+        """She writes nothing inside, and the library has all that she wrote before."""
+        with self._pen:
+            self._librarian.catch_up()
+            yield
+
     def goes_on(self, lines: int) -> None:
         """Return when she has written so many more."""
         goal = len(self.written) + lines
@@ -89,22 +95,22 @@ class Dictation:
 
     def _write(self) -> None:
         while not self._over.wait(PACE):
-            text = f"Line {len(self.written) + 1}."
-            self.written[self._librarian.write(self._number, text)] = text
+            with self._pen:
+                text = f"Line {len(self.written) + 1}."
+                self.written[self._librarian.write(self._number, text)] = text
 
 
 @frozen
 class Line:
     """A numbered line as the patron's client got it.
 
-    `log_in` counts his log-ins. `delays` are all its stamps (XEP-0203), as "when from whom"; by `kept` his
-    server says that it had stored it.
+    `log_in` counts his log-ins. `delays` are all its stamps (XEP-0203): one from his server says that it was
+    stored there.
     """
 
     id: str
     text: str
     log_in: int = field(eq=False)
-    kept: bool = field(eq=False)
     delays: tuple[str, ...] = field(eq=False)
 
 
@@ -132,11 +138,6 @@ class Listener:
         assert client is not None
         wait_until(lambda: not client.call(client.client.is_connected), "the end", 10, lambda: "connected")
         self._leave()
-
-    def log_in_again(self) -> None:
-        """Log out in order, and in; return when everything has come that his server had kept."""
-        self._leave()
-        self.log_in().catch_up()
 
     def close(self) -> None:
         """Log out if logged in."""
@@ -173,10 +174,8 @@ class Listener:
         ]
 
     def _line(self, stanza: Element) -> Line:
-        delays = list(stanza.iter(DELAY))
-        kept = any(delay.get("from") == self._peer.domain for delay in delays)
-        stamps = tuple(f"{delay.get('stamp')} {delay.get('from')}" for delay in delays)
-        return Line(stanza.get("id", ""), body(stanza), self._log_ins, kept, stamps)
+        delays = tuple(f"{delay.get('stamp')} from {delay.get('from')}" for delay in stanza.iter(DELAY))
+        return Line(stanza.get("id", ""), body(stanza), self._log_ins, delays)
 
 
 @define
@@ -187,7 +186,6 @@ class Conversation:
     peer: PeerServer
     dictation: Dictation
     listener: Listener
-    late: set[str] = field(factory=set)  # the ids of lines that the peer kept until a second log-in
 
     def goes_on_over_a_restart(self, seconds: float) -> None:
         """The peer dies at some moment between two lines; the patron comes back as soon as he can."""
@@ -198,8 +196,17 @@ class Conversation:
             self.listener.is_thrown_out()
             let_pass(seconds)
             self.peer.start()
-            self.listener.log_in()
+            self.patron_is_back()
             self.dictation.goes_on(LINES)
+
+    def patron_is_back(self) -> None:
+        """See the docstring of the module."""
+        if self.peer.name != "ejabberd":
+            self.listener.log_in()
+            return
+        with self.dictation.interrupted():
+            self.region.wait_until_confirmed(self.peer, ARRIVAL_SECONDS)
+            self.listener.log_in().catch_up()
 
     def check(self, where: str) -> None:
         """Wait until all lines have come; then they must be what was written, in that order."""
@@ -211,18 +218,12 @@ class Conversation:
             self.said,
         )
         self.listener.catch_up()
-        if self.missing and self.peer.name == "ejabberd":
-            self.fetch_what_was_kept()
         assert [] == self.missing, f"{where}: {self.said()}"
         heard = self.listener.heard
-        taken = [line for line in dict.fromkeys(self.taken_by_peer(heard)) if line.id not in self.late]
-        expected = {id: text for id, text in written.items() if id not in self.late}
-        assert expected == {line.id: line.text for line in taken}, where
-        assert list(expected) == [line.id for line in taken], f"{where}, as they came:\n{as_they_came(heard)}"
-        print(
-            f"\n{where}: {len(written)} lines, {len(heard) - len(set(heard))} came again with the same id, "
-            f"{len(self.late)} were kept by {self.peer.name} for a later log-in"
-        )
+        once = list(dict.fromkeys(heard))
+        assert written == {line.id: line.text for line in once}, where
+        assert list(written) == [line.id for line in once], f"{where}, as they came:\n{as_they_came(heard)}"
+        print(f"\n{where}: {len(written)} lines, {len(heard) - len(once)} came again with the same id")
 
     @property
     def missing(self) -> list[str]:
@@ -230,25 +231,11 @@ class Conversation:
         heard = {line.id for line in self.listener.heard}
         return [text for id, text in self.dictation.written.items() if id not in heard]
 
-    def fetch_what_was_kept(self) -> None:
-        """See the docstring of the module."""
-        before = {line.id for line in self.listener.heard}
-        self.listener.log_in_again()
-        kept = {line.id for line in self.listener.heard if line.id not in before and line.kept}
-        assert [] == self.missing, self.said()
-        self.late |= kept
-
-    def taken_by_peer(self, lines: list[Line]) -> list[Line]:
-        """In the order in which the peer must have taken them, see the docstring of the module."""
-        if self.peer.name != "ejabberd":
-            return lines
-        return sorted(lines, key=lambda line: (line.log_in, not line.kept))
-
     def said(self) -> str:
         """What is missing, and what both servers say about it."""
         refserver, peer = self.region.server.log[-3000:], self.peer.log[-6000:]
-        of = len(self.dictation.written)
-        return f"missing: {self.missing} of {of}\nrefserver:\n{refserver}\n{self.peer.name}:\n{peer}"
+        came = f"missing: {self.missing}, and this came:\n{as_they_came(self.listener.heard)}"
+        return f"{came}\nrefserver:\n{refserver}\n{self.peer.name}:\n{peer}"
 
 
 def as_they_came(lines: list[Line]) -> str:
@@ -256,7 +243,7 @@ def as_they_came(lines: list[Line]) -> str:
     seen: set[str] = set()
     rows = []
     for line in lines:
-        signs = [*["again"] * (line.id in seen), *["kept"] * line.kept, *line.delays]
+        signs = [*["again"] * (line.id in seen), *line.delays]
         seen.add(line.id)
         rows.append(f"log-in {line.log_in}: {line.id} {', '.join(signs)}")
     return "\n".join(rows)
