@@ -45,6 +45,9 @@ modules:
   mod_muc: {{host: "{rooms}"}}
 """
 
+# None of Erlang's schedulers waits busily: they would take turns with the tests for the same few cores.
+_IDLE = ("+sbwt", "none", "+sbwtdcpu", "none", "+sbwtdio", "none")
+
 
 class EjabberdServer(PeerServer):
     """ejabberd 23 or later, in the foreground, without distribution: no epmd, no cookie."""
@@ -82,7 +85,7 @@ class EjabberdServer(PeerServer):
             )
         )
         place = ["-mnesia", "dir", f'"{self.folder}/mnesia"']
-        return ["erl", "+sbwt", "none", "-noinput", *place, *self._resolving(), "-s", "ejabberd"]
+        return ["erl", *_IDLE, "-noinput", *place, *self._resolving(), "-s", "ejabberd"]
 
     def _resolving(self) -> list[str]:
         """Where Erlang looks names up: where the system does, unless routes are to be found."""
