@@ -65,17 +65,28 @@ class Owed:
         self._quit: list[Key] = []
         self._quitting: IDelayedCall | None = None
         self._stopped = False
+        self._early: list[Due] | None = None
+        """What was said before it is known what was owed already: it must not overtake that."""
 
     # -- life ----------------------------------------------------------------------
 
+    def hold(self) -> None:
+        """Send nothing until `start` has ended."""
+        self._early = []
+
     async def start(self) -> None:
         """Find what a stop or a crash has left."""
-        found = await self._queue.core.database.read(owed.recipients, self._queue.record.id)
-        for to_staff, recipients in zip((False, True), found, strict=True):
-            within = START_SECONDS + START_SHARE * len(recipients)
-            for recipient in recipients:
-                if self._queue.is_elsewhere(recipient) and not self._stopped:
-                    self._take_up(self._debt(recipient, to_staff), within * self._random())
+        try:
+            found = await self._queue.core.database.read(owed.recipients, self._queue.record.id)
+            for to_staff, recipients in zip((False, True), found, strict=True):
+                within = START_SECONDS + START_SHARE * len(recipients)
+                for recipient in recipients:
+                    if self._queue.is_elsewhere(recipient) and not self._stopped:
+                        self._take_up(self._debt(recipient, to_staff), within * self._random())
+        finally:
+            early, self._early = self._early or (), None
+            for due in early:
+                self.send(due)
 
     def _take_up(self, debt: Debt, seconds: float) -> None:
         debt.warned = True
@@ -98,6 +109,9 @@ class Owed:
         to_staff = is_to_staff(due)
         recipient = due.question.owner if to_staff else due.question.patron
         if recipient is None:
+            return
+        if self._early is not None:
+            self._early.append(due)
             return
         debt = self._debt(recipient, to_staff)
         if debt.state is State.OPEN:

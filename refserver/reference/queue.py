@@ -142,6 +142,7 @@ class Queue:
         self.host.addresses[self.jid.localpart] = self
         self.contact.update()
         if self._left:
+            self.owed.hold()
             self._starting = self.core.clock.callLater(0, self._give_rest)
 
     def _give_rest(self) -> None:

@@ -34,7 +34,7 @@ from tests.server.elsewhere import (
     send_back,
     wait,
 )
-from tests.server.library import ASK, Library, bodies, chat, write
+from tests.server.library import ASK, DOMAIN, Library, bodies, chat, write
 
 # -- a server that is there --------------------------------------------------------
 
@@ -71,6 +71,24 @@ def test_what_was_not_confirmed_is_sent_again_after_a_restart_with_its_id_and_ti
     assert [(s.id, s.body) for s in before] == [(s.id, s.body) for s in sent]
     assert all(stamp.startswith("2025-06-15T15:06:40") for stamp in delays(sent))
     assert 0 == owing(again)
+
+
+def test_what_is_said_before_it_is_known_what_is_owed_does_not_overtake_it(
+    library: Library, home: Home
+) -> None:
+    mia = claimed(library, home)
+    home.confirms = False
+    write(mia, chat(), "Upstairs.", "a1")
+    again, after = restarted(library)
+    again.queue.owed.stop()
+    debts = again.queue.owed = owed.Owed(again.queue, lambda: 0.5)
+    debts.hold()
+    mia = again.online(f"mia@{DOMAIN}/desk")
+    write(mia, chat(), "And left.", "a2")
+    assert [] == after.words()
+    again.run(debts.start())
+    again.clock.advance(owed.START_SECONDS)
+    assert ["Upstairs.", "And left."] == after.words()
 
 
 def test_nothing_is_owed_to_patrons_here(library: Library) -> None:
