@@ -19,9 +19,6 @@ from twisted.internet.defer import ensureDeferred
 
 ORDER = ("unit", "property", "docs", "server", "mutants", "interop")
 
-# Random tests go through the same lines ten thousand times: to count those takes longer than the tests.
-UNMEASURED = Path(__file__).with_name("property")
-
 # Of the time after which pytest-timeout ends the run, how much an asynchronous test may take.
 SHARE_OF_TIMEOUT = 0.8
 
@@ -34,12 +31,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Sort the collected tests by folder and slowness, and leave some out of the coverage."""
+    """Sort the collected tests by folder and slowness; else they stay in their order."""
     slow = {item.path for item in items if item.get_closest_marker("slow")}
     items.sort(key=lambda item: (_rank(item.path), item.path not in slow))
-    for item in items:
-        if UNMEASURED in item.path.parents:
-            item.add_marker("no_cover")
 
 
 def _rank(path: Path) -> int:
