@@ -3,7 +3,7 @@
     with Town(folder, authority, "dialback") as town:
         stream = town.stranger().proved()      # a server that came to us and proved its domain
         stranger = town.stranger()
-        with stranger.at_home() as door:       # and one to which we go, because mia writes to it
+        with stranger.at_home() as door:       # and one to which we go, because somebody here writes to it
             town.write_to(stranger)
             visit = door.answer()
             visit.serve()
@@ -110,6 +110,7 @@ class Stranger:
 
     def __init__(self, town: Town, number: int) -> None:
         self.town = town
+        self.number = number
         self.domain = f"n{number}.{TOWN}"
         self._address = place(number)
 
@@ -210,15 +211,24 @@ class Town:
         """Mia, who is logged in."""
         return self.server.login(f"mia@{LIBRARY}/desk")
 
+    @cached_property
+    def pat(self) -> Raw:
+        """Pat, who is logged in."""
+        return self.server.login(f"pat@{LIBRARY}/phone")
+
+    def writer(self, stranger: Stranger) -> Raw:
+        """Mia or pat, in turn: one sender may begin only so many attempts to reach servers."""
+        return self.pat if stranger.number % 2 else self.mia
+
     def write_to(self, stranger: Stranger, body: str = "hello") -> None:
-        """Let mia write to somebody there, so that we connect."""
-        self.mia.send(
+        """Let its `writer` write to somebody there, so that we connect."""
+        self.writer(stranger).send(
             f"<message to='pat@{stranger.domain}' id='{stranger.domain}'><body>{body}</body></message>"
         )
 
     def returned(self, stranger: Stranger) -> str:
-        """The condition of the error that comes to mia for what she wrote there."""
-        error = self.mia.stanza("message", stranger.domain).find("{jabber:client}error")
+        """The condition of the error that comes back for what was written there."""
+        error = self.writer(stranger).stanza("message", stranger.domain).find("{jabber:client}error")
         assert error is not None
         return error[0].tag.partition("}")[2]
 
