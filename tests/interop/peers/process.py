@@ -35,7 +35,7 @@ class PeerProcess:
                 stderr=subprocess.STDOUT,
                 env={**os.environ, **env},
                 cwd=cwd,
-                preexec_fn=_die_with_parent,  # noqa: PLW1509 - a call of prctl takes no lock
+                preexec_fn=_be_a_child,  # noqa: PLW1509 - these calls take no lock
             )
 
     @property
@@ -99,5 +99,7 @@ def _is_open(host: str, port: int) -> bool:
     return True
 
 
-def _die_with_parent() -> None:
+def _be_a_child() -> None:
+    """End with us; and heed Ctrl-C, which whoever runs us in the background may have had ignored."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     _PRCTL(_PR_SET_PDEATHSIG, signal.SIGKILL)
