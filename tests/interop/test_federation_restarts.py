@@ -217,7 +217,18 @@ class Conversation:
         once = list(dict.fromkeys(heard))
         assert written == {line.id: line.text for line in once}, where
         assert list(written) == [line.id for line in once], f"{where}, as they came:\n{as_they_came(heard)}"
-        print(f"\n{where}: {len(written)} lines, {len(heard) - len(once)} came again with the same id")
+        again, kept = len(heard) - len(once), self.given_out_twice
+        print(
+            f"\n{where}: {len(written)} lines; with the same id came again {again - kept} that refserver has"
+        )
+        print(f"sent again, and {kept} which {self.peer.name} gave out again from its own store.")
+
+    @property
+    def given_out_twice(self) -> int:
+        """How many the peer gave out once more from its store: the time of storing is the same."""
+        mark = f" from {self.peer.domain}"
+        stored = [line for line in self.listener.heard if any(each.endswith(mark) for each in line.delays)]
+        return len(stored) - len({(line.id, line.delays) for line in stored})
 
     @property
     def missing(self) -> list[str]:
