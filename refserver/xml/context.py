@@ -7,6 +7,7 @@ one element of one connection. Which bytes are given to which is decided in fram
 
 from __future__ import annotations
 
+import atexit
 from collections.abc import Mapping
 from typing import Final
 from xml.etree.ElementTree import Element, ParseError, TreeBuilder, XMLParser
@@ -78,6 +79,10 @@ class SharedParser:
         if self._left < 0:
             self._renew()
         return element
+
+    def close(self) -> None:
+        """Let the parser go: it reads nothing any more."""
+        del self._feed, self._stream
 
     def _renew(self) -> None:
         # The builder is given a root of our own, so that the stream's element can be had
@@ -196,7 +201,15 @@ def _well_known() -> dict[bytes, Context]:
     return contexts
 
 
+def _close_shared() -> None:
+    """COMPAT: Python 3.12.0 and 3.12.1 crash where a parser outlives the modules (CPython's issue 111784)."""
+    for context in _WELL_KNOWN.values():
+        if context.shared is not None:
+            context.shared.close()
+
+
 _WELL_KNOWN: Final = _well_known()
+atexit.register(_close_shared)
 _CLIENTS: Final = next(context.shared for context in _WELL_KNOWN.values() if context.plain and context.shared)
 
 
