@@ -89,7 +89,14 @@ class Pool:
 
     def may_connect(self, sender: JID | None) -> bool:
         """Whether one more attempt is possible now for something from `sender`."""
-        return self.attempts.may_begin(sender) and not self._closed
+        return self.attempts.may_begin(self.account_of(sender)) and not self._closed
+
+    def account_of(self, sender: JID | None) -> JID | None:
+        """The account that a stanza of ours is from; None if it is from a queue, a room or the server."""
+        host = None if sender is None or not sender.localpart else self.hosts.get(sender.domainpart)
+        if sender is None or host is None or host.find(sender.localpart) is not None:
+            return None
+        return sender.bare
 
     def connection(self, local: str, remote: str) -> OutgoingConnection | None:
         """The open stream of a pair, if it is one of ours."""

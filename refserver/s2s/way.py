@@ -10,7 +10,8 @@ A way is made with the first stanza and is in one of these states:
                  long as not too much of it is unconfirmed. When the stream ends, what is unconfirmed
                  waits in front of the rest and a new attempt begins: it is sent a second time, but never
                  a third, and comes back if that fails too
-    backing off  the attempt failed and gave everything back. For a while (FIRST_PAUSE seconds, doubled
+    backing off  the attempt failed and gave everything back, unless the peer has opened a stream
+                 meanwhile that takes it (XEP-0288). For a while (FIRST_PAUSE seconds, doubled
                  with each failure up to LONGEST_PAUSE, and up to half as much less at random) stanzas come
                  back at once with the same error: nobody waits for what has just failed, and a server
                  that is in trouble is left alone. A stream of its own to us ends the pause, as it does
@@ -84,7 +85,7 @@ class Way:
         self._lane: Lane | None = None
         self._is_ours = False  # that stream, not the peer's (XEP-0288)
         self._attempt: Deferred[None] | None = None
-        self._beginner: JID | None = None  # who sent what the attempt began with
+        self._beginner: JID | None = None  # the account that sent what the attempt began with
         self._nap: IDelayedCall | None = None  # between two tries of an attempt
         self._failures = 0
         self._until = 0.0  # when the pause is over
@@ -285,8 +286,8 @@ class Way:
 
     def _begin(self, sender: JID | None) -> None:
         self._attempt = Deferred()  # stands for the real one until that has begun
-        self._beginner = sender
-        self._pool.attempts.begin(sender)
+        self._beginner = self._pool.account_of(sender)
+        self._pool.attempts.begin(self._beginner)
         self._reason = Unreachable("it did not answer in time", Condition.REMOTE_SERVER_TIMEOUT)
         reached = Deferred.fromCoroutine(self._reached())
         reached.addTimeout(ATTEMPT_SECONDS, self._pool.clock)

@@ -236,6 +236,15 @@ def test_who_writes_to_many_servers_that_do_not_answer_keeps_nobody_else_from_hi
     assert 4 == len(bench.attempts), "one of hers is over"
 
 
+def test_a_queue_may_have_people_on_many_servers(bench, monkeypatch):
+    monkeypatch.setattr(attempts_module, "MOST_EACH", 1)
+    library = bench.pool.hosts.get(HERE)
+    library.addresses["ask"] = bench.pool
+    for number in range(3):
+        bench.send(str(number), JID.parse(f"pat@d{number}.example"), JID.parse(f"ask@{HERE}/queue"))
+    assert ([], 3) == (bench.errors(), len(bench.attempts))
+
+
 def test_a_fault_of_ours_gives_everything_back(bench):
     bench.send("1")
     stream = Stream()
