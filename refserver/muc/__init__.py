@@ -1,7 +1,6 @@
-"""Rooms (XEP-0045): one facet a file.
+"""Multi-user chat (XEP-0045): one facet a file.
 
-`service.py` owns the rooms of a domain, `room.py` what one room is made of; who may what is
-in `ranks.py`, who is there in `occupants.py`, coming and going in `entering.py`, messages in
-`messages.py`, affiliations and roles changed by people in `moderation.py`, settings in
-`config.py` and `owning.py`.
+`service.py` owns the rooms of one domain, `room.py` is one room, `occupants.py` who is in it. `presence.py`
+handles entering and leaving, `messages.py` messages and invitations, `history.py` the discussion history,
+`affiliations.py` roles and affiliations changed by people, `config.py` what the room's owners do.
 """

@@ -8,7 +8,7 @@ from refserver import ns
 from refserver.core.hosts import Host
 from refserver.errors import Condition, StanzaError
 from refserver.jid import JID
-from refserver.muc.ranks import Affiliation
+from refserver.muc.occupants import Affiliation
 from refserver.muc.room import Room
 from refserver.payloads import disco
 from refserver.payloads.forms import Field, result

@@ -39,7 +39,7 @@ def _managed(room: Room, wanted: Element | None) -> list[tuple[float, Stanza]]:
     found = [entry for entry in found if since is None or entry[0] >= since]
     limits = {name: int(text) for name in _LIMITS if (text := wanted.get(name, "")).isdecimal()}
     if "seconds" in limits:
-        oldest = room.service.core.now() - limits["seconds"]
+        oldest = room.core.now() - limits["seconds"]
         found = [entry for entry in found if entry[0] >= oldest]
     if "maxstanzas" in limits:
         found = found[-limits["maxstanzas"] :] if limits["maxstanzas"] else []

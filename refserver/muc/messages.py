@@ -10,11 +10,9 @@ from typing import Final
 from refserver import ns
 from refserver.errors import Condition, StanzaError
 from refserver.jid import JID, InvalidJID
-from refserver.muc.entering import leave
-from refserver.muc.occupants import Occupant
-from refserver.muc.ranks import Affiliation, Role
+from refserver.muc.occupants import Affiliation, Occupant, Role
+from refserver.muc.presence import FAILED, Departure, leave
 from refserver.muc.room import Belonging, Room
-from refserver.muc.telling import FAILED, Departure
 from refserver.stanza import Stanza
 from refserver.storage import rooms
 from refserver.xml.element import Element, child, clark, element
@@ -37,8 +35,6 @@ _GONE: Final = frozenset(  # 7.14, COMPAT with clients that vanish: errors that 
 def groupchat(room: Room, stanza: Stanza) -> None:
     """A message of type groupchat to the room. Raises `StanzaError`."""
     occupant = _speaker(room, stanza)
-    if room.watcher is not None and room.watcher.said(room, occupant, stanza):
-        return
     subject = child(stanza.element, ns.CLIENT, "subject")
     if subject is not None and child(stanza.element, ns.CLIENT, "body") is None:
         if child(stanza.element, ns.CLIENT, "thread") is None:
@@ -46,8 +42,11 @@ def groupchat(room: Room, stanza: Stanza) -> None:
     elif occupant.role < Role.PARTICIPANT:
         raise StanzaError(Condition.FORBIDDEN, "only those with voice may write here")
     _clean(stanza, room)
-    stanza.from_ = occupant.address
+    assert stanza.from_ is not None
+    session, stanza.from_ = stanza.from_, occupant.address
     room.utter(stanza)
+    if room.watcher is not None:
+        room.watcher.message_sent(room, occupant, session, stanza)
 
 
 def _speaker(room: Room, stanza: Stanza) -> Occupant:
@@ -65,7 +64,7 @@ def _set_subject(room: Room, occupant: Occupant, text: str) -> None:
     )
     if not allowed:
         raise StanzaError(Condition.FORBIDDEN)
-    room.subject = rooms.Subject(text, occupant.nick, room.service.core.now())
+    room.subject = rooms.Subject(text, occupant.nick, room.core.now())
     room.later(rooms.set_subject, room.subject)
 
 
@@ -160,7 +159,7 @@ def _relay(room: Room, stanza: Stanza, sent: Element, name: str) -> None:
     if name == "invite" and room.config.password:
         x.append(element(ns.MUC_USER, "password", text=room.config.password))
     to = _address(sent.get("to", ""))
-    room.service.core.router.route(Stanza.message(to, room.jid, "normal", children=(x,)))
+    room.core.router.route(Stanza.message(to, room.jid, "normal", children=(x,)))
 
 
 def _address(text: str) -> JID:

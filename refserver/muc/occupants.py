@@ -1,20 +1,61 @@
-"""Who is in a room, under which nickname, with which sessions."""
+"""Who is in a room: affiliations and roles (XEP-0045 5), nicknames, sessions.
+
+An affiliation is lasting and belongs to a bare JID or a domain; a role is an occupant's for one visit.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from enum import IntEnum
 from typing import Final
 
 from attrs import define, field
 from precis_i18n import get_profile
 
 from refserver.jid import JID
-from refserver.muc.ranks import Affiliation, Role
 from refserver.stanza import Stanza
 
-__all__ = ["Occupant", "Occupants", "lookalike"]
+__all__ = ["Affiliation", "Occupant", "Occupants", "Role", "initial_role", "lookalike"]
 
 _nickname: Final = get_profile("NicknameCaseMapped:ToLower")
+
+
+class Affiliation(IntEnum):
+    """A long-lived association with a room (5.2), lowest first."""
+
+    OUTCAST = 0
+    NONE = 1
+    MEMBER = 2
+    ADMIN = 3
+    OWNER = 4
+
+    @property
+    def word(self) -> str:
+        """The name on the wire."""
+        return self.name.lower()
+
+
+class Role(IntEnum):
+    """A position in a room during one visit (5.1), lowest first."""
+
+    NONE = 0
+    VISITOR = 1
+    PARTICIPANT = 2
+    MODERATOR = 3
+
+    @property
+    def word(self) -> str:
+        """The name on the wire."""
+        return self.name.lower()
+
+
+def initial_role(affiliation: Affiliation, moderated: bool) -> Role:
+    """The role of somebody who enters (5.1.2)."""
+    if affiliation >= Affiliation.ADMIN:
+        return Role.MODERATOR
+    if affiliation is Affiliation.MEMBER or not moderated:
+        return Role.PARTICIPANT
+    return Role.VISITOR
 
 
 def lookalike(nick: str) -> str:

@@ -4,30 +4,52 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import Any, Final, Protocol
 
-from attrs import frozen
+from attrs import asdict, fields, frozen
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from refserver import ns
+from refserver.core.core import Core
 from refserver.errors import Condition, StanzaError
 from refserver.jid import JID
-from refserver.muc.config import RoomConfig
-from refserver.muc.occupants import Occupant, Occupants
-from refserver.muc.ranks import Affiliation, Role
+from refserver.muc.occupants import Affiliation, Occupant, Occupants, Role
 from refserver.stanza import Stanza
 from refserver.storage import rooms
 from refserver.xml.element import Element
 
-if TYPE_CHECKING:
-    from refserver.muc.service import RoomService
-
-__all__ = ["Belonging", "Room", "Watcher"]
+__all__ = ["Belonging", "Room", "RoomConfig", "Watcher"]
 
 log = Logger()
 
 MOST_AFFILIATIONS: Final = 5000
+
+
+@frozen
+class RoomConfig:
+    """A room's settings. The defaults are those of an instant room (10.1.2)."""
+
+    name: str = ""
+    description: str = ""
+    persistent: bool = False
+    public: bool = True
+    members_only: bool = False
+    moderated: bool = False
+    non_anonymous: bool = False
+    change_subject: bool = False
+    password: str = ""
+    history: int = 20
+
+    def stored(self) -> dict[str, Any]:
+        """What is kept in the database; may hold the password."""
+        return asdict(self)
+
+    @classmethod
+    def restored(cls, stored: Mapping[str, Any]) -> RoomConfig:
+        """The settings that `stored` made; what is unknown there is passed over."""
+        known = {field.name for field in fields(cls)}
+        return cls(**{name: value for name, value in stored.items() if name in known})
 
 
 @frozen
@@ -40,16 +62,16 @@ class Belonging:
 
 
 class Watcher(Protocol):
-    """A part of the server that looks after a room (the reference queue after its desk)."""
+    """A part of the server that reacts to what happens in a room (a queue and its desk room)."""
 
-    def present(self, room: Room, occupant: Occupant, session: JID) -> None:
-        """A session has entered, or has sent a new presence (`occupant.sessions[session]`)."""
+    def occupant_present(self, room: Room, occupant: Occupant, session: JID) -> None:
+        """Called when a session has entered or sent a new presence (`occupant.sessions[session]`)."""
 
-    def gone(self, room: Room, occupant: Occupant, session: JID) -> None:
-        """A session has left; `occupant.sessions` are those that stay."""
+    def occupant_left(self, room: Room, occupant: Occupant, session: JID) -> None:
+        """Called when a session has left; `occupant.sessions` are those that stay."""
 
-    def said(self, room: Room, occupant: Occupant, stanza: Stanza) -> bool:
-        """Somebody is about to be heard; True: the watcher took the message, nobody else hears it."""
+    def message_sent(self, room: Room, occupant: Occupant, session: JID, stanza: Stanza) -> None:
+        """Called when a session's message has been sent to everybody in the room."""
 
 
 class Room:
@@ -61,13 +83,15 @@ class Room:
 
     def __init__(
         self,
-        service: RoomService,
+        core: Core,
         jid: JID,
         config: RoomConfig,
+        forget: Callable[[Room], None],
         belongings: Mapping[JID, Belonging] | None = None,
         subject: rooms.Subject | None = None,
     ) -> None:
-        self.service = service
+        self.core = core
+        self._forget = forget
         self.jid = jid
         self.config = config
         self.belongings = dict(belongings or {})
@@ -106,7 +130,7 @@ class Room:
             return None
         row = rooms.Affiliation(belonging.affiliation.word, belonging.nick, belonging.reason)
         kept = None if belonging.affiliation is Affiliation.NONE else row
-        return self.service.core.database.write(rooms.set_affiliation, self.jid, jid, kept)
+        return self.core.database.write(rooms.set_affiliation, self.jid, jid, kept)
 
     def shows_addresses_to(self, viewer: Occupant) -> bool:
         """Whether somebody sees the occupants' real addresses (5.1, muc_nonanonymous)."""
@@ -114,9 +138,19 @@ class Room:
 
     # -- keeping ---------------------------------------------------------------
 
+    def close_if_empty(self) -> None:
+        """Remove a temporary room from its service once nobody is in it."""
+        if not self.occupants and not self.config.persistent and not self.managed:
+            self._forget(self)
+
+    def delete(self) -> Deferred[None]:
+        """Remove the room from its service and from the database."""
+        self._forget(self)
+        return self.core.database.write(rooms.delete_room, self.jid)
+
     def save(self) -> Deferred[None] | None:
         """Store a persistent room with its affiliations and subject; forget one that is not."""
-        return self.service.core.database.write(self._save)
+        return self.core.database.write(self._save)
 
     def _save(self, connection: Any) -> None:
         if not self.config.persistent:
@@ -132,18 +166,18 @@ class Room:
     def later(self, write: Callable[..., Any], *args: Any) -> None:
         """Store something that nobody waits for, if the room is kept at all."""
         if self.config.persistent and not self.locked:
-            written = self.service.core.database.write(write, self.jid, *args)
+            written = self.core.database.write(write, self.jid, *args)
             written.addErrback(lambda f: log.failure("a room could not be stored", failure=f))
 
     # -- sending ---------------------------------------------------------------
 
     def send(self, stanza: Stanza, to: JID) -> None:
         """Send a stanza (whose tree may be shared) to one session."""
-        session = self.service.core.sessions.get(to)
+        session = self.core.sessions.get(to)
         if session is not None:
             session.send_bytes(stanza.wire_to(to))
         else:
-            self.service.core.router.route(stanza.copy_to(to))
+            self.core.router.route(stanza.copy_to(to))
 
     def broadcast(self, stanza: Stanza) -> None:
         """Send a stanza to every session in the room."""
@@ -167,6 +201,6 @@ class Room:
         stanza.to = None
         self.broadcast(stanza)
         if self.config.history and stanza.child(ns.CLIENT, "body") is not None:
-            now = self.service.core.now()
+            now = self.core.now()
             self.history.append((now, stanza))
             self.later(rooms.append_history, now, stanza.wire())

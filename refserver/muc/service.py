@@ -14,14 +14,13 @@ from refserver.core.core import Core
 from refserver.core.hosts import Host
 from refserver.errors import Condition, StanzaError
 from refserver.jid import JID
-from refserver.muc import moderation, owning
-from refserver.muc.config import RoomConfig
+from refserver.muc import affiliations
+from refserver.muc.config import configuration, configure
 from refserver.muc.discovery import room_info, room_items, service_info
-from refserver.muc.entering import present
 from refserver.muc.messages import groupchat, invitation, private
-from refserver.muc.occupants import Occupant
-from refserver.muc.ranks import Affiliation, Role
-from refserver.muc.room import Belonging, Room
+from refserver.muc.occupants import Affiliation, Occupant, Role
+from refserver.muc.presence import present
+from refserver.muc.room import Belonging, Room, RoomConfig
 from refserver.stanza import IQ_REQUESTS, Stanza
 from refserver.storage import rooms
 from refserver.xml.element import Element, clark, element
@@ -75,7 +74,7 @@ class RoomService:
                 for jid, row in stored.affiliations.items()
             }
             config = RoomConfig.restored(stored.config)
-            room = Room(self, stored.jid, config, belongings, stored.subject)
+            room = Room(self.core, stored.jid, config, self._forget, belongings, stored.subject)
             room.history.extend((at, Stanza.received(parse(data))) for at, data in history)
             self._rooms.setdefault(room.jid, room)
         self.core.hosts.add_service(self.jid.text, self)
@@ -93,7 +92,7 @@ class RoomService:
         jid = JID.of(localpart, self.jid.domainpart)
         room = self._rooms.get(jid)
         if room is None:
-            room = self._rooms[jid] = Room(self, jid, config)
+            room = self._rooms[jid] = Room(self.core, jid, config, self._forget)
         room.config, room.managed, room.locked = config, True, False
         room.history = type(room.history)(room.history, config.history)
         if room.occupants.named(nick) is None:
@@ -102,15 +101,9 @@ class RoomService:
             room.occupants.add(desk)
         return room
 
-    def remove(self, room: Room) -> Deferred[None]:
-        """Forget a room, in the store too."""
-        self._rooms.pop(room.jid, None)
-        return self.core.database.write(rooms.delete_room, room.jid)
-
-    def settled(self, room: Room) -> None:
-        """Somebody has left: a room that is not kept ends with its last occupant."""
-        if not room.occupants and not room.config.persistent and not room.managed:
-            self._rooms.pop(room.jid, None)
+    def _forget(self, room: Room) -> None:
+        if self._rooms.get(room.jid) is room:
+            del self._rooms[room.jid]
 
     def __iter__(self) -> Iterable[Room]:
         return iter(self._rooms.values())
@@ -159,7 +152,8 @@ class RoomService:
             raise StanzaError(Condition.NOT_ACCEPTABLE, "enter the room first")
         if stanza.from_.domainpart != self.host.domain or len(self._rooms) >= MOST_ROOMS:
             raise StanzaError(Condition.NOT_ALLOWED)
-        room = Room(self, stanza.to.bare, RoomConfig(), {stanza.from_.bare: Belonging(Affiliation.OWNER)})
+        owner = {stanza.from_.bare: Belonging(Affiliation.OWNER)}
+        room = Room(self.core, stanza.to.bare, RoomConfig(), self._forget, owner)
         room.locked = True
         self._rooms[room.jid] = room
         return room
@@ -214,14 +208,14 @@ class RoomService:
         getting = stanza.type == "get"
         if payload.tag == _ADMIN:
             if getting:
-                self._answer(stanza, moderation.listing(room, sender, payload))
+                self._answer(stanza, affiliations.listing(room, sender, payload))
             else:
-                self._when_durable(stanza, moderation.change(room, sender, payload))
+                self._when_durable(stanza, affiliations.change(room, sender, payload))
         elif payload.tag == _OWNER:
             if getting:
-                self._answer(stanza, owning.configuration(room, sender))
+                self._answer(stanza, configuration(room, sender))
             else:
-                waiting = owning.configure(room, sender, payload)
+                waiting = configure(room, sender, payload)
                 self._when_durable(stanza, [] if waiting is None else [waiting])
         elif getting and payload.tag == _INFO:
             self._answer(stanza, room_info(room, sender))

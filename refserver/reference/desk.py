@@ -13,13 +13,10 @@ from typing import TYPE_CHECKING, Final
 
 from refserver import ns
 from refserver.jid import JID
-from refserver.muc.config import RoomConfig
-from refserver.muc.entering import expel
-from refserver.muc.occupants import Occupant
-from refserver.muc.ranks import Affiliation
-from refserver.muc.room import Belonging, Room
+from refserver.muc.occupants import Affiliation, Occupant
+from refserver.muc.presence import Departure, expel
+from refserver.muc.room import Belonging, Room, RoomConfig
 from refserver.muc.service import RoomService
-from refserver.muc.telling import Departure
 from refserver.reference.commands import (
     Canned,
     Command,
@@ -93,7 +90,7 @@ class Desk:
         for occupant in self._room.occupants:
             if not occupant.virtual:
                 expel(self._room, occupant, Departure((NO_MEMBER,)))
-        self._queue.watch(self._rooms.remove(self._room))
+        self._queue.watch(self._room.delete())
 
     # -- duty ------------------------------------------------------------------------
 
@@ -116,11 +113,11 @@ class Desk:
         occupants = self._room.occupants.of_account(jid)
         return occupants[0].nick if occupants else self._queue.nick_of(jid)
 
-    def present(self, room: Room, occupant: Occupant, session: JID) -> None:
+    def occupant_present(self, room: Room, occupant: Occupant, session: JID) -> None:
         """See `Watcher`."""
         self._look_at(occupant.account, session)
 
-    def gone(self, room: Room, occupant: Occupant, session: JID) -> None:
+    def occupant_left(self, room: Room, occupant: Occupant, session: JID) -> None:
         """See `Watcher`."""
         self._look_at(occupant.account, None)
 
@@ -182,12 +179,11 @@ class Desk:
 
     # -- listening -----------------------------------------------------------------
 
-    def said(self, room: Room, occupant: Occupant, stanza: Stanza) -> bool:
-        """See `Watcher`. Everybody hears everything; commands are done besides."""
-        if occupant.account in self._queue.librarians and stanza.from_ is not None and stanza.body:
-            answer = partial(self._answer, stanza.from_)
+    def message_sent(self, room: Room, occupant: Occupant, session: JID, stanza: Stanza) -> None:
+        """See `Watcher`. Commands are done after everybody has seen the line."""
+        if occupant.account in self._queue.librarians and stanza.body:
+            answer = partial(self._answer, session)
             self.command(parse(stanza.body), occupant.account, answer)
-        return False
 
     def _answer(self, session: JID, text: str) -> None:
         self._room.tell(session, text, self.nick)

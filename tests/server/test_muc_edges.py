@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from refserver import ns
-from refserver.muc import entering, service
-from refserver.muc.config import LONGEST_TEXT, MOST_HISTORY, RoomConfig
+from refserver.muc import presence, service
+from refserver.muc.config import LONGEST_TEXT, MOST_HISTORY, changed
+from refserver.muc.room import RoomConfig
 from refserver.payloads.forms import FormError
 from refserver.storage import rooms as store
 from tests.server.harness import Client
@@ -40,7 +41,7 @@ def told(client: Client, stanza: str) -> list[str]:
 def test_a_full_room_lets_in_nobody_but_those_who_rule_it(
     rooms: Rooms, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(entering, "MOST_OCCUPANTS", 2)
+    monkeypatch.setattr(presence, "MOST_OCCUPANTS", 2)
     rooms.inside("bob")
     cid, dee = rooms.client("cid"), rooms.client("dee")
     admin(rooms.ann, "<item jid='dee@library.example' affiliation='admin'/>")
@@ -54,7 +55,7 @@ def test_a_full_room_lets_in_nobody_but_those_who_rule_it(
 
 
 def test_one_occupant_has_only_so_many_clients(rooms: Rooms, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(entering, "MOST_SESSIONS", 1)
+    monkeypatch.setattr(presence, "MOST_SESSIONS", 1)
     rooms.inside("bob")
     phone = rooms.server.online("bob@library.example/phone")
     enter(phone, "bob")
@@ -224,14 +225,14 @@ def test_a_mistake_of_ours_costs_one_stanza(rooms: Rooms, monkeypatch: pytest.Mo
 )
 def test_a_setting_that_cannot_be_is_refused(var: str, value: str) -> None:
     with pytest.raises(FormError):
-        RoomConfig().changed_by({var: (value,)})
+        changed(RoomConfig(), {var: (value,)})
 
 
 def test_nobody_keeps_more_history_than_there_may_be() -> None:
-    assert MOST_HISTORY == RoomConfig().changed_by({"muc#maxhistoryfetch": ("99999999",)}).history
+    assert MOST_HISTORY == changed(RoomConfig(), {"muc#maxhistoryfetch": ("99999999",)}).history
 
 
 def test_protection_by_password_ends_where_it_is_switched_off() -> None:
     protected, switch = RoomConfig(password="secret"), "muc#roomconfig_passwordprotectedroom"
-    assert "" == protected.changed_by({switch: ("0",)}).password
-    assert "secret" == protected.changed_by({switch: ("1",)}).password
+    assert "" == changed(protected, {switch: ("0",)}).password
+    assert "secret" == changed(protected, {switch: ("1",)}).password

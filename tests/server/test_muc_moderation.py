@@ -6,7 +6,8 @@ import pytest
 
 from refserver import ns
 from refserver.jid import JID
-from refserver.muc.ranks import Affiliation, Role, may_change_affiliation, may_change_role
+from refserver.muc.affiliations import may_change_affiliation, may_change_role
+from refserver.muc.occupants import Affiliation, Role
 from tests.server.rooms import ROOM, Rooms, admin, asked, enter, line, say, seen
 
 

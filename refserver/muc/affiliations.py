@@ -10,14 +10,12 @@ from twisted.internet.defer import Deferred
 from refserver import ns
 from refserver.errors import Condition, StanzaError
 from refserver.jid import JID, InvalidJID
-from refserver.muc.entering import expel
-from refserver.muc.occupants import Occupant
-from refserver.muc.ranks import Affiliation, Role, initial_role, may_change_affiliation, may_change_role
+from refserver.muc.occupants import Affiliation, Occupant, Role, initial_role
+from refserver.muc.presence import AFFILIATION_CHANGED, BANNED, KICKED, Departure, expel, renew
 from refserver.muc.room import Belonging, Room
-from refserver.muc.telling import AFFILIATION_CHANGED, BANNED, KICKED, Departure, renew
 from refserver.xml.element import Element, child_text, clark, element
 
-__all__ = ["change", "listing"]
+__all__ = ["change", "listing", "may_change_affiliation", "may_change_role"]
 
 MOST_ITEMS: Final = 100
 _AFFILIATIONS: Final = {affiliation.word: affiliation for affiliation in Affiliation}
@@ -177,3 +175,19 @@ def _role(item: Element) -> Role:
     if found is None:
         raise StanzaError(Condition.BAD_REQUEST)
     return found
+
+
+def may_change_affiliation(actor: Affiliation, old: Affiliation, new: Affiliation) -> bool:
+    """Whether `actor` may turn `old` into `new` (5.2.1): admins among those below them, owners all."""
+    if actor is Affiliation.OWNER:
+        return True
+    return actor is Affiliation.ADMIN and max(old, new) <= Affiliation.MEMBER
+
+
+def may_change_role(actor: Affiliation, actor_role: Role, target: Affiliation, old: Role, new: Role) -> bool:
+    """Whether an occupant may turn another's role `old` into `new` (5.1.1, 8.2, 9.6)."""
+    if actor_role is not Role.MODERATOR or target > actor:
+        return False
+    if Role.MODERATOR in (old, new):  # 9.6: only admins and owners make and unmake moderators
+        return actor >= Affiliation.ADMIN and (target < Affiliation.ADMIN or new is Role.MODERATOR)
+    return True

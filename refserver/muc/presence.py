@@ -1,36 +1,45 @@
-"""Coming, going, changing one's nickname or presence (XEP-0045 7.2, 7.6, 7.7, 7.14)."""
+"""Presence in rooms (XEP-0045 7.2, 7.6, 7.7, 7.14): entering, changing, leaving, telling others.
+
+An occupant's presence is sent in at most four forms: with or without the real address, with or
+without the mark that it is the receiver's own. Each is made once.
+"""
 
 from __future__ import annotations
 
 import hmac
+from collections.abc import Iterable
 from typing import Final
+
+from attrs import frozen
 
 from refserver import ns
 from refserver.errors import Condition, StanzaError
 from refserver.jid import JID
 from refserver.muc.history import send_history, stamp
-from refserver.muc.occupants import Occupant
-from refserver.muc.ranks import Affiliation, initial_role
+from refserver.muc.occupants import Affiliation, Occupant, Role, initial_role
 from refserver.muc.room import Room
-from refserver.muc.telling import (
-    CREATED,
-    FAILED,
-    NON_ANONYMOUS,
-    RENAMED,
-    SELF,
-    Departure,
-    announce,
-    announce_departure,
-    departure_presence,
-    presence_of,
-)
 from refserver.stanza import Stanza
-from refserver.xml.element import Element, child, child_text, element
+from refserver.xml.element import Element, child, child_text, element, split
 
-__all__ = ["check_nick", "expel", "leave", "present"]
+__all__ = [
+    "Departure",
+    "announce",
+    "announce_departure",
+    "check_nick",
+    "departure_presence",
+    "expel",
+    "leave",
+    "presence_of",
+    "present",
+    "renew",
+]
 
 MOST_OCCUPANTS: Final = 1000
 MOST_SESSIONS: Final = 20  # of one occupant
+# Status codes (XEP-0045 15.6.2)
+NON_ANONYMOUS, SELF, CREATED, KICKED, BANNED, RENAMED = "100", "110", "201", "307", "301", "303"
+AFFILIATION_CHANGED, MEMBERS_ONLY_NOW, SHUTDOWN, FAILED = "321", "322", "332", "333"
+_OURS: Final = (ns.MUC, ns.MUC_USER, ns.OCCUPANT_ID)
 
 
 def present(room: Room, stanza: Stanza) -> None:
@@ -61,7 +70,7 @@ def present(room: Room, stanza: Stanza) -> None:
 def _tell_watcher(room: Room, session: JID) -> None:
     occupant = room.occupants.of(session)
     if room.watcher is not None and occupant is not None:
-        room.watcher.present(room, occupant, session)
+        room.watcher.occupant_present(room, occupant, session)
 
 
 # -- entering ----------------------------------------------------------------
@@ -193,8 +202,8 @@ def leave(room: Room, session: JID, departure: Departure) -> None:
     if not last:
         announce(room, occupant)
     if room.watcher is not None:
-        room.watcher.gone(room, occupant, session)
-    room.service.settled(room)
+        room.watcher.occupant_left(room, occupant, session)
+    room.close_if_empty()
 
 
 def expel(room: Room, occupant: Occupant, departure: Departure) -> None:
@@ -205,5 +214,106 @@ def expel(room: Room, occupant: Occupant, departure: Departure) -> None:
     occupant.sessions.clear()
     if room.watcher is not None:
         for session in sessions:
-            room.watcher.gone(room, occupant, session)
-    room.service.settled(room)
+            room.watcher.occupant_left(room, occupant, session)
+    room.close_if_empty()
+
+
+# -- what occupants are told ----
+
+
+@frozen
+class Departure:
+    """Why and how somebody goes: status codes, and what the `<item/>` says."""
+
+    codes: tuple[str, ...] = ()
+    actor: str = ""
+    reason: str = ""
+    nick: str = ""  # the new one
+    destroyed: Element | None = None
+    presence: Stanza | None = None
+
+
+def announce(room: Room, occupant: Occupant, codes: Iterable[str] = (), *, to_others: bool = True) -> None:
+    """Tell everybody of an occupant's presence, role and affiliation; itself with status 110.
+
+    `codes` are for the occupant itself only.
+    """
+    variants: dict[tuple[bool, bool], Stanza] = {}
+    for session, viewer in room.occupants.sessions():
+        own = viewer is occupant
+        if not own and not to_others:
+            continue
+        key = own, own or room.shows_addresses_to(viewer)
+        stanza = variants.get(key)
+        if stanza is None:
+            stanza = presence_of(occupant, key[1], (*codes, SELF) if own else ())
+            variants[key] = stanza
+        room.send(stanza, session)
+
+
+def announce_departure(room: Room, occupant: Occupant, departure: Departure, role: Role = Role.NONE) -> None:
+    """Tell everybody that an occupant goes; `role` is what the item says (7.6: unchanged when renamed)."""
+    variants: dict[tuple[bool, bool], Stanza] = {}
+    for session, viewer in room.occupants.sessions():
+        own = viewer is occupant
+        key = own, own or room.shows_addresses_to(viewer)
+        stanza = variants.get(key)
+        if stanza is None:
+            codes = (*departure.codes, SELF) if own else departure.codes
+            stanza = variants[key] = departure_presence(occupant, departure, key[1], codes, role)
+        room.send(stanza, session)
+
+
+def presence_of(occupant: Occupant, shows: bool, codes: Iterable[str]) -> Stanza:
+    """An occupant's presence as others get it; `shows`: with the real address."""
+    presence = occupant.presence
+    children = [] if presence is None else _clean(presence)
+    item = _item(occupant, occupant.role, shows)
+    children.append(_x(item, codes))
+    return Stanza.presence(None, occupant.address, children=children)
+
+
+def departure_presence(
+    occupant: Occupant, departure: Departure, shows: bool, codes: Iterable[str], role: Role
+) -> Stanza:
+    """An occupant's unavailable presence."""
+    children = [] if departure.presence is None else _clean(departure.presence)
+    item = _item(occupant, role, shows)
+    if departure.nick:
+        item.set("nick", departure.nick)
+    if departure.actor:
+        item.append(element(ns.MUC_USER, "actor", {"nick": departure.actor}))
+    if departure.reason:
+        item.append(element(ns.MUC_USER, "reason", text=departure.reason))
+    x = _x(item, codes)
+    if departure.destroyed is not None:
+        x.append(departure.destroyed)
+    children.append(x)
+    return Stanza.presence(None, occupant.address, "unavailable", children=children)
+
+
+def _clean(presence: Stanza) -> list[Element]:
+    """The children of a presence without what only the room may say."""
+    if presence.type == "error":
+        return []
+    return [found for found in presence.element if split(found.tag)[0] not in _OURS]
+
+
+def _item(occupant: Occupant, role: Role, shows: bool) -> Element:
+    attributes = {"affiliation": occupant.affiliation.word, "role": role.word}
+    if shows and not occupant.virtual:
+        session = next(reversed(occupant.sessions), None)
+        attributes["jid"] = (session or occupant.account).text
+    return element(ns.MUC_USER, "item", attributes)
+
+
+def _x(item: Element, codes: Iterable[str]) -> Element:
+    x = element(ns.MUC_USER, "x", None, item)
+    x.extend(element(ns.MUC_USER, "status", {"code": code}) for code in codes)
+    return x
+
+
+def renew(room: Room, occupant: Occupant, affiliation: Affiliation, role: Role) -> None:
+    """Give an occupant another affiliation and role, and tell everybody."""
+    occupant.affiliation, occupant.role = affiliation, role
+    announce(room, occupant)
