@@ -17,7 +17,7 @@ from refserver.reference.refusals import PatronBusy, PatronGone, WrongState
 from refserver.reference.settings import Settings
 from refserver.reference.states import OPEN, Outcome, State, Verb, after, closing_verb, sources
 from refserver.reference.undelivered import OWED_SECONDS
-from refserver.storage import conversations, owed, questions, queues, statistics
+from refserver.storage import conversations, outbox, questions, queues, statistics
 from refserver.storage.conversations import Direction
 from refserver.storage.questions import Question
 
@@ -159,8 +159,8 @@ def forget(connection: Connection, now: float) -> Forgotten:
     for queue in queues.all_queues(connection):
         settings = Settings.of(queue.settings)
         undo, kept = now - settings.undo_seconds, now - settings.retention_seconds
-        owing = owed.unsettled(connection, queue.id, undo, now - OWED_SECONDS - GRACE_SECONDS)
+        owing = outbox.unsettled(connection, queue.id, undo, now - OWED_SECONDS - GRACE_SECONDS)
         links += questions.unlink_patrons(connection, queue.id, undo, owing)
-        owed.drop_finished(connection, queue.id, undo, owing)
+        outbox.drop_finished(connection, queue.id, undo, owing)
         messages += conversations.delete_finished(connection, queue.id, kept, owing)
     return Forgotten(links, messages)

@@ -17,9 +17,9 @@ from refserver import ns
 from refserver.jid import JID
 from refserver.reference.asking import Utterance
 from refserver.stanza import Stanza, new_id
-from refserver.storage import conversations, owed
+from refserver.storage import conversations, outbox
 from refserver.storage.conversations import Direction, Message, Relay
-from refserver.storage.owed import Due, Line
+from refserver.storage.outbox import Due, Line
 from refserver.storage.questions import Question
 from refserver.xml.element import Element, child, clark, element
 from refserver.xml.read import parse
@@ -109,7 +109,7 @@ class Courier:
             self.tell_patron(question.patron, text)
             return
         line = Line(new_id(), question.id, text, self._queue.core.now() if said_at is None else said_at)
-        self._queue.watch(self._queue.core.database.write(owed.add, line))
+        self._queue.watch(self._queue.core.database.write(outbox.add, line))
         self._queue.owed.send(Due(question, line))
 
     def tell_staff(self, number: int, librarian: JID, text: str) -> None:

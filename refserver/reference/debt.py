@@ -15,7 +15,7 @@ from refserver.errors import Condition
 from refserver.jid import JID
 from refserver.stanza import Stanza
 from refserver.storage.conversations import Direction, Message
-from refserver.storage.owed import Due, Key
+from refserver.storage.outbox import Due, Key
 from refserver.xml.element import split
 
 __all__ = ["JITTER", "PAUSES", "WORTH_TRYING", "Debt", "State", "error_of", "is_to_staff", "pause_after"]

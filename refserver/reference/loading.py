@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 
 from refserver.reference.queue import DURATIONS_KEPT, Stored
 from refserver.reference.states import OPEN
-from refserver.storage import conversations, owed, questions, queues, statistics
+from refserver.storage import conversations, outbox, questions, queues, statistics
 from refserver.storage.questions import Question
 
 __all__ = ["load_all"]
@@ -19,7 +19,7 @@ def load_all(connection: Connection) -> dict[str, list[Stored]]:
     """Everything that running queues need to know, by their libraries' domains."""
     librarians = queues.librarians_by_queue(connection)
     subscribers = queues.subscribers_by_queue(connection)
-    left = owed.left_in_queues(connection)
+    left = outbox.left_in_queues(connection)
     words = conversations.openings(connection, None, OPEN)
     open_ones: dict[int, list[tuple[Question, str]]] = {}
     for question in questions.in_states(connection, OPEN):

@@ -1,6 +1,6 @@
 """What one queue owes people on other servers, in memory: to whom, and when it is tried again.
 
-The store is the master (storage/owed.py). Here stands only, for each recipient, what is under
+The store is the master (storage/outbox.py). Here stands only, for each recipient, what is under
 way and whether something has failed. A recipient's debt is in one of these states:
 
     open      nothing has failed: what is said goes out at once. It is forgotten when all has arrived
@@ -30,9 +30,9 @@ from refserver.jid import JID
 from refserver.reference.debt import WORTH_TRYING, Debt, State, error_of, is_to_staff, pause_after
 from refserver.reference.undelivered import OWED_SECONDS, GivenUp, give_up
 from refserver.stanza import Stanza, Tracked
-from refserver.storage import conversations, owed
+from refserver.storage import conversations, outbox
 from refserver.storage.conversations import Message, Relay
-from refserver.storage.owed import Due, Key
+from refserver.storage.outbox import Due, Key
 
 if TYPE_CHECKING:
     from refserver.reference.queue import Queue
@@ -77,7 +77,7 @@ class Owed:
     async def start(self) -> None:
         """Find what a stop or a crash has left."""
         try:
-            found = await self._queue.core.database.read(owed.recipients, self._queue.record.id)
+            found = await self._queue.core.database.read(outbox.recipients, self._queue.record.id)
             for to_staff, recipients in zip((False, True), found, strict=True):
                 within = START_SECONDS + START_SHARE * len(recipients)
                 for recipient in recipients:
@@ -165,7 +165,7 @@ class Owed:
         self._quitting = None
         keys, self._quit = self._quit, []
         if keys:
-            self._queue.watch(self._queue.core.database.write(owed.arrived, keys))
+            self._queue.watch(self._queue.core.database.write(outbox.arrived, keys))
 
     # -- what has failed -----------------------------------------------------------
 
@@ -207,7 +207,7 @@ class Owed:
 
     async def _returned(self, who: JID, id: str, condition: Condition, again: bool) -> None:
         database, queue = self._queue.core.database, self._queue
-        due = await database.read(owed.sent, queue.record.id, who, id, *queue.courier.place_of(id))
+        due = await database.read(outbox.sent, queue.record.id, who, id, *queue.courier.place_of(id))
         if due is None or (isinstance(due.said, Message) and due.said.relay is Relay.GIVEN_UP):
             return
         debt = self._debt(who, is_to_staff(due))
@@ -289,7 +289,7 @@ class Owed:
     async def _send_batch(self, debt: Debt) -> None:
         self._note_arrived()
         debt.more = False
-        load = owed.of_librarian if debt.to_staff else owed.of_patron
+        load = outbox.of_librarian if debt.to_staff else outbox.of_patron
         database, queue = self._queue.core.database, self._queue
         # By the writer, so that it knows all that was said until now.
         dues = await database.write(load, queue.record.id, debt.recipient, BATCH)

@@ -18,7 +18,7 @@ from refserver.reference.answering import colleague
 from refserver.reference.numbered import Taken
 from refserver.reference.refusals import NotBlockable, NotBlocked, PatronGone
 from refserver.reference.states import Outcome
-from refserver.storage import owed, queues, senders
+from refserver.storage import outbox, queues, senders
 from refserver.storage.questions import Question
 from refserver.storage.queues import Queue
 from refserver.storage.senders import Rule
@@ -66,7 +66,7 @@ def spam(connection: Connection, queue_id: int, number: int, librarian: JID, now
     )
     senders.put(connection, library, rule)
     senders.unsubscribe(connection, library, [patron])
-    owed.drop(connection, [due.key for due in owed.of_patron(connection, queue_id, patron, MOST_OWED)])
+    outbox.drop(connection, [due.key for due in outbox.of_patron(connection, queue_id, patron, MOST_OWED)])
     senders.add_report(
         connection,
         library,

@@ -3,7 +3,7 @@
 Owns how long something is owed. `give_up` is one database transaction. An answer that never
 came is noted in its question's history, and somebody is told: once, until the patron has
 written again. Words of a patron that a librarian elsewhere never got send the question back to
-the queue, so that somebody else gets them. See storage/owed.py.
+the queue, so that somebody else gets them. See storage/outbox.py.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from sqlalchemy import Connection
 from refserver.jid import JID
 from refserver.reference.answering import change
 from refserver.reference.states import State, Verb
-from refserver.storage import conversations, owed, statistics
+from refserver.storage import conversations, outbox, statistics
 from refserver.storage.conversations import Direction, Message
-from refserver.storage.owed import Due, Key
+from refserver.storage.outbox import Due, Key
 from refserver.storage.questions import Question
 
 __all__ = ["OWED_DAYS", "OWED_SECONDS", "GivenUp", "give_up"]
@@ -50,7 +50,7 @@ def give_up(
 ) -> list[GivenUp]:
     """Owe these to `recipient` no more; the questions of which somebody is to be told, in `words`."""
     by_question: dict[tuple[int, bool], list[Due]] = {}
-    for due in owed.find(connection, keys):
+    for due in outbox.find(connection, keys):
         to_staff = isinstance(due.said, Message) and due.said.direction is Direction.PATRON
         by_question.setdefault((due.question.id, to_staff), []).append(due)
     given_up = []
@@ -63,7 +63,7 @@ def give_up(
 
 def _to_patron(connection: Connection, dues: list[Due]) -> GivenUp | None:
     """None if only lines of the queue are lost: they say nothing that anybody would have to say again."""
-    owed.drop(connection, [due.key for due in dues])
+    outbox.drop(connection, [due.key for due in dues])
     answers = any(isinstance(due.said, Message) for due in dues)
     return GivenUp(dues[0].question, to_staff=False) if answers else None
 
@@ -77,7 +77,7 @@ def _to_librarian(connection: Connection, librarian: JID, dues: list[Due]) -> Gi
     if question.owner != librarian:
         return None
     if question.state != State.CLAIMED:
-        owed.drop(connection, [due.key for due in dues])
+        outbox.drop(connection, [due.key for due in dues])
         return GivenUp(question, to_staff=True)
     released = change(connection, question.id, librarian, Verb.RELEASE, owner=None, handed_to=None)
     statistics.count(connection, question.id, "releases")

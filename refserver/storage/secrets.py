@@ -7,7 +7,7 @@ from secrets import token_bytes
 from sqlalchemy import Connection, bindparam, select
 from sqlalchemy import delete as sql_delete
 
-from refserver.storage.schema.secrets import secrets as _secrets
+from refserver.storage.schema.accounts import secrets as _secrets
 from refserver.storage.statement import Prepared
 
 __all__ = ["delete", "get_or_create"]

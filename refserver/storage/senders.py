@@ -32,9 +32,9 @@ from sqlalchemy import (
 from refserver.jid import JID
 from refserver.storage import secrets
 from refserver.storage.errors import NoSuchLibrary
+from refserver.storage.schema.access_rules import allow_only_libraries, sender_rules, spam_reports
 from refserver.storage.schema.accounts import libraries
 from refserver.storage.schema.queues import queue_subscribers, queues
-from refserver.storage.schema.senders import allow_only_libraries, sender_rules, spam_reports
 
 __all__ = [
     "EVERYWHERE",

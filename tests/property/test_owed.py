@@ -9,7 +9,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from refserver.errors import Condition, StanzaError
 from refserver.reference import owed
 from refserver.stanza import Stanza
-from refserver.storage import owed as store
+from refserver.storage import outbox as store
 from tests.server.elsewhere import Home, ask, wait
 from tests.server.library import Library, chat, write
 

@@ -8,7 +8,7 @@ from refserver.errors import Condition, StanzaError
 from refserver.jid import JID
 from refserver.reference import owed
 from refserver.stanza import Stanza
-from refserver.storage import owed as store
+from refserver.storage import outbox as store
 from refserver.storage.conversations import Relay
 from refserver.storage.conversations import of as history
 from tests.server.harness import Client

@@ -14,7 +14,7 @@ from refserver.features.offline import Offline
 from refserver.features.private_data import PrivateData
 from refserver.jid import JID
 from refserver.muc.service import RoomService
-from refserver.reference.appointing import appoint
+from refserver.reference.offices import appoint
 from refserver.reference.queue import Queue
 from refserver.reference.service import Reference
 from refserver.stanza import Stanza

@@ -11,7 +11,7 @@ from refserver import ns
 from refserver.core.hooks import HostRemoved
 from refserver.jid import JID
 from refserver.reference import asking, numbered
-from refserver.reference.appointing import appoint
+from refserver.reference.offices import appoint
 from refserver.reference.service import Reference
 from refserver.storage import DatabaseClosed
 from refserver.storage.queues import Librarian

@@ -6,7 +6,7 @@ import pytest
 
 from refserver import ns
 from refserver.jid import JID
-from refserver.reference import answering, appointing
+from refserver.reference import answering, offices
 from refserver.reference.service import Reference
 from refserver.storage import private, questions, queues, statistics
 from tests.server.harness import Client
@@ -51,7 +51,7 @@ def test_bookmarks_that_were_there_stay_and_the_room_is_there_once(library: Libr
     stored = library.database.read_now(private.get, jid, ns.BOOKMARKS_LEGACY, "storage")
     assert stored is not None
     assert (stored.count(b"tea@"), stored.count(DESK.encode())) == (1, 1)
-    library.database.write_now(appointing.dismiss, queue, jid)
+    library.database.write_now(offices.dismiss, queue, jid)
     stored = library.database.read_now(private.get, jid, ns.BOOKMARKS_LEGACY, "storage")
     assert stored is not None
     assert (stored.count(b"tea@"), stored.count(DESK.encode())) == (1, 0)
@@ -506,7 +506,7 @@ def test_a_new_librarian_works_at_once_and_a_dismissed_one_no_more(library: Libr
     asked(library)
     write(lou, chat(), "Hello.")
     assert library.question().owner == lou.jid.bare
-    library.database.write_now(appointing.dismiss, library.queue.record.id, lou.jid.bare)
+    library.database.write_now(offices.dismiss, library.queue.record.id, lou.jid.bare)
     lou.received()
     library.run(reference.refresh(DOMAIN))
     assert library.question().state == "waiting"

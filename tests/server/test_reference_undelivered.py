@@ -11,7 +11,7 @@ from refserver.reference import owed
 from refserver.reference.closing import forget
 from refserver.reference.undelivered import OWED_DAYS
 from refserver.storage import conversations, queues
-from refserver.storage import owed as store
+from refserver.storage import outbox as store
 from refserver.storage.conversations import Relay
 from tests.server.elsewhere import (
     DAY,

@@ -11,7 +11,7 @@ from refserver.reference import answering, asking, closing
 from refserver.reference.asking import Asker, Utterance
 from refserver.reference.loading import load_all
 from refserver.reference.queue import DURATIONS_KEPT, Stored, load
-from refserver.storage import Database, conversations, libraries, owed, queues
+from refserver.storage import Database, conversations, libraries, outbox, queues
 from refserver.storage.conversations import Relay
 
 NOW = 1_763_800_000.0
@@ -98,7 +98,7 @@ def test_a_line_that_is_owed_is_something_left() -> None:
     for queue in (busy, calm):
         said = database.read_now(conversations.with_relay, queue.id, *Relay)
         database.write_now(conversations.set_relay, [message.id for message in said], Relay.DONE)
-    line = owed.Line("line-1", said[0].question_id, "We are closed now.", NOW)
-    database.write_now(owed.add, line)
+    line = outbox.Line("line-1", said[0].question_id, "We are closed now.", NOW)
+    database.write_now(outbox.add, line)
     assert [each.left for each in database.read_now(load_all)["library.example"]] == [False, True]
     database.close_now()

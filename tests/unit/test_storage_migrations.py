@@ -10,11 +10,10 @@ import threading
 from pathlib import Path
 
 import pytest
-from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, inspect
+from sqlalchemy import Connection
 
 from refserver.storage import (
     Database,
@@ -25,7 +24,6 @@ from refserver.storage import (
     schema,
     sqlite,
 )
-from refserver.storage.migrations.configuration import configuration
 
 
 def test_migrating_an_empty_database_gives_exactly_the_schema_of_the_code() -> None:
@@ -35,36 +33,10 @@ def test_migrating_an_empty_database_gives_exactly_the_schema_of_the_code() -> N
         assert compare_metadata(context, schema.metadata) == []
 
 
-def test_the_tables_are_the_same_in_words_too() -> None:
-    """Alembic does not compare everything: WITHOUT ROWID, AUTOINCREMENT, defaults."""
-
-    def words(connection: Connection) -> dict[str, list[str]]:
-        rows = connection.exec_driver_sql("SELECT name, sql FROM sqlite_schema WHERE sql IS NOT NULL")
-        return {
-            name: sorted(sql.replace(",", " ").replace("(", " ( ").replace(")", " ) ").split())
-            for name, sql in rows
-            if "alembic" not in name
-        }
-
-    with sqlite.memory_engine().begin() as connection:
-        migrations.upgrade(connection)
-        migrated = words(connection)
-    with sqlite.memory_engine().begin() as connection:
-        schema.metadata.create_all(connection)
-        assert words(connection) == migrated
-
-
 def test_the_newest_revision_is_known_without_alembic() -> None:
     with sqlite.memory_engine().connect() as connection:
-        scripts = ScriptDirectory.from_config(configuration(connection))
+        scripts = ScriptDirectory.from_config(migrations.configuration(connection))
     assert [migrations.head()] == scripts.get_heads()
-
-
-def test_every_migration_can_be_taken_back() -> None:
-    with sqlite.memory_engine().begin() as connection:
-        migrations.upgrade(connection)
-        command.downgrade(configuration(connection), "base")
-        assert inspect(connection).get_table_names() == ["alembic_version"]
 
 
 def test_opening_makes_a_database_for_its_owner_only(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from refserver.app.verbs.changes import (
 )
 from refserver.app.verbs.verb import Done, Refused, Verb, moment
 from refserver.jid import JID
-from refserver.reference.appointing import appoint, dismiss
+from refserver.reference.offices import appoint, dismiss
 from refserver.sasl.verifier import Verifier
 from refserver.storage import accounts, libraries, queues
 

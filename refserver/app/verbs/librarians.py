@@ -11,7 +11,7 @@ from refserver.app.verbs.addresses import bare_address, queue_at, queues_at
 from refserver.app.verbs.changes import LibrarianRemoved, LibrarianSet
 from refserver.app.verbs.verb import Done, Refused, Verb
 from refserver.jid import JID, InvalidJID
-from refserver.reference.appointing import appoint, dismiss
+from refserver.reference.offices import appoint, dismiss
 from refserver.storage import accounts, libraries, queues
 from refserver.storage.queues import Librarian, Queue
 

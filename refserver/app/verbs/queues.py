@@ -18,8 +18,8 @@ from refserver.app.verbs.addresses import (
 from refserver.app.verbs.changes import QueueAdded, QueueChanged, QueueRemoved
 from refserver.app.verbs.verb import Done, Refused, Verb
 from refserver.jid import JID
-from refserver.reference.appointing import dismiss
 from refserver.reference.hours import Hours, HoursError
+from refserver.reference.offices import dismiss
 from refserver.reference.settings import Settings, SettingsError
 from refserver.storage import queues, rooms
 from refserver.storage.queues import Queue

@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Table, func, select
 import refserver
 from refserver.app.verbs.verb import Done, Verb
 from refserver.reference.states import State
-from refserver.storage import migrations, owed
+from refserver.storage import migrations, outbox
 from refserver.storage.schema.accounts import accounts, libraries
 from refserver.storage.schema.questions import questions
 from refserver.storage.schema.queues import librarians, queues
@@ -39,7 +39,7 @@ class ShowStatus(Verb):
                 "queues": _count(connection, queues),
                 "librarians": _count(connection, librarians),
                 "questions": {state.value: by_state.get(state.value, 0) for state in State},
-                "owed": owed.count(connection),
+                "owed": outbox.count(connection),
                 "schema": migrations.current(connection) or migrations.head(),
                 "versions": versions(),
             }

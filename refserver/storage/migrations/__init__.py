@@ -10,19 +10,23 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection, Engine, inspect, text
 
 from refserver.storage import sqlite
 from refserver.storage.errors import DatabaseTooNew
 
-__all__ = ["bring_to_head", "head", "upgrade"]
+if TYPE_CHECKING:
+    from alembic.config import Config
+
+__all__ = ["bring_to_head", "configuration", "head", "upgrade"]
 
 FOLDER = Path(__file__).parent
 
 
 def head() -> str:
-    """The newest revision this code knows."""
+    """Return the newest revision this code knows."""
     names = (path.name for path in (FOLDER / "versions").glob("[0-9][0-9][0-9][0-9]_*.py"))
     return max((name[:4] for name in names), default="0000")
 
@@ -50,17 +54,25 @@ def upgrade(connection: Connection) -> None:
         )
     from alembic import command
 
-    from refserver.storage.migrations.configuration import configuration
-
     command.upgrade(configuration(connection), "head")
     sqlite.check_references(connection)
 
 
 def current(connection: Connection) -> str | None:
-    """The revision the database is at, None if it is empty."""
+    """Return the revision the database is at, None if it is empty."""
     if not inspect(connection).has_table("alembic_version"):
         return None
     return connection.execute(text("SELECT version_num FROM alembic_version")).scalar_one_or_none()
+
+
+def configuration(connection: Connection) -> Config:
+    """Return Alembic's configuration for the transaction of `connection`; there is no alembic.ini."""
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", str(FOLDER).replace("%", "%%"))
+    config.attributes["connection"] = connection
+    return config
 
 
 @contextmanager

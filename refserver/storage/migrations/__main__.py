@@ -11,7 +11,6 @@ import sys
 from alembic import command
 
 from refserver.storage import migrations, sqlite
-from refserver.storage.migrations.configuration import configuration
 
 
 def main(what: str) -> None:
@@ -19,7 +18,7 @@ def main(what: str) -> None:
     with sqlite.memory_engine().begin() as connection:
         migrations.upgrade(connection)
         number = f"{int(migrations.head()) + 1:04}"
-        command.revision(configuration(connection), what, autogenerate=True, rev_id=number)
+        command.revision(migrations.configuration(connection), what, autogenerate=True, rev_id=number)
 
 
 if __name__ == "__main__":

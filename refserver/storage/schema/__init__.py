@@ -1,8 +1,8 @@
 """The tables, one module per aggregate, all in one `metadata`.
 
 A module put into this package is part of the schema: it is imported here, so that
-Alembic's comparison and the databases of tests see its tables. Its migration goes into
-`refserver/storage/migrations/versions/`.
+Alembic's comparison and the databases of tests see its tables. After the first release a change needs
+a migration in `refserver/storage/migrations/versions/`.
 """
 
 from __future__ import annotations

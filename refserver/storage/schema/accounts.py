@@ -13,6 +13,7 @@ __all__ = [
     "private_elements",
     "roster_items",
     "roster_removals",
+    "secrets",
     "vcards",
     "verifiers",
 ]
@@ -100,4 +101,12 @@ private_elements = Table(
     Column("namespace", Text, primary_key=True),
     Column("name", Text, primary_key=True),
     Column("element", LargeBinary, nullable=False),
+)
+
+# The server's own keys.
+secrets = Table(
+    "secrets",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("value", LargeBinary, nullable=False),
 )

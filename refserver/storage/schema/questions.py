@@ -6,7 +6,7 @@ from sqlalchemy import Boolean, Column, Double, Index, Integer, Table, Text, Uni
 
 from refserver.storage.schema.base import Timestamp, metadata, owned_by
 
-__all__ = ["owed_lines", "question_messages", "question_statistics", "questions"]
+__all__ = ["outbox_lines", "question_messages", "question_statistics", "questions"]
 
 _NOT_HANDED_OVER = text("relay = 0")
 _OPEN = text("patron IS NOT NULL AND state IN ('waiting', 'offered', 'claimed', 'parked')")
@@ -71,15 +71,15 @@ question_messages = Table(
 )
 
 # What the queue itself has said to the patron of a question, until the patron's server has confirmed it.
-owed_lines = Table(
-    "owed_lines",
+outbox_lines = Table(
+    "outbox_lines",
     metadata,
     Column("id", Integer, primary_key=True),
     owned_by("question", "questions.id"),
     Column("stanza_id", Text, nullable=False, unique=True),
     Column("body", Text, nullable=False),
     Column("said_at", Timestamp, nullable=False),
-    Index("ix_owed_lines_question", "question"),
+    Index("ix_outbox_lines_question", "question"),
 )
 
 # Nothing here names a person or repeats a word that was said; it outlives the question.

@@ -29,7 +29,7 @@ from refserver.jid import JID
 from refserver.storage import conversations
 from refserver.storage.conversations import Direction, Message, Relay
 from refserver.storage.questions import Question, get
-from refserver.storage.schema.questions import owed_lines, question_messages, questions
+from refserver.storage.schema.questions import outbox_lines, question_messages, questions
 
 __all__ = [
     "Due",
@@ -90,7 +90,7 @@ class Due:
 def add(connection: Connection, line: Line) -> None:
     """Owe a line to its question's patron."""
     connection.execute(
-        insert(owed_lines).values(
+        insert(outbox_lines).values(
             question=line.question_id, stanza_id=line.stanza_id, body=line.body, said_at=line.said_at
         )
     )
@@ -112,7 +112,7 @@ def drop_finished(connection: Connection, queue_id: int, time: float, keep: Coll
     """Forget the lines owed of a queue's questions finished by `time`, but of those in `keep`."""
     finished = select(questions.c.id).where(questions.c.queue == queue_id, questions.c.closed_at <= time)
     finished = finished.where(questions.c.id.not_in(keep))
-    connection.execute(delete(owed_lines).where(owed_lines.c.question.in_(finished)))
+    connection.execute(delete(outbox_lines).where(outbox_lines.c.question.in_(finished)))
 
 
 def _messages(keys: Iterable[Key]) -> list[int]:
@@ -122,7 +122,7 @@ def _messages(keys: Iterable[Key]) -> list[int]:
 def _delete_lines(connection: Connection, keys: Iterable[Key]) -> None:
     ids = [key for key in keys if isinstance(key, str)]
     if ids:
-        connection.execute(delete(owed_lines).where(owed_lines.c.stanza_id.in_(ids)))
+        connection.execute(delete(outbox_lines).where(outbox_lines.c.stanza_id.in_(ids)))
 
 
 # -- what is owed --------------------------------------------------------------
@@ -132,8 +132,8 @@ def of_patron(connection: Connection, queue_id: int, patron: JID, limit: int) ->
     """The oldest answers and lines that a queue owes a patron (bare JID), `limit` at most, in order."""
     whose = and_(questions.c.queue == queue_id, questions.c.patron == patron.text)
     answers = _owed_messages(connection, Direction.STAFF, whose, limit)
-    query = select(owed_lines).join(questions, questions.c.id == owed_lines.c.question).where(whose)
-    rows = connection.execute(query.order_by(owed_lines.c.said_at, owed_lines.c.id).limit(limit))
+    query = select(outbox_lines).join(questions, questions.c.id == outbox_lines.c.question).where(whose)
+    rows = connection.execute(query.order_by(outbox_lines.c.said_at, outbox_lines.c.id).limit(limit))
     lines = [Line(row.stanza_id, row.question, row.body, row.said_at) for row in rows]
     return _dues(connection, [*lines, *answers])[:limit]
 
@@ -147,7 +147,7 @@ def of_librarian(connection: Connection, queue_id: int, librarian: JID, limit: i
 
 def recipients(connection: Connection, queue_id: int) -> tuple[set[JID], set[JID]]:
     """Patrons and librarians to whom a queue owes anything, whatever their servers."""
-    lines = select(questions.c.patron).join(owed_lines, owed_lines.c.question == questions.c.id)
+    lines = select(questions.c.patron).join(outbox_lines, outbox_lines.c.question == questions.c.id)
     to_patrons = _joined(select(questions.c.patron), Direction.STAFF).where(questions.c.queue == queue_id)
     to_staff = _joined(select(questions.c.owner), Direction.PATRON).where(questions.c.queue == queue_id)
     patrons = _jids(connection, to_patrons) | _jids(connection, lines.where(questions.c.queue == queue_id))
@@ -158,7 +158,7 @@ def left_in_queues(connection: Connection) -> set[int]:
     """The queues (their ids) of which anything is left: owed, to be handed over, or doubtful."""
     doubtful = question_messages.c.relay == Relay.DOUBTFUL
     said = select(questions.c.queue).join(question_messages, question_messages.c.question == questions.c.id)
-    lines = select(questions.c.queue).join(owed_lines, owed_lines.c.question == questions.c.id)
+    lines = select(questions.c.queue).join(outbox_lines, outbox_lines.c.question == questions.c.id)
     found: set[int] = set()
     for query in (said.where(_TO_DO), said.where(doubtful), lines):
         found.update(connection.execute(query.distinct()).scalars())
@@ -168,10 +168,10 @@ def left_in_queues(connection: Connection) -> set[int]:
 def find(connection: Connection, keys: Collection[Key]) -> list[Due]:
     """What has these keys and is still there, in order."""
     found: list[Message | Line] = []
-    lines = select(owed_lines).where(
-        owed_lines.c.stanza_id.in_([key for key in keys if isinstance(key, str)])
+    lines = select(outbox_lines).where(
+        outbox_lines.c.stanza_id.in_([key for key in keys if isinstance(key, str)])
     )
-    for row in connection.execute(lines.order_by(owed_lines.c.id)):
+    for row in connection.execute(lines.order_by(outbox_lines.c.id)):
         found.append(Line(row.stanza_id, row.question, row.body, row.said_at))
     return _dues(connection, [*found, *conversations.by_id(connection, _messages(keys))])
 
@@ -194,9 +194,9 @@ def sent(
     query = query.where(questions.c.queue == queue_id, same, or_(answer, words)).order_by(columns.id.desc())
     key: Key | None = connection.execute(query.limit(1)).scalar()
     if key is None:
-        lines = select(owed_lines.c.stanza_id).join(questions, questions.c.id == owed_lines.c.question)
+        lines = select(outbox_lines.c.stanza_id).join(questions, questions.c.id == outbox_lines.c.question)
         whose = and_(questions.c.queue == queue_id, questions.c.patron == recipient.text)
-        key = connection.execute(lines.where(whose, owed_lines.c.stanza_id == stanza_id)).scalar()
+        key = connection.execute(lines.where(whose, outbox_lines.c.stanza_id == stanza_id)).scalar()
     return None if key is None else next(iter(find(connection, [key])), None)
 
 
@@ -206,15 +206,15 @@ def unsettled(connection: Connection, queue_id: int, time: float, after: float) 
     answers = _joined(select(questions.c.id), Direction.STAFF).where(
         done, question_messages.c.sent_at > after
     )
-    lines = select(questions.c.id).join(owed_lines, owed_lines.c.question == questions.c.id)
+    lines = select(questions.c.id).join(outbox_lines, outbox_lines.c.question == questions.c.id)
     found = set(connection.execute(answers).scalars())
-    return found | set(connection.execute(lines.where(done, owed_lines.c.said_at > after)).scalars())
+    return found | set(connection.execute(lines.where(done, outbox_lines.c.said_at > after)).scalars())
 
 
 def count(connection: Connection) -> int:
     """How many answers and lines are owed to patrons, in all queues."""
     answers = _joined(select(func.count()), Direction.STAFF).where(questions.c.patron.is_not(None))
-    lines = select(func.count()).join_from(owed_lines, questions, questions.c.id == owed_lines.c.question)
+    lines = select(func.count()).join_from(outbox_lines, questions, questions.c.id == outbox_lines.c.question)
     lines = lines.where(questions.c.patron.is_not(None))
     return sum(connection.execute(query).scalar_one() for query in (answers, lines))
 
