@@ -41,7 +41,7 @@ from refserver.reference.service import Reference
 from refserver.sasl import FakeVerifiers
 from refserver.storage import secrets
 from refserver.stream.policy import StreamPolicy
-from refserver.xml.limits import Limits
+from refserver.xml import Limits
 
 __all__ = ["FEATURES", "compose"]
 

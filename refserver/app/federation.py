@@ -21,8 +21,8 @@ from refserver.s2s.remotes import RemoteStatus
 from refserver.s2s.resolver import Resolver
 from refserver.s2s.service import FederationPolicy, ServerService
 from refserver.storage import secrets
-from refserver.stream.federation import ServerPolicy
-from refserver.xml.limits import Limits
+from refserver.stream import ServerPolicy
+from refserver.xml import Limits
 
 __all__ = ["Federation", "Neighbours", "federation_policy", "make_federation", "make_resolver"]
 

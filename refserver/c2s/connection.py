@@ -22,8 +22,8 @@ from refserver.net.connection import Connection
 from refserver.sasl import Credentials, SaslCondition, SaslFailure, Verifier, check_password
 from refserver.stanza import Stanza
 from refserver.stream import events
+from refserver.stream.client import ClientStream
 from refserver.stream.policy import TLSInfo
-from refserver.stream.receiving import ReceivingStream
 
 if TYPE_CHECKING:
     from refserver.c2s.service import ClientService
@@ -50,13 +50,13 @@ class ClientConnection:
         self._ip = source
         self.send = connection.send
         self.session: Session | None = None
-        self._stream: ReceivingStream
+        self._stream: ClientStream
         if not direct_tls:
             self._stream = self._new_stream(None)
 
-    def _new_stream(self, tls: TLSInfo | None) -> ReceivingStream:
+    def _new_stream(self, tls: TLSInfo | None) -> ClientStream:
         service = self._service
-        return ReceivingStream(self._serves, service.stream_policy, service.fakes, tls)
+        return ClientStream(self._serves, service.stream_policy, service.fakes, tls)
 
     def _serves(self, domain: str) -> bool:
         return self._service.core.hosts.get(domain) is not None

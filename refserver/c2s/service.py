@@ -19,8 +19,8 @@ from refserver.core.hosts import Host
 from refserver.core.limits import Quota
 from refserver.errors import StreamCondition, StreamError
 from refserver.jid import JID
+from refserver.net.acceptor import PeerLimits, SecureAcceptor
 from refserver.net.connection import Connection
-from refserver.net.entrance import Admission, SecureEntrance
 from refserver.net.mux import Mux
 from refserver.sasl import FakeVerifiers, Verifier
 from refserver.stream.policy import StreamPolicy
@@ -78,7 +78,7 @@ class ClientPolicy:
 
 
 @define(eq=False)
-class ClientService(SecureEntrance[ClientConnection]):
+class ClientService(SecureAcceptor[ClientConnection]):
     """What the connections of clients share. `accept_plain` and `accept_tls` take new ones."""
 
     core: Core
@@ -119,15 +119,15 @@ class ClientService(SecureEntrance[ClientConnection]):
             self.registrations = self._make_registrations()
 
     @property
-    def admission(self) -> Admission:
-        """See `Entrance`."""
+    def peer_limits(self) -> PeerLimits:
+        """See `Acceptor`."""
         policy = self.policy
-        return Admission(policy.connections_per_ip, policy.unauthenticated_timeout, policy.bytes_per_second)
+        return PeerLimits(policy.connections_per_ip, policy.unauthenticated_timeout, policy.bytes_per_second)
 
     def _context(self) -> SSL.Context:
         return self.contexts.context_for("")
 
-    def _guest(self, connection: Connection, ip: str, *, direct_tls: bool) -> ClientConnection:
+    def _new_peer(self, connection: Connection, ip: str, *, direct_tls: bool) -> ClientConnection:
         return ClientConnection(self, connection, ip, direct_tls=direct_tls)
 
     def open_host(self, domain: str) -> Host:

@@ -13,10 +13,10 @@ from refserver.components.connection import ComponentConnection
 from refserver.core.core import Core
 from refserver.core.hooks import RemoteReachable
 from refserver.errors import StreamCondition, StreamError
+from refserver.net.acceptor import Acceptor, PeerLimits
 from refserver.net.connection import Connection
-from refserver.net.entrance import Admission, Entrance
 from refserver.net.mux import Mux
-from refserver.xml.limits import Limits
+from refserver.xml import Limits
 
 __all__ = ["ComponentPolicy", "ComponentService", "DomainTaken"]
 
@@ -46,7 +46,7 @@ class ComponentPolicy:
 
 
 @define(eq=False)
-class ComponentService(Entrance[ComponentConnection]):
+class ComponentService(Acceptor[ComponentConnection]):
     """The components of this server, attached or away. `accept` takes new connections."""
 
     core: Core
@@ -95,11 +95,11 @@ class ComponentService(Entrance[ComponentConnection]):
         return self._admit(connection)
 
     @property
-    def admission(self) -> Admission:
-        """See `Entrance`."""
-        return Admission(self.policy.connections_per_ip, self.policy.handshake_timeout)
+    def peer_limits(self) -> PeerLimits:
+        """See `Acceptor`."""
+        return PeerLimits(self.policy.connections_per_ip, self.policy.handshake_timeout)
 
-    def _guest(self, connection: Connection, ip: str, *, direct_tls: bool) -> ComponentConnection:
+    def _new_peer(self, connection: Connection, ip: str, *, direct_tls: bool) -> ComponentConnection:
         return ComponentConnection(self, connection, ip)
 
     # -- for connections ---------------------------------------------------------
@@ -150,7 +150,7 @@ class ComponentService(Entrance[ComponentConnection]):
             component.stream = None
             log.info("the component {domain} is away", domain=component.domain)
 
-    def gone(self, guest: ComponentConnection, ip: str) -> None:
-        """See `Entrance`."""
-        self.detach(guest)
-        super().gone(guest, ip)
+    def gone(self, peer: ComponentConnection, ip: str) -> None:
+        """See `Acceptor`."""
+        self.detach(peer)
+        super().gone(peer, ip)

@@ -12,8 +12,7 @@ from refserver.errors import Condition, StanzaError
 from refserver.jid import JID
 from refserver.storage import private
 from refserver.xml.element import Element, element, split
-from refserver.xml.read import parse
-from refserver.xml.write import serialise
+from refserver.xml.write import parse, serialise
 
 __all__ = ["PrivateData"]
 

@@ -9,8 +9,7 @@ from refserver.core.feature import Feature, Request, Target, iq
 from refserver.errors import Condition, StanzaError
 from refserver.storage import vcards
 from refserver.xml.element import Element
-from refserver.xml.read import parse
-from refserver.xml.write import serialise
+from refserver.xml.write import parse, serialise
 
 __all__ = ["VCard"]
 

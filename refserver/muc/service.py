@@ -24,7 +24,7 @@ from refserver.muc.room import Belonging, Room, RoomConfig
 from refserver.stanza import IQ_REQUESTS, Stanza
 from refserver.storage import rooms
 from refserver.xml.element import Element, clark, element
-from refserver.xml.read import parse
+from refserver.xml.write import parse
 
 __all__ = ["RoomService", "StoredRooms", "load_rooms"]
 

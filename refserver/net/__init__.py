@@ -13,10 +13,9 @@ from .certificates import (
 )
 from .connection import Accept, Connection
 from .identity import PeerIdentity
-from .listener import Listener
 from .mux import Mux
-from .peer import Peer
-from .receiver import Receiver
+from .receiver import PeerAddress, Receiver
+from .sockets import Listener
 from .tls import TLSState
 from .trust import Trust, Verification
 
@@ -30,7 +29,7 @@ __all__ = [
     "Connection",
     "Listener",
     "Mux",
-    "Peer",
+    "PeerAddress",
     "PeerIdentity",
     "Receiver",
     "TLSState",

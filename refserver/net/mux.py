@@ -26,10 +26,9 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from .connection import Accept, Connection
-from .connector import Attempt
-from .listener import Listener
 from .pace import Pace
 from .receiver import Receiver
+from .sockets import Attempt, Listener
 
 EVENTS = 128
 CONNECT_SECONDS = 30.0

@@ -6,7 +6,8 @@ server streams, components) are shells of the layers above and only need these m
 
 from __future__ import annotations
 
-from typing import Protocol
+from ipaddress import IPv6Address, IPv6Network
+from typing import NamedTuple, Protocol
 
 
 class Receiver(Protocol):
@@ -44,3 +45,32 @@ class Silent:
 
 
 SILENT = Silent()
+
+
+class PeerAddress(NamedTuple):
+    """The other end: its address as text (IPv4 as such on IPv6 sockets too), "unix" where there is none."""
+
+    host: str
+    port: int
+
+    @classmethod
+    def of(cls, address: tuple[str, int] | str) -> PeerAddress:
+        """The peer at a socket address."""
+        if not isinstance(address, tuple):
+            return cls("unix", 0)
+        host = address[0].partition("%")[0]  # without the zone of a link-local address
+        return cls(host.removeprefix("::ffff:") if "." in host else host, address[1])
+
+    @property
+    def source(self) -> str:
+        """What limits go by: an IPv4 address, or the /64 of an IPv6 address: one household has it whole."""
+        try:
+            address = IPv6Address(self.host)
+        except ValueError:
+            return self.host
+        return str(IPv6Network((address, 64), strict=False))
+
+    def __str__(self) -> str:
+        if ":" in self.host:
+            return f"[{self.host}]:{self.port}"
+        return f"{self.host}:{self.port}" if self.port else self.host

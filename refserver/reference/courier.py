@@ -22,8 +22,7 @@ from refserver.storage.conversations import Direction, Message, Relay
 from refserver.storage.outbox import Due, Line
 from refserver.storage.questions import Question
 from refserver.xml.element import Element, child, clark, element
-from refserver.xml.read import parse
-from refserver.xml.write import serialise
+from refserver.xml.write import parse, serialise
 
 if TYPE_CHECKING:
     from refserver.reference.queue import Queue

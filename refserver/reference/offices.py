@@ -17,8 +17,7 @@ from refserver.storage import accounts, private, queues
 from refserver.storage.questions import Question
 from refserver.storage.queues import Librarian
 from refserver.xml.element import Element, clark, element
-from refserver.xml.read import parse
-from refserver.xml.write import serialise
+from refserver.xml.write import parse, serialise
 
 __all__ = ["appoint", "dismiss"]
 

@@ -18,7 +18,7 @@ from refserver.jid import JID
 from refserver.storage import conversations, offline, questions
 from refserver.storage.conversations import Direction, Message, Relay
 from refserver.storage.questions import Question
-from refserver.xml.read import parse
+from refserver.xml.write import parse
 
 __all__ = ["Remainder", "for_librarian", "for_patrons"]
 

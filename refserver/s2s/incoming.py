@@ -1,6 +1,6 @@
 """One connection from another server: bytes into the stream machine, its events to the core, answers back.
 
-Owns no rule of the protocol (stream/serving.py), and not what a proved domain may do (intake.py).
+Owns no rule of the protocol (stream/server_inbound.py), and not what a proved domain may do (intake.py).
 """
 
 from __future__ import annotations
@@ -16,8 +16,7 @@ from refserver.net.connection import Connection
 from refserver.s2s.lane import Rider
 from refserver.s2s.remotes import Remote
 from refserver.stanza import Stanza
-from refserver.stream import events
-from refserver.stream.federation import (
+from refserver.stream import (
     Confirmed,
     CountWanted,
     Established,
@@ -25,9 +24,10 @@ from refserver.stream.federation import (
     Managed,
     StanzaRefused,
     Verdict,
+    events,
 )
 from refserver.stream.policy import TLSInfo
-from refserver.stream.serving import ServingStream
+from refserver.stream.server_inbound import ServerInbound
 
 if TYPE_CHECKING:
     from refserver.s2s.service import ServerService
@@ -52,13 +52,13 @@ class IncomingConnection:
         self._ip = source
         self._tls: TLSInfo | None = None
         self._remotes: dict[str, Remote] = {}  # of the domains that were proved
-        self._stream: ServingStream | None = None if direct_tls else self._new_stream(None)
+        self._stream: ServerInbound | None = None if direct_tls else self._new_stream(None)
         self.riders: list[Rider] = []
         self.last_heard = service.seconds()
 
-    def _new_stream(self, tls: TLSInfo | None) -> ServingStream:
+    def _new_stream(self, tls: TLSInfo | None) -> ServerInbound:
         service = self._service
-        return ServingStream(
+        return ServerInbound(
             service.hosts.is_local, service.policy, service.secret, tls, welcomes=service.welcomes
         )
 

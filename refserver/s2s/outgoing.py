@@ -1,6 +1,6 @@
 """One connection to another server: bytes into the stream machine, its events to who wanted it.
 
-Owns no rule of the protocol (stream/initiating.py) and not which address is tried (reaching.py).
+Owns no rule of the protocol (stream/server_outbound.py) and not which address is tried (reaching.py).
 """
 
 from __future__ import annotations
@@ -16,8 +16,7 @@ from refserver.net.certificates import ascii_name
 from refserver.net.connection import Connection
 from refserver.s2s.lane import Rider
 from refserver.stanza import Stanza
-from refserver.stream import events
-from refserver.stream.federation import (
+from refserver.stream import (
     Confirmed,
     CountWanted,
     Established,
@@ -27,9 +26,10 @@ from refserver.stream.federation import (
     StanzaRefused,
     Verdict,
     VerifyAnswered,
+    events,
 )
-from refserver.stream.initiating import InitiatingStream
 from refserver.stream.policy import TLSInfo
+from refserver.stream.server_outbound import ServerOutbound
 
 if TYPE_CHECKING:
     from refserver.s2s.reaching import Reach
@@ -88,7 +88,7 @@ class OutgoingConnection:
         self._direct_tls = direct_tls
         self._verify_only = verify_only
         self._connection: Connection | None = None
-        self._stream: InitiatingStream | None = None
+        self._stream: ServerOutbound | None = None
         self._established: Deferred[None] | None = None
         self._is_established = False
         self._failure: Unreachable | None = None
@@ -213,9 +213,9 @@ class OutgoingConnection:
 
     # -- events ------------------------------------------------------------
 
-    def _new_stream(self, tls: TLSInfo | None) -> InitiatingStream:
+    def _new_stream(self, tls: TLSInfo | None) -> ServerOutbound:
         reach = self._reach
-        return InitiatingStream(
+        return ServerOutbound(
             self._local, self.remote, reach.policy, reach.secret, tls, verify_only=self._verify_only
         )
 

@@ -21,7 +21,7 @@ from refserver.s2s.ordering import Target
 from refserver.s2s.outgoing import OutgoingConnection, Unreachable
 from refserver.s2s.remotes import Remotes
 from refserver.s2s.resolver import NoAnswer, NoSuchServer, Resolver
-from refserver.stream.federation import ServerPolicy
+from refserver.stream import ServerPolicy
 from refserver.stream.policy import TLSInfo
 
 __all__ = ["Contexts", "Reach", "Sockets"]

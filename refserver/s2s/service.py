@@ -15,8 +15,8 @@ from refserver.core.core import Core
 from refserver.core.hooks import RemoteReachable
 from refserver.core.hosts import Hosts
 from refserver.errors import StreamCondition, StreamError
+from refserver.net.acceptor import PeerLimits, SecureAcceptor
 from refserver.net.connection import Connection
-from refserver.net.entrance import Admission, SecureEntrance
 from refserver.net.mux import Mux
 from refserver.s2s.durable import Durable
 from refserver.s2s.incoming import IncomingConnection
@@ -29,7 +29,7 @@ from refserver.s2s.resolver import Resolver
 from refserver.s2s.verifying import Verifications
 from refserver.s2s.way import Way
 from refserver.stanza import Stanza
-from refserver.stream.federation import Established, ServerPolicy
+from refserver.stream import Established, ServerPolicy
 
 __all__ = ["FederationPolicy", "ServerService"]
 
@@ -52,7 +52,7 @@ class FederationPolicy:
 
 
 @define(eq=False)
-class ServerService(SecureEntrance[IncomingConnection]):
+class ServerService(SecureAcceptor[IncomingConnection]):
     """What the connections from and to other servers share. `pool` is the destination for other servers."""
 
     core: Core
@@ -139,15 +139,15 @@ class ServerService(SecureEntrance[IncomingConnection]):
         self.mux.tick(self._tick)
 
     @property
-    def admission(self) -> Admission:
-        """See `Entrance`."""
+    def peer_limits(self) -> PeerLimits:
+        """See `Acceptor`."""
         settings = self.settings
-        return Admission(settings.connections_per_ip, settings.unproved_timeout, settings.bytes_per_second)
+        return PeerLimits(settings.connections_per_ip, settings.unproved_timeout, settings.bytes_per_second)
 
     def _context(self) -> SSL.Context:
         return self.contexts.incoming("")
 
-    def _guest(self, connection: Connection, ip: str, *, direct_tls: bool) -> IncomingConnection:
+    def _new_peer(self, connection: Connection, ip: str, *, direct_tls: bool) -> IncomingConnection:
         return IncomingConnection(self, connection, ip, direct_tls=direct_tls)
 
     # -- what the connections tell -----------------------------------------
@@ -179,10 +179,10 @@ class ServerService(SecureEntrance[IncomingConnection]):
     def _is_welcome(self, peer: str) -> bool:
         return not len(self.hosts) or any(self.welcomes(peer, host.domain) for host in self.hosts)
 
-    def gone(self, guest: IncomingConnection, ip: str) -> None:
-        """See `Entrance`."""
-        self.pool.carry_no_more(guest)
-        super().gone(guest, ip)
+    def gone(self, peer: IncomingConnection, ip: str) -> None:
+        """See `Acceptor`."""
+        self.pool.carry_no_more(peer)
+        super().gone(peer, ip)
 
     def _reachable(self, domain: str) -> None:
         self.core.hooks.tell(RemoteReachable(domain))

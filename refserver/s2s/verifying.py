@@ -19,7 +19,7 @@ from twisted.python.failure import Failure
 from refserver.errors import Condition, StanzaError
 from refserver.s2s.outgoing import OutgoingConnection, Unreachable
 from refserver.s2s.pool import Pool
-from refserver.stream.federation import KeyToVerify, Verdict
+from refserver.stream import KeyToVerify, Verdict
 
 __all__ = ["Verifications"]
 

@@ -4,57 +4,54 @@ Owns negotiation and the rules of the stream. Does not own sockets, TLS, time, o
 of a stanza.
 """
 
+from refserver.stream.client import ClientStream
 from refserver.stream.events import (
     Authenticated,
     AuthenticationFailed,
     BindRequested,
+    Confirmed,
+    CountWanted,
     CredentialsWanted,
+    Established,
     Event,
+    KeyToVerify,
     Malformed,
+    Managed,
     PasswordCheckWanted,
+    Refused,
     RegistrationRequest,
+    StanzaRefused,
     StartTLS,
     StreamClosed,
     StreamFailed,
-)
-from refserver.stream.federation import (
-    Confirmed,
-    CountWanted,
-    Established,
-    KeyToVerify,
-    Managed,
-    Refused,
-    ServerPolicy,
-    StanzaRefused,
     Verdict,
     VerifyAnswered,
 )
 from refserver.stream.inbound import InboundStream
-from refserver.stream.initiating import InitiatingStream
-from refserver.stream.policy import StreamPolicy, TLSInfo
-from refserver.stream.receiving import ReceivingStream
-from refserver.stream.serving import ServingStream
+from refserver.stream.policy import ServerPolicy, StreamPolicy, TLSInfo
+from refserver.stream.server_inbound import ServerInbound
+from refserver.stream.server_outbound import ServerOutbound
 
 __all__ = [
     "Authenticated",
     "AuthenticationFailed",
     "BindRequested",
+    "ClientStream",
     "Confirmed",
     "CountWanted",
     "CredentialsWanted",
     "Established",
     "Event",
     "InboundStream",
-    "InitiatingStream",
     "KeyToVerify",
     "Malformed",
     "Managed",
     "PasswordCheckWanted",
-    "ReceivingStream",
     "Refused",
     "RegistrationRequest",
+    "ServerInbound",
+    "ServerOutbound",
     "ServerPolicy",
-    "ServingStream",
     "StanzaRefused",
     "StartTLS",
     "StreamClosed",

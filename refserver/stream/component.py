@@ -24,10 +24,10 @@ from refserver.errors import StanzaError, StreamCondition, StreamError
 from refserver.jid import JID, InvalidJID
 from refserver.stanza import Stanza
 from refserver.stream.events import Authenticated, Event, Malformed, StreamClosed, StreamFailed
-from refserver.stream.opening import CLOSING_TAG, addressed, new_stream_id
+from refserver.stream.headers import CLOSING_TAG, addressed, new_stream_id
+from refserver.xml import Limits
 from refserver.xml.element import Element, clark, split
 from refserver.xml.framer import Frame, Framer, StreamEnd, StreamHeader
-from refserver.xml.limits import Limits
 from refserver.xml.write import serialise
 
 __all__ = ["ComponentStream", "digest"]
@@ -38,7 +38,7 @@ _ERROR: Final = clark(ns.STREAM, "error")
 _CONDITIONS: Final = frozenset(condition.value for condition in StreamCondition)
 
 
-class _State(Enum):
+class _ComponentState(Enum):
     HEADER = auto()
     HANDSHAKE = auto()
     OPEN = auto()
@@ -81,7 +81,7 @@ class ComponentStream:
         self._limits_after = limits_after
         self._framer = Framer(limits_before)
         self._output: list[bytes] = []
-        self._state = _State.HEADER
+        self._state = _ComponentState.HEADER
         self._answered = False  # our header is out
         self._secret = ""
         self.wanted: JID | None = None
@@ -93,11 +93,11 @@ class ComponentStream:
     @property
     def closed(self) -> bool:
         """Whether nothing more will be read or written."""
-        return self._state is _State.CLOSED
+        return self._state is _ComponentState.CLOSED
 
     def receive(self, data: bytes) -> Iterator[Event]:
         """Take what the component sent. To be walked to its end."""
-        if self._state is _State.CLOSED:
+        if self._state is _ComponentState.CLOSED:
             return
         try:
             for frame in self._framer.feed(data):
@@ -115,11 +115,11 @@ class ComponentStream:
 
     def close(self) -> None:
         """End the stream without an error; `StreamClosed` comes when the component has answered."""
-        if self._state in (_State.CLOSING, _State.CLOSED):
+        if self._state in (_ComponentState.CLOSING, _ComponentState.CLOSED):
             return
         if self._answered:
             self._output.append(CLOSING_TAG)
-            self._state = _State.CLOSING
+            self._state = _ComponentState.CLOSING
         else:
             self._end()
 
@@ -133,14 +133,14 @@ class ComponentStream:
     def _take(self, frame: Frame) -> tuple[Event, ...]:
         if isinstance(frame, StreamEnd):
             return (self._ended(),)
-        if self._state is _State.CLOSING:
+        if self._state is _ComponentState.CLOSING:
             return ()
         if isinstance(frame, StreamHeader):
             self._open(frame)
             return ()
         if frame.tag == _ERROR:
             return (self._ended(_condition(frame)),)
-        if self._state is _State.HANDSHAKE:
+        if self._state is _ComponentState.HANDSHAKE:
             return (self._shake(frame),)
         if frame.tag not in _KINDS:
             raise self._unexpected(frame)
@@ -157,7 +157,7 @@ class ComponentStream:
         self.wanted = wanted
         self._secret = secret
         self._answer_header()
-        self._state = _State.HANDSHAKE
+        self._state = _ComponentState.HANDSHAKE
 
     def _shake(self, received: Element) -> Event:
         """Raises not-authorized for a wrong proof, and for whatever comes before a right one."""
@@ -167,7 +167,7 @@ class ComponentStream:
             raise StreamError(StreamCondition.NOT_AUTHORIZED)
         self._secret = ""
         self._framer.limits = self._limits_after
-        self._state = _State.OPEN
+        self._state = _ComponentState.OPEN
         self.domain = self.wanted
         self._output.append(b"<handshake/>")
         return Authenticated(self.domain, "handshake")
@@ -229,14 +229,14 @@ class ComponentStream:
 
     def _ended(self, peer_error: str = "") -> StreamClosed:
         """The component has closed the stream: do likewise, once (RFC 6120 4.4)."""
-        if self._state is not _State.CLOSING:
+        if self._state is not _ComponentState.CLOSING:
             self._output.append(CLOSING_TAG)
         self._end()
         return StreamClosed(peer_error)
 
     def _fail(self, error: StreamError) -> StreamFailed:
         """RFC 6120 4.9.1: our header if it is not out yet, the error, the closing tag."""
-        if self._state is not _State.CLOSING:
+        if self._state is not _ComponentState.CLOSING:
             if not self._answered:
                 self._answer_header()
             self._output.append(serialise(error.element()) + CLOSING_TAG)
@@ -244,7 +244,7 @@ class ComponentStream:
         return StreamFailed(error)
 
     def _end(self) -> None:
-        self._state = _State.CLOSED
+        self._state = _ComponentState.CLOSED
         self._secret = ""
         self._framer.discard()
 

@@ -1,9 +1,9 @@
 """What every inbound stream shares, a client's or a server's: opening, TLS, SASL, closing.
 
 The receiving side of RFC 6120 4-6 without I/O. Bytes go in (`receive`), events come out, and
-what is to be sent collects until `take_output`. Which states there are says state.py; how
-elements are found in the bytes is `refserver.xml.framer`; sockets, TLS itself, deadlines and
-delays are the shell's.
+what is to be sent collects until `take_output`. The states are listed above `InboundState`; how
+elements are found in the bytes is `refserver.xml.framer`; sockets, TLS itself, deadlines and delays
+are the shell's.
 
 What the peer does wrong ends in the event `StreamFailed`. A shell that answers what it was not
 asked gets a RuntimeError.
@@ -12,6 +12,7 @@ asked gets a RuntimeError.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from enum import Enum, auto
 from typing import ClassVar, Final, TypeAlias, TypeVar
 
 from refserver import ns
@@ -41,14 +42,129 @@ from refserver.stream.events import (
     StreamFailed,
 )
 from refserver.stream.features import Has, Situation, StreamFeature, features
-from refserver.stream.opening import CLOSING_TAG, addressed, answer_header, check_version, new_stream_id
+from refserver.stream.headers import CLOSING_TAG, addressed, answer_header, check_version, new_stream_id
 from refserver.stream.policy import StreamPolicy, TLSInfo
-from refserver.stream.state import HALTED, SHELLS_TURN, Move, State, after
 from refserver.xml.element import Element, split
 from refserver.xml.framer import Frame, Framer, StreamEnd, StreamHeader
 from refserver.xml.write import serialise
 
 __all__ = ["InboundStream"]
+
+
+# The states of the receiving side, and what leads from one to another:
+#
+# 1. Every stream, and every restart of it after TLS and after SASL, begins with the peer's
+#    header: HEADER while nobody is authenticated, RESTARTED then (RFC 6120 4.3.3).
+# 2. NEGOTIATING is after our features. STARTTLS leads to SECURING; what comes before the handshake
+#    is thrown away, and the stream begins anew.
+# 3. A SASL exchange walks between CHALLENGED (the peer's turn), CREDENTIALS and PASSWORD (the
+#    shell's turn) until it fails, back to NEGOTIATING, or succeeds.
+# 4. After RESTARTED comes AUTHENTICATED, where a client may only bind (RFC 6120 7); BINDING is the
+#    shell's turn. A server's stream is ready when it is AUTHENTICATED, which a server may also
+#    become by dialback, without a restart (XEP-0220).
+# 5. REGISTERING is the shell's turn too: one registration request at a time (XEP-0077).
+# 6. While it is the shell's turn nothing is read: what arrives is kept, within the limits.
+# 7. CLOSE (ours) and END (the peer's closing tag, or an error) are possible everywhere. Nothing
+#    is read after END; after CLOSE only the peer's closing tag matters (RFC 6120 4.4).
+
+
+class InboundState(Enum):
+    """Whose turn it is, and for what."""
+
+    HEADER = auto()
+    NEGOTIATING = auto()
+    SECURING = auto()
+    CHALLENGED = auto()
+    CREDENTIALS = auto()
+    PASSWORD = auto()
+    REGISTERING = auto()
+    RESTARTED = auto()
+    AUTHENTICATED = auto()
+    BINDING = auto()
+    BOUND = auto()
+    CLOSING = auto()
+    CLOSED = auto()
+
+    # Enum's own hash is a Python function; members are single, so their identity serves and is free.
+    __hash__ = object.__hash__
+
+
+class Move(Enum):
+    """What makes a stream change its state."""
+
+    OPENED = auto()  # the peer's header was accepted, our features are sent
+    PROCEED = auto()  # STARTTLS was granted
+    SECURED = auto()  # the TLS handshake is finished
+    CHALLENGE = auto()  # the peer was sent a challenge
+    LOOK_UP = auto()  # the shell was asked for credentials
+    CHECK = auto()  # the shell was asked to check a password
+    FAIL = auto()  # the exchange has failed
+    SUCCEED = auto()  # the peer is authenticated
+    REGISTER = auto()  # the shell was asked about a registration request
+    REGISTERED = auto()  # … and has answered
+    BIND = auto()  # the shell was asked for a resource
+    BIND_AGAIN = auto()  # … and has refused it
+    BOUND = auto()  # … and has given it
+    PROVED = auto()  # a server has proved a domain by dialback
+    CLOSE = auto()  # we sent our closing tag
+    END = auto()  # the stream is over
+
+    __hash__ = object.__hash__
+
+
+_EXCHANGE: Final = {
+    Move.CHALLENGE: InboundState.CHALLENGED,
+    Move.LOOK_UP: InboundState.CREDENTIALS,
+    Move.CHECK: InboundState.PASSWORD,
+    Move.FAIL: InboundState.NEGOTIATING,
+    Move.SUCCEED: InboundState.RESTARTED,
+}
+_ALWAYS: Final = {Move.CLOSE: InboundState.CLOSING, Move.END: InboundState.CLOSED}
+
+TRANSITIONS: Final[dict[InboundState, dict[Move, InboundState]]] = {
+    InboundState.HEADER: {**_ALWAYS, Move.OPENED: InboundState.NEGOTIATING},
+    InboundState.NEGOTIATING: {
+        **_ALWAYS,
+        **_EXCHANGE,
+        Move.PROCEED: InboundState.SECURING,
+        Move.REGISTER: InboundState.REGISTERING,
+        Move.PROVED: InboundState.AUTHENTICATED,
+    },
+    InboundState.SECURING: {**_ALWAYS, Move.SECURED: InboundState.HEADER},
+    InboundState.CHALLENGED: {**_ALWAYS, **_EXCHANGE},
+    InboundState.CREDENTIALS: {**_ALWAYS, **_EXCHANGE},
+    InboundState.PASSWORD: {**_ALWAYS, **_EXCHANGE},
+    InboundState.REGISTERING: {**_ALWAYS, Move.REGISTERED: InboundState.NEGOTIATING},
+    InboundState.RESTARTED: {**_ALWAYS, Move.OPENED: InboundState.AUTHENTICATED},
+    InboundState.AUTHENTICATED: {**_ALWAYS, Move.BIND: InboundState.BINDING},
+    InboundState.BINDING: {
+        **_ALWAYS,
+        Move.BIND_AGAIN: InboundState.AUTHENTICATED,
+        Move.BOUND: InboundState.BOUND,
+    },
+    InboundState.BOUND: _ALWAYS,
+    InboundState.CLOSING: _ALWAYS,
+    InboundState.CLOSED: _ALWAYS,
+}
+
+SHELLS_TURN: Final = frozenset(
+    {InboundState.CREDENTIALS, InboundState.PASSWORD, InboundState.REGISTERING, InboundState.BINDING}
+)
+"""Input is kept until the shell has answered."""
+
+HALTED: Final = SHELLS_TURN | {InboundState.SECURING, InboundState.CLOSED}
+"""Nothing more is read for now, or for ever."""
+
+
+def after(state: InboundState, move: Move) -> InboundState:
+    """The state that `move` leads to from `state`. Raises RuntimeError where it is not allowed:
+    the machine itself, or a shell answering what it was not asked, is wrong then.
+    """
+    try:
+        return TRANSITIONS[state][move]
+    except KeyError:
+        raise RuntimeError(f"{move.name} is not possible in {state.name}") from None
+
 
 Events: TypeAlias = tuple[Event, ...]
 Answer = TypeVar("Answer")
@@ -101,7 +217,7 @@ class InboundStream:
         self._fake = fake
         self._framer = Framer(policy.limits_before)
         self._output: list[bytes] = []
-        self._state = State.HEADER
+        self._state = InboundState.HEADER
         self._answered = False  # our header is out, in this beginning of the stream
         self._authentication: Authentication | None = None
         self._auth_failures = 0
@@ -115,7 +231,7 @@ class InboundStream:
     @property
     def closed(self) -> bool:
         """Whether nothing more will be read or written."""
-        return self._state is State.CLOSED
+        return self._state is InboundState.CLOSED
 
     def receive(self, data: bytes) -> Iterator[Event]:
         """Take what the peer sent."""
@@ -143,21 +259,21 @@ class InboundStream:
         """Answer `CredentialsWanted`; None for no such account, a `SaslFailure`
         (temporary-auth-failure) if it could not be found out. Nothing happens on a closed stream.
         """
-        if not self._awaits(State.CREDENTIALS):
+        if not self._awaits(InboundState.CREDENTIALS):
             return iter(())
         return self._resume(self._exchange(self._authenticator().credentials, found))
 
     def password_checked(self, right: bool) -> Iterator[Event]:
         """Answer `PasswordCheckWanted`. Nothing happens on a closed stream."""
-        if not self._awaits(State.PASSWORD):
+        if not self._awaits(InboundState.PASSWORD):
             return iter(())
         return self._resume(self._exchange(self._authenticator().password_checked, right))
 
     def close(self) -> None:
         """End the stream without an error; `StreamClosed` comes when the peer has answered."""
-        if self._state in (State.CLOSING, State.CLOSED):
+        if self._state in (InboundState.CLOSING, InboundState.CLOSED):
             return
-        if self._answered and self._state is not State.SECURING:
+        if self._answered and self._state is not InboundState.SECURING:
             self._send(CLOSING_TAG)
             self._move(Move.CLOSE)
         else:
@@ -165,7 +281,7 @@ class InboundStream:
 
     def fail(self, error: StreamError) -> None:
         """End the stream with an error of ours: a shutdown, a conflict, a deadline passed."""
-        if self._state is not State.CLOSED:
+        if self._state is not InboundState.CLOSED:
             self._fail(error)
 
     # -- the loop ------------------------------------------------------------
@@ -196,7 +312,7 @@ class InboundStream:
     def _take(self, frame: Frame) -> Events:
         if isinstance(frame, StreamEnd):
             return self._ended()
-        if self._state is State.CLOSING:
+        if self._state is InboundState.CLOSING:
             return ()
         if isinstance(frame, StreamHeader):
             return self._open(frame)
@@ -266,7 +382,7 @@ class InboundStream:
     # -- STARTTLS ------------------------------------------------------------
 
     def _starttls(self) -> Events:
-        if self._state is not State.NEGOTIATING or self.tls is not None or not self._policy.offer_tls:
+        if self._state is not InboundState.NEGOTIATING or self.tls is not None or not self._policy.offer_tls:
             self._send(_NO_TLS)  # RFC 6120 5.4.2.2
             raise StreamError(StreamCondition.POLICY_VIOLATION, "STARTTLS is not possible here")
         self._framer.discard()
@@ -287,7 +403,7 @@ class InboundStream:
         return Surroundings(domain, self._fake, bindings, self._situation().mechanisms)
 
     def _authenticate(self, received: Element) -> Events:
-        if self._state not in (State.NEGOTIATING, State.CHALLENGED):
+        if self._state not in (InboundState.NEGOTIATING, InboundState.CHALLENGED):
             # Authenticated once is authenticated: a stream has one identity.
             raise StreamError(StreamCondition.POLICY_VIOLATION, "already authenticated")
         return self._exchange(self._take_sasl, received)
@@ -341,14 +457,14 @@ class InboundStream:
 
     def _ended(self, peer_error: str = "") -> Events:
         """The peer has closed the stream: do likewise, once (RFC 6120 4.4)."""
-        if self._state is not State.CLOSING:
+        if self._state is not InboundState.CLOSING:
             self._send(CLOSING_TAG)
         self._end()
         return (StreamClosed(peer_error),)
 
     def _fail(self, error: StreamError) -> StreamFailed:
         """RFC 6120 4.9.1: our header if it is not out yet, the error, the closing tag."""
-        if self._state not in (State.CLOSING, State.SECURING):
+        if self._state not in (InboundState.CLOSING, InboundState.SECURING):
             if not self._answered:
                 self._answer_header()
             self._send(serialise(error.element()) + CLOSING_TAG)
@@ -365,9 +481,9 @@ class InboundStream:
     def _move(self, move: Move) -> None:
         self._state = after(self._state, move)
 
-    def _awaits(self, state: State) -> bool:
+    def _awaits(self, state: InboundState) -> bool:
         """Whether the shell's answer is wanted; False where the stream has ended meanwhile."""
-        if self._state in (State.CLOSING, State.CLOSED):
+        if self._state in (InboundState.CLOSING, InboundState.CLOSED):
             return False
         if self._state is not state:
             raise RuntimeError(f"no answer for {state.name} is wanted in {self._state.name}")

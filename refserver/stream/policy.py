@@ -7,7 +7,7 @@ from collections.abc import Callable
 from attrs import frozen
 
 from refserver.sasl import TLS_EXPORTER, TLS_SERVER_END_POINT
-from refserver.xml.limits import Limits
+from refserver.xml import Limits
 
 
 @frozen
@@ -27,6 +27,21 @@ class StreamPolicy:
     registration: bool = False
     offer_tls: bool = True
     max_auth_attempts: int = 5
+
+
+@frozen
+class ServerPolicy(StreamPolicy):
+    """The operator's settings for streams between servers.
+
+    Without `dialback` only a certificate proves a domain, the peer's and ours alike. `bidi` offers and
+    accepts XEP-0288, `management` XEP-0198. `max_pairs` bounds the domain pairs of one stream, and
+    `max_auth_attempts` the keys that were not right.
+    """
+
+    dialback: bool = False
+    bidi: bool = True
+    management: bool = True
+    max_pairs: int = 64
 
 
 def _proves_nothing(domain: str) -> bool:

@@ -2,9 +2,8 @@
 
 - framer: cuts a stream's bytes into its header, its elements and its end
 - header: reads a stream header
-- unfinished, scan: read an element while its bytes come in
+- scan: the limits, and where the markup of an unfinished element ends
 - context: the parsers, and the namespaces they read in
-- limits: how large headers and elements may be
 - element: makes elements and looks into them
 - write: the canonical serialiser
 
@@ -17,7 +16,7 @@ from __future__ import annotations
 from refserver.xml.element import Element
 from refserver.xml.framer import Frame, Framer, StreamEnd
 from refserver.xml.header import StreamHeader
-from refserver.xml.limits import Limits
+from refserver.xml.scan import Limits
 from refserver.xml.write import serialise
 
 __all__ = ["Element", "Frame", "Framer", "Limits", "StreamEnd", "StreamHeader", "serialise"]

@@ -15,8 +15,7 @@ from attrs import frozen
 from refserver import ns
 from refserver.errors import StreamCondition, StreamError
 from refserver.xml.context import Context, context_of, fault
-from refserver.xml.limits import Limits
-from refserver.xml.scan import Scanner
+from refserver.xml.scan import Limits, Scanner
 
 __all__ = ["Heading", "Opened", "StreamHeader"]
 

@@ -14,10 +14,26 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from attrs import frozen
+
 from refserver.errors import StreamCondition, StreamError
-from refserver.xml.limits import Limits
 
 __all__ = ["Scanner"]
+
+
+@frozen
+class Limits:
+    """What a peer may send; beyond it the stream ends with policy-violation.
+
+    `stanza_bytes`: bytes of one element, or of the stream header; 0 for no limit.
+    `depth`: elements open at once, the stanza counted, the stream not.
+    `attributes`: attributes of one element, namespace declarations counted.
+    """
+
+    stanza_bytes: int
+    depth: int = 100
+    attributes: int = 200
+
 
 _CDATA: Final = b"<![CDATA["
 _SLASH: Final = ord("/")

@@ -14,7 +14,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable
 from typing import Final
-from xml.etree.ElementTree import Element
+from xml.etree.ElementTree import Element, XMLParser
 
 from refserver import ns
 from refserver.xml.element import split
@@ -138,3 +138,13 @@ def _learn(tag: str, scope: str) -> tuple[str, str, str]:
             _names.clear()
         _names[tag, scope] = names
     return names
+
+
+def parse(data: bytes) -> Element:
+    """The element that `refserver.xml.write.serialise` wrote, unprefixed names being jabber:client's."""
+    parser = XMLParser()
+    parser.feed(f"<own xmlns='{ns.CLIENT}'>".encode())
+    parser.feed(data)
+    parser.feed(b"</own>")
+    own: Element = parser.close()
+    return own[0]

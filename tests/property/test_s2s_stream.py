@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 from refserver.stanza import Stanza
 from refserver.stream import (
     Established,
+    KeyToVerify,
     Refused,
     StanzaRefused,
     StreamClosed,
     StreamFailed,
     VerifyAnswered,
 )
-from refserver.stream.federation import KeyToVerify
 from tests.unit.server_pair import (
     BIDI,
     HEADER,

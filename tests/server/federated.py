@@ -27,8 +27,8 @@ from refserver.s2s.remotes import RemoteStatus
 from refserver.s2s.resolver import NoSuchServer
 from refserver.s2s.service import FederationPolicy, ServerService
 from refserver.stanza import Stanza
-from refserver.stream.federation import ServerPolicy
-from refserver.xml.limits import Limits
+from refserver.stream import ServerPolicy
+from refserver.xml import Limits
 from tests.interop.peers.authority import TestAuthority
 from tests.server.loopback import reactor, until
 

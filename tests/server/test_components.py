@@ -11,10 +11,10 @@ from refserver.components.service import ComponentPolicy, ComponentService, Doma
 from refserver.core.hosts import Host
 from refserver.features.messages import Messages
 from refserver.features.strangers import Strangers
-from refserver.net.peer import Peer
+from refserver.net.receiver import PeerAddress
 from refserver.stanza import Stanza
 from refserver.stream.component import digest
-from refserver.xml.limits import Limits
+from refserver.xml import Limits
 from tests.server.harness import Client, Harness, describe
 
 DOMAIN = "sms.library.example"
@@ -40,7 +40,7 @@ class Link:
     """Stands in for a connection: keeps what the component is sent."""
 
     def __init__(self, host: str = "127.0.0.1") -> None:
-        self.peer = Peer(host, 50_000)
+        self.peer = PeerAddress(host, 50_000)
         self.data = ""
         self.closed = False
 

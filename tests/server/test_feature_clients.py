@@ -21,12 +21,12 @@ from refserver.features.messages import Messages
 from refserver.features.ping import Ping
 from refserver.features.registration import Registration
 from refserver.jid import JID
-from refserver.net.peer import Peer
+from refserver.net.receiver import PeerAddress
 from refserver.sasl import FakeVerifiers, make_verifier
 from refserver.stanza import Stanza
 from refserver.storage import accounts
 from refserver.stream.policy import StreamPolicy
-from refserver.xml.limits import Limits
+from refserver.xml import Limits
 from tests.server.harness import Harness
 from tests.server.live import STARTTLS, bind, header, plain
 
@@ -46,7 +46,7 @@ class Wire:
     """A fake `net.Connection`."""
 
     def __init__(self, host: str = "192.0.2.1") -> None:
-        self.peer = Peer(host, 50_000)
+        self.peer = PeerAddress(host, 50_000)
         self.tls = None
         self.closed = False
         self.aborted = ""

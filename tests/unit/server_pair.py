@@ -9,16 +9,16 @@ from typing import Any
 from refserver.stanza import Stanza
 from refserver.stream import (
     CountWanted,
-    InitiatingStream,
     KeyToVerify,
+    ServerInbound,
+    ServerOutbound,
     ServerPolicy,
-    ServingStream,
     StartTLS,
     StreamFailed,
     TLSInfo,
 )
 from refserver.stream.dialback import check_key
-from refserver.xml.limits import Limits
+from refserver.xml import Limits
 
 PEER, OURS = "peer.example", "library.example"
 HOSTS = {OURS, "other.example"}
@@ -123,7 +123,7 @@ class Serving(End):
         self.proofs = proofs or tls()
         self.verdict = verdict
         welcomes = {"welcomes": changes.pop("welcomes")} if "welcomes" in changes else {}
-        self.stream = ServingStream(
+        self.stream = ServerInbound(
             HOSTS.__contains__, policy(**changes), SECRET, self.proofs if direct else None, **welcomes
         )
 
@@ -142,7 +142,7 @@ class Initiating(End):
     def __init__(self, proofs: TLSInfo | None = None, direct=True, verify_only=False, **changes):
         super().__init__()
         self.proofs = proofs or tls(PEER)
-        self.stream = InitiatingStream(
+        self.stream = ServerOutbound(
             OURS, PEER, policy(**changes), SECRET, self.proofs if direct else None, verify_only=verify_only
         )
         self.walk(self.stream.start())
@@ -169,7 +169,7 @@ class Federation:
         self.chunk = chunk
         seen = our_proof or tls(OURS)
         secret = b"a liar's secret" if liar else THEIR_SECRET
-        self.theirs.stream = stream = InitiatingStream(PEER, OURS, policy(**(theirs or changes)), secret)
+        self.theirs.stream = stream = ServerOutbound(PEER, OURS, policy(**(theirs or changes)), secret)
         self.theirs.react = lambda event: (  # type: ignore[method-assign]  # as a shell would
             self.theirs.walk(stream.tls_started(seen)) if isinstance(event, StartTLS) else None
         )

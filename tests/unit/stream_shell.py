@@ -1,4 +1,4 @@
-"""Plays the shell of a `ReceivingStream`: what the stream asks is answered at once from a few accounts."""
+"""Plays the shell of a `ClientStream`: what the stream asks is answered at once from a few accounts."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from refserver.sasl import Credentials, FakeVerifiers, check_password, make_veri
 from refserver.stanza import Stanza
 from refserver.stream import (
     BindRequested,
+    ClientStream,
     CredentialsWanted,
     PasswordCheckWanted,
-    ReceivingStream,
     RegistrationRequest,
     StartTLS,
     StreamFailed,
     StreamPolicy,
     TLSInfo,
 )
-from refserver.xml.limits import Limits
+from refserver.xml import Limits
 from tests.unit.scram_client import ScramClient
 
 STREAMS = "http://etherx.jabber.org/streams"
@@ -68,7 +68,7 @@ class Shell:
 
     def __init__(self, tls: TLSInfo | None = TLS, asks=True, **changes):
         # Any: a test knows which event or value it looks at
-        self.stream: Any = ReceivingStream(HOSTS.__contains__, policy(**changes), FAKE, tls)
+        self.stream: Any = ClientStream(HOSTS.__contains__, policy(**changes), FAKE, tls)
         self.accounts = {"pat@library.example": STORED}
         self.events: list[Any] = []
         self.asks = asks  # whether questions are answered

@@ -9,7 +9,7 @@ from refserver.c2s import delays
 from refserver.c2s.delays import FORGOTTEN, FREE, LONGEST, Delays
 from refserver.core import limits
 from refserver.core.limits import Quota
-from refserver.net import Peer
+from refserver.net import PeerAddress
 
 
 @pytest.fixture
@@ -133,4 +133,4 @@ def test_the_memory_of_failures_is_bounded(clock: Clock, monkeypatch: pytest.Mon
     ],
 )
 def test_an_ipv6_household_counts_as_one(host: str, source: str) -> None:
-    assert source == Peer(host, 5222).source
+    assert source == PeerAddress(host, 5222).source

@@ -9,7 +9,7 @@ from refserver.errors import Condition
 from refserver.jid import JID
 from refserver.reference.debt import PAUSES, error_of, pause_after
 from refserver.stanza import Stanza
-from refserver.xml.read import parse
+from refserver.xml.write import parse
 
 PAT = JID.parse("pat@home.example")
 STANZAS = f"xmlns='{ns.STANZAS}'"

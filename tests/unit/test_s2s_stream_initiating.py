@@ -11,16 +11,16 @@ from refserver.jid import JID
 from refserver.stanza import Stanza
 from refserver.stream import (
     Established,
-    InitiatingStream,
     KeyToVerify,
     Refused,
+    ServerOutbound,
     StartTLS,
     StreamClosed,
     StreamFailed,
     VerifyAnswered,
 )
 from refserver.stream.dialback import make_key
-from refserver.stream.phase import DEAF, FOLLOWS, Phase
+from refserver.stream.server_outbound import NEXT_STATES, NOT_READING, OutboundState
 from tests.unit.server_pair import (
     BIDI,
     OURS,
@@ -87,10 +87,10 @@ def keyed(*offers: str, **options) -> Initiating:
 
 
 def test_every_phase_has_its_row_and_can_end():
-    assert set(Phase) == set(FOLLOWS)
-    assert all(Phase.CLOSED in row for row in FOLLOWS.values())
-    assert set(Phase) == {Phase.CONNECTING}.union(*FOLLOWS.values())
-    assert Phase.OPEN not in DEAF
+    assert set(OutboundState) == set(NEXT_STATES)
+    assert all(OutboundState.CLOSED in row for row in NEXT_STATES.values())
+    assert set(OutboundState) == {OutboundState.CONNECTING}.union(*NEXT_STATES.values())
+    assert OutboundState.OPEN not in NOT_READING
 
 
 def test_the_way_with_starttls_and_external():
@@ -493,13 +493,13 @@ def test_our_error_is_sent_where_there_is_a_stream():
     shell = established()
     shell.walk(shell.stream.fail(error))
     assert b"<system-shutdown " in shell.take()
-    unborn = InitiatingStream(OURS, PEER, policy(), SECRET)
+    unborn = ServerOutbound(OURS, PEER, policy(), SECRET)
     assert [Refused, StreamFailed] == [type(each) for each in unborn.fail(error)]
     assert b"" == unborn.take_output()
 
 
 def test_a_connection_that_could_not_be_had_is_a_reason():
-    unborn = InitiatingStream(OURS, PEER, policy(), SECRET)
+    unborn = ServerOutbound(OURS, PEER, policy(), SECRET)
     assert [Refused(OURS, PEER, "connection refused", False)] == list(unborn.lost("connection refused"))
     assert not list(unborn.lost("again"))
 

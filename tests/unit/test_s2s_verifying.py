@@ -20,7 +20,7 @@ from refserver.s2s.verifying import (
     VERIFY_SECONDS,
     Verifications,
 )
-from refserver.stream.federation import KeyToVerify
+from refserver.stream import KeyToVerify
 
 
 class Authority:

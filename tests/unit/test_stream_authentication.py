@@ -300,12 +300,12 @@ class TestWaiting:
         assert [] == list(shell.stream.credentials(STORED))
 
     def test_what_is_kept_is_limited_even_where_stanzas_are_not(self):
-        from refserver.stream import ReceivingStream, StreamPolicy
-        from refserver.xml.limits import Limits
+        from refserver.stream import ClientStream, StreamPolicy
+        from refserver.xml import Limits
 
         shell = Shell(asks=False)
         unlimited = StreamPolicy(Limits(0), Limits(0))
-        shell.stream = ReceivingStream(HOSTS.__contains__, unlimited, FAKE, TLS)
+        shell.stream = ClientStream(HOSTS.__contains__, unlimited, FAKE, TLS)
         shell.send(HEADER + plain())
         shell.send(b" " * (1 << 20))
         assert not shell.stream.closed

@@ -11,7 +11,7 @@ from refserver.errors import StreamCondition, StreamError
 from refserver.stanza import Stanza
 from refserver.stream.component import ComponentStream
 from refserver.stream.events import Authenticated, Malformed, StreamClosed, StreamFailed
-from refserver.xml.limits import Limits
+from refserver.xml import Limits
 
 DOMAIN = "sms.library.example"
 SECRET = "a shared secret"

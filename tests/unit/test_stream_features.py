@@ -7,7 +7,7 @@ import re
 import pytest
 
 from refserver.stream.policy import TLSInfo
-from refserver.xml.limits import Limits
+from refserver.xml import Limits
 from tests.unit.stream_shell import HEADER, Shell, authenticated, opened, plain, policy
 
 CLIENT = "xmlns='urn:ietf:params:xml:ns:xmpp-"

@@ -4,28 +4,28 @@ from __future__ import annotations
 
 import pytest
 
-from refserver.stream.state import HALTED, SHELLS_TURN, TRANSITIONS, Move, State, after
+from refserver.stream.inbound import HALTED, SHELLS_TURN, TRANSITIONS, InboundState, Move, after
 
 
 def test_every_state_has_its_row():
-    assert set(State) == set(TRANSITIONS)
+    assert set(InboundState) == set(TRANSITIONS)
 
 
 def test_every_state_can_be_reached_and_every_move_is_used():
-    reached, todo = set(), [State.HEADER]
+    reached, todo = set(), [InboundState.HEADER]
     while todo:
         state = todo.pop()
         if state not in reached:
             reached.add(state)
             todo += TRANSITIONS[state].values()
-    assert set(State) == reached
+    assert set(InboundState) == reached
     assert set(Move) == {move for row in TRANSITIONS.values() for move in row}
 
 
-@pytest.mark.parametrize("state", State)
+@pytest.mark.parametrize("state", InboundState)
 def test_every_stream_can_end(state):
-    assert after(state, Move.END) is State.CLOSED
-    assert after(state, Move.CLOSE) is State.CLOSING
+    assert after(state, Move.END) is InboundState.CLOSED
+    assert after(state, Move.CLOSE) is InboundState.CLOSING
 
 
 @pytest.mark.parametrize("state", sorted(SHELLS_TURN, key=str))
@@ -35,17 +35,20 @@ def test_where_the_shell_is_asked_nothing_is_read(state):
 
 def test_authentication_cannot_be_reached_without_success():
     to_restarted = {
-        (state, move) for state, row in TRANSITIONS.items() for move in row if row[move] is State.RESTARTED
+        (state, move)
+        for state, row in TRANSITIONS.items()
+        for move in row
+        if row[move] is InboundState.RESTARTED
     }
     assert {move for _, move in to_restarted} == {Move.SUCCEED}
     assert {state for state, _ in to_restarted} == {
-        State.NEGOTIATING,
-        State.CHALLENGED,
-        State.CREDENTIALS,
-        State.PASSWORD,
+        InboundState.NEGOTIATING,
+        InboundState.CHALLENGED,
+        InboundState.CREDENTIALS,
+        InboundState.PASSWORD,
     }
 
 
 def test_what_the_table_does_not_have_is_a_fault_of_ours():
     with pytest.raises(RuntimeError, match="BIND is not possible in HEADER"):
-        after(State.HEADER, Move.BIND)
+        after(InboundState.HEADER, Move.BIND)

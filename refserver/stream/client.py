@@ -18,12 +18,11 @@ from refserver.sasl import FakeVerifiers
 from refserver.stanza import IQ_REQUESTS, Stanza
 from refserver.stream.events import BindRequested, Event, Malformed, RegistrationRequest
 from refserver.stream.features import CLIENT_FEATURES, Has, StreamFeature
-from refserver.stream.inbound import Events, InboundStream
+from refserver.stream.inbound import Events, InboundState, InboundStream, Move
 from refserver.stream.policy import StreamPolicy, TLSInfo
-from refserver.stream.state import Move, State
 from refserver.xml.element import Element, child_text, clark, element
 
-__all__ = ["ReceivingStream"]
+__all__ = ["ClientStream"]
 
 _KINDS: Final = {clark(ns.CLIENT, kind): kind for kind in ("message", "presence", "iq")}
 _IQ: Final = clark(ns.CLIENT, "iq")
@@ -33,7 +32,7 @@ _REGISTER: Final = clark(ns.REGISTER, "query")
 _NEGOTIATION: Final = frozenset({_BIND, _SESSION})
 
 
-class ReceivingStream(InboundStream):
+class ClientStream(InboundStream):
     """A client's stream. Once it is bound (`jid` is set) it yields a `Stanza` for each stanza,
     its `from_` set to the full JID.
     """
@@ -59,7 +58,7 @@ class ReceivingStream(InboundStream):
 
     def receive(self, data: bytes) -> Iterator[Event]:
         """Take what the client sent."""
-        if self._state is State.BOUND:
+        if self._state is InboundState.BOUND:
             return self._stanzas(data)
         return super().receive(data)
 
@@ -68,7 +67,7 @@ class ReceivingStream(InboundStream):
 
         Nothing happens on a closed stream: look at `closed` before making a session of it.
         """
-        if not self._awaits(State.BINDING):
+        if not self._awaits(InboundState.BINDING):
             return iter(())
         self._move(Move.BOUND)
         self.jid = jid
@@ -78,14 +77,14 @@ class ReceivingStream(InboundStream):
 
     def bind_refused(self, error: StanzaError) -> Iterator[Event]:
         """Answer `BindRequested`: not this resource (RFC 6120 7.6.2, 7.7.2)."""
-        if not self._awaits(State.BINDING):
+        if not self._awaits(InboundState.BINDING):
             return iter(())
         self._move(Move.BIND_AGAIN)
         return self._resume(self._refuse_bind(self._take_request(), error))
 
     def registration_answered(self, reply: Stanza) -> Iterator[Event]:
         """Answer `RegistrationRequest` with its result or error."""
-        if not self._awaits(State.REGISTERING):
+        if not self._awaits(InboundState.REGISTERING):
             return iter(())
         self._move(Move.REGISTERED)
         self._reply(reply)
@@ -97,7 +96,7 @@ class ReceivingStream(InboundStream):
         """As `_events`, for a bound stream."""
         try:
             for frame in self._framer.feed(data):
-                if isinstance(frame, Element) and frame.tag in _KINDS and self._state is State.BOUND:
+                if isinstance(frame, Element) and frame.tag in _KINDS and self._state is InboundState.BOUND:
                     event = self._stanza(frame)
                     if event is not None:
                         yield event
@@ -155,12 +154,12 @@ class ReceivingStream(InboundStream):
     def _stanza_element(self, received: Element) -> Events:
         if received.tag not in _KINDS:
             raise self._unexpected(received)
-        if self._state is State.BOUND:
+        if self._state is InboundState.BOUND:
             event = self._stanza(received)
             return () if event is None else (event,)
-        if self._state is State.AUTHENTICATED:
+        if self._state is InboundState.AUTHENTICATED:
             return self._before_binding(received)
-        if self._state is State.NEGOTIATING and self._registers(received):
+        if self._state is InboundState.NEGOTIATING and self._registers(received):
             return self._register(received)
         raise self._unexpected(received)
 

@@ -2,8 +2,8 @@
 
 RFC 6120, XEP-0178, XEP-0198 (without resumption), XEP-0220 (the initiating server's part, and asking an
 authoritative server), XEP-0288.
-Bytes in, events and bytes out; the phases are in phase.py. Connections, the handshake and deadlines are the
-shell's, and so is which stream a stanza takes.
+Bytes in, events and bytes out; its states stand above `OutboundState`. Connections, the handshake and
+deadlines are the shell's, and so is which stream a stanza takes.
 
 TLS is required. Where policy has no dialback, the peer must prove by its certificate to be the domain that
 we mean, and take ours; with dialback, DNS is believed. What a peer does wrong ends in `StreamFailed`; that it
@@ -13,6 +13,7 @@ will not have us, in `Refused`.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from enum import Enum, auto
 from typing import Final, TypeAlias
 
 from refserver import ns
@@ -20,29 +21,81 @@ from refserver.errors import Condition, StanzaError, StreamCondition, StreamErro
 from refserver.sasl import EXTERNAL, encode
 from refserver.stanza import Stanza
 from refserver.stream import dialback
-from refserver.stream.dialback import Dialback
+from refserver.stream.dialback import KINDS, Dialback, DomainPairs, Pair
 from refserver.stream.ending import Ending, ending_of
-from refserver.stream.events import Event, StartTLS, StreamClosed, StreamFailed
-from refserver.stream.federation import (
+from refserver.stream.events import (
     Confirmed,
     CountWanted,
     Established,
+    Event,
     KeyToVerify,
     Managed,
     Refused,
-    ServerPolicy,
+    StartTLS,
+    StreamClosed,
+    StreamFailed,
     VerifyAnswered,
 )
+from refserver.stream.headers import CLOSING_TAG, check_version, initial_header
 from refserver.stream.management import ANSWER, ENABLED, FAILED, REQUEST, TURN_ON, WORDS, Management
-from refserver.stream.opening import CLOSING_TAG, check_version, initial_header
-from refserver.stream.pairs import KINDS, DomainPairs, Pair
-from refserver.stream.phase import DEAF, FOLLOWS, SILENT, Phase
-from refserver.stream.policy import TLSInfo
+from refserver.stream.policy import ServerPolicy, TLSInfo
 from refserver.xml.element import Element, child, child_text, clark, element
 from refserver.xml.framer import Frame, Framer, StreamEnd, StreamHeader
 from refserver.xml.write import serialise
 
-__all__ = ["InitiatingStream"]
+__all__ = ["ServerOutbound"]
+
+
+# The states of the stream:
+#
+# 1. CONNECTING until the shell has a connection; then our header is sent and the peer's awaited
+#    (HEADER), then its features (FEATURES).
+# 2. Without TLS, STARTTLS is asked for (PROCEED), granted, and the handshake is the shell's turn (SECURING);
+#    then the stream begins anew with HEADER.
+# 3. With TLS, either SASL EXTERNAL is tried (SASL), whose success begins the stream anew; or
+#    there is dialback, or nothing to authenticate, and the stream is OPEN.
+# 4. In OPEN keys and stanzas go out and answers come in.
+# 5. We are CLOSING when our closing tag is sent and the peer's is awaited; CLOSED is the end. Both are
+#    possible everywhere.
+
+
+class OutboundState(Enum):
+    """What the stream waits for."""
+
+    CONNECTING = auto()
+    HEADER = auto()
+    FEATURES = auto()
+    PROCEED = auto()
+    SECURING = auto()
+    SASL = auto()
+    OPEN = auto()
+    CLOSING = auto()
+    CLOSED = auto()
+
+    # Enum's own hash is a Python function; members are single, so their identity serves and is free.
+    __hash__ = object.__hash__
+
+
+_END: Final = frozenset({OutboundState.CLOSING, OutboundState.CLOSED})
+
+NEXT_STATES: Final[dict[OutboundState, frozenset[OutboundState]]] = {
+    OutboundState.CONNECTING: _END | {OutboundState.HEADER},
+    OutboundState.HEADER: _END | {OutboundState.FEATURES},
+    OutboundState.FEATURES: _END | {OutboundState.PROCEED, OutboundState.SASL, OutboundState.OPEN},
+    OutboundState.PROCEED: _END | {OutboundState.SECURING},
+    OutboundState.SECURING: _END | {OutboundState.HEADER},
+    OutboundState.SASL: _END | {OutboundState.HEADER, OutboundState.OPEN},
+    OutboundState.OPEN: _END,
+    OutboundState.CLOSING: _END,
+    OutboundState.CLOSED: _END,
+}
+
+NOT_READING: Final = frozenset({OutboundState.CONNECTING, OutboundState.SECURING, OutboundState.CLOSED})
+"""Nothing is read: before the stream, in the handshake, after the end."""
+
+NOT_WRITING: Final = NOT_READING | {OutboundState.CLOSING}
+"""Nothing may be sent in the stream."""
+
 
 Events: TypeAlias = Iterator[Event]
 
@@ -57,7 +110,7 @@ _STARTTLS: Final = f"<starttls xmlns='{ns.TLS}'/>".encode()
 _TURN_BIDI: Final = f"<bidi xmlns='{ns.BIDI}'/>".encode()
 
 
-class InitiatingStream:
+class ServerOutbound:
     """Our stream from our domain `local` to `remote`.
 
     Events: `StartTLS` (send the output, handshake as the client with SNI `host`, then
@@ -78,9 +131,9 @@ class InitiatingStream:
         "_offers_management",
         "_output",
         "_pairs",
-        "_phase",
         "_policy",
         "_secret",
+        "_state",
         "_verify_only",
         "_verifying",
         "_waiting",
@@ -123,7 +176,7 @@ class InitiatingStream:
         self._verify_only = verify_only
         self._framer = Framer(policy.limits_before)
         self._output: list[bytes] = []
-        self._phase = Phase.CONNECTING
+        self._state = OutboundState.CONNECTING
         self._authenticated = False
         self._offers_management = False
         self._multiplexes = False  # the peer answers keys with errors, not with the stream's end
@@ -140,7 +193,7 @@ class InitiatingStream:
     @property
     def closed(self) -> bool:
         """Whether nothing more will be read or written."""
-        return self._phase is Phase.CLOSED
+        return self._state is OutboundState.CLOSED
 
     def start(self) -> Events:
         """The connection stands (with `tls` given: its handshake too): begin."""
@@ -148,7 +201,7 @@ class InitiatingStream:
 
     def tls_started(self, info: TLSInfo) -> Events:
         """Answer `StartTLS`: the handshake is finished, the stream begins anew."""
-        if self._phase in (Phase.CLOSING, Phase.CLOSED):
+        if self._state in (OutboundState.CLOSING, OutboundState.CLOSED):
             return
         self.tls = info
         self._framer.reset()
@@ -156,12 +209,12 @@ class InitiatingStream:
 
     def receive(self, data: bytes) -> Events:
         """Take what the peer sent."""
-        if self._phase in DEAF:
+        if self._state in NOT_READING:
             return
         try:
             for frame in self._framer.feed(data):
                 yield from self._take(frame)
-                if self._phase in DEAF:
+                if self._state in NOT_READING:
                     return
         except StreamError as error:
             yield from self.fail(error)
@@ -174,7 +227,7 @@ class InitiatingStream:
 
     def carries(self, from_: str, to: str) -> bool:
         """Whether stanzas from our domain `from_` to the peer's `to` may be sent now."""
-        return self._phase is Phase.OPEN and (to, from_) in self._pairs
+        return self._state is OutboundState.OPEN and (to, from_) in self._pairs
 
     def encode(self, stanza: Stanza) -> bytes:
         """The bytes to send; only where `carries`."""
@@ -189,7 +242,7 @@ class InitiatingStream:
         known = len(self._pairs) + len(self._wanted)
         proved = remote == self.remote or (self.tls is not None and self.tls.proves(remote))
         return (
-            self._phase is Phase.OPEN
+            self._state is OutboundState.OPEN
             and self._policy.dialback
             and self._multiplexes
             and 0 < len(self._pairs)
@@ -213,7 +266,7 @@ class InitiatingStream:
         """
         if asked.from_ != self.remote:
             raise RuntimeError("another server is the authority for this key")
-        if self._phase in (Phase.CLOSING, Phase.CLOSED):
+        if self._state in (OutboundState.CLOSING, OutboundState.CLOSED):
             yield VerifyAnswered(asked, StanzaError(Condition.REMOTE_SERVER_TIMEOUT))
             return
         self._waiting.append(asked)
@@ -221,35 +274,35 @@ class InitiatingStream:
 
     def tell_count(self, handled: int) -> None:
         """Answer `CountWanted`. Nothing happens on a stream that is closed meanwhile."""
-        if self._phase is Phase.OPEN:
+        if self._state is OutboundState.OPEN:
             self._send(self.management.answer(handled))
 
     def close(self) -> Events:
         """End the stream without an error; `StreamClosed` comes when the peer has answered."""
-        if self._phase in (Phase.CLOSING, Phase.CLOSED):
+        if self._state in (OutboundState.CLOSING, OutboundState.CLOSED):
             return
         ending = Ending("the stream was closed")
-        if self._phase in SILENT:
+        if self._state in NOT_WRITING:
             yield from self._over(ending)
         else:
             self._send(self.management.answer() + CLOSING_TAG)  # XEP-0198 4: the last count
-            self._enter(Phase.CLOSING)
+            self._enter(OutboundState.CLOSING)
             yield from self._give_up(ending)
 
     def fail(self, error: StreamError) -> Events:
         """End the stream with an error of ours: a shutdown, a deadline passed."""
-        if self._phase is Phase.CLOSED:
+        if self._state is OutboundState.CLOSED:
             return
-        if self._phase not in SILENT:
+        if self._state not in NOT_WRITING:
             self._send(self.management.answer() + serialise(error.element()) + CLOSING_TAG)
-        self._enter(Phase.CLOSED)
+        self._enter(OutboundState.CLOSED)
         yield from self._give_up(Ending(error.text or f"the stream broke off: {error.condition.value}"))
         yield StreamFailed(error)
 
     def lost(self, reason: str) -> Events:
         """The connection is gone, or could not be had; to be called whenever it goes."""
-        if self._phase is not Phase.CLOSED:
-            self._enter(Phase.CLOSED)
+        if self._state is not OutboundState.CLOSED:
+            self._enter(OutboundState.CLOSED)
             yield from self._give_up(Ending(reason))
 
     # -- frames --------------------------------------------------------------
@@ -257,7 +310,7 @@ class InitiatingStream:
     def _take(self, frame: Frame) -> Events:
         if isinstance(frame, StreamEnd):
             yield from self._ended(Ending("the server closed the stream"))
-        elif self._phase is Phase.CLOSING:
+        elif self._state is OutboundState.CLOSING:
             return
         elif isinstance(frame, StreamHeader):
             self._header(frame)
@@ -267,22 +320,22 @@ class InitiatingStream:
             yield from self._element(frame)
 
     def _element(self, received: Element) -> Events:
-        phase, tag = self._phase, received.tag
-        if phase is Phase.OPEN:
+        state, tag = self._state, received.tag
+        if state is OutboundState.OPEN:
             yield from self._open_element(received)
-        elif phase is Phase.FEATURES and tag == _FEATURES:
+        elif state is OutboundState.FEATURES and tag == _FEATURES:
             yield from self._negotiate(received)
-        elif phase is Phase.PROCEED and tag == _PROCEED:
+        elif state is OutboundState.PROCEED and tag == _PROCEED:
             self._framer.discard()
-            self._enter(Phase.SECURING)
+            self._enter(OutboundState.SECURING)
             yield StartTLS(self.remote)
-        elif phase is Phase.PROCEED and tag == _NO_TLS:
+        elif state is OutboundState.PROCEED and tag == _NO_TLS:
             yield from self._leave(Ending("the server cannot do TLS at present"))
-        elif phase is Phase.SASL and tag == _SUCCESS:
+        elif state is OutboundState.SASL and tag == _SUCCESS:
             self._authenticated = True
             self._framer.reset()
             yield from self._begin()
-        elif phase is Phase.SASL and tag == _FAILURE:
+        elif state is OutboundState.SASL and tag == _FAILURE:
             yield from self._fall_back("the server does not accept our certificate")
         elif tag in KINDS:
             raise StreamError(StreamCondition.NOT_AUTHORIZED)
@@ -310,7 +363,7 @@ class InitiatingStream:
     def _begin(self) -> Events:
         """Send our header, if the peer is the one we mean."""
         tls, remote = self.tls, self.remote
-        self._enter(Phase.HEADER)
+        self._enter(OutboundState.HEADER)
         if tls is not None and not self._policy.dialback and not tls.proves(remote):
             yield from self._over(Ending(tls.why_not(remote), permanent=True))
             return
@@ -321,12 +374,12 @@ class InitiatingStream:
             raise StreamError(StreamCondition.INVALID_NAMESPACE)
         check_version(header)
         self.id = header.id or ""
-        self._enter(Phase.FEATURES)
+        self._enter(OutboundState.FEATURES)
 
     def _negotiate(self, features: Element) -> Events:
         if self.tls is None and child(features, ns.TLS, "starttls") is not None:
             self._send(_STARTTLS)
-            self._enter(Phase.PROCEED)
+            self._enter(OutboundState.PROCEED)
             return
         if self.tls is None and self._policy.require_tls:
             yield from self._leave(Ending("the server offers no TLS", permanent=True))
@@ -361,7 +414,7 @@ class InitiatingStream:
         # XEP-0178 3: the authorization identity is not needed, but older servers want it.
         text = encode(self.local.encode())
         self._send(serialise(element(ns.SASL, "auth", {"mechanism": EXTERNAL}, text=text)))
-        self._enter(Phase.SASL)
+        self._enter(OutboundState.SASL)
 
     def _fall_back(self, reason: str) -> Events:
         """Use dialback where policy has it."""
@@ -374,7 +427,7 @@ class InitiatingStream:
             yield from self._opened(None, "")
 
     def _opened(self, pair: Pair | None, method: str) -> Events:
-        self._enter(Phase.OPEN)
+        self._enter(OutboundState.OPEN)
         self._send_waiting()
         if pair is not None:
             yield self._established(pair, method)
@@ -417,7 +470,7 @@ class InitiatingStream:
         self._send(dialback.request("result", local, remote, key))
 
     def _send_waiting(self) -> None:
-        if self._phase is not Phase.OPEN:
+        if self._state is not OutboundState.OPEN:
             return
         for asked in self._waiting:
             same = self._verifying.setdefault((asked.from_, asked.to, asked.stream_id), [])
@@ -461,7 +514,7 @@ class InitiatingStream:
 
     def _ended(self, ending: Ending) -> Events:
         """The peer has closed the stream: do likewise (RFC 6120 4.4)."""
-        if self._phase is not Phase.CLOSING:
+        if self._state is not OutboundState.CLOSING:
             self._send(self.management.answer() + CLOSING_TAG)
         yield from self._over(ending)
 
@@ -471,7 +524,7 @@ class InitiatingStream:
         yield from self._over(ending)
 
     def _over(self, ending: Ending) -> Events:
-        self._enter(Phase.CLOSED)
+        self._enter(OutboundState.CLOSED)
         yield from self._give_up(ending)
         yield StreamClosed(ending.condition)
 
@@ -490,10 +543,10 @@ class InitiatingStream:
 
     # -- small things --------------------------------------------------------
 
-    def _enter(self, phase: Phase) -> None:
-        if phase not in FOLLOWS[self._phase]:
-            raise RuntimeError(f"{phase.name} does not follow {self._phase.name}")
-        self._phase = phase
+    def _enter(self, state: OutboundState) -> None:
+        if state not in NEXT_STATES[self._state]:
+            raise RuntimeError(f"{state.name} does not follow {self._state.name}")
+        self._state = state
 
     def _send(self, data: bytes) -> None:
         self._output.append(data)

@@ -22,39 +22,36 @@ from refserver.sasl import EXTERNAL, FakeVerifiers, SaslCondition, SaslFailure, 
 from refserver.stanza import Stanza
 from refserver.stream import dialback
 from refserver.stream.authentication import AUTH
-from refserver.stream.dialback import Dialback
-from refserver.stream.events import Event, StreamFailed
-from refserver.stream.features import StreamFeature
-from refserver.stream.federation import (
+from refserver.stream.dialback import KINDS, Dialback, DomainPairs, Pair
+from refserver.stream.events import (
     Confirmed,
     CountWanted,
     Established,
+    Event,
     KeyToVerify,
     Managed,
-    ServerPolicy,
+    StreamFailed,
     Verdict,
 )
-from refserver.stream.inbound import Events, InboundStream
+from refserver.stream.features import SERVER_FEATURES, ServerSituation, StreamFeature
+from refserver.stream.headers import bare_domain
+from refserver.stream.inbound import HALTED, Events, InboundState, InboundStream, Move
 from refserver.stream.management import ANSWER, ENABLE, REQUEST, RESUME, TURNED_ON, WORDS, Management, failed
-from refserver.stream.opening import bare_domain
-from refserver.stream.pairs import KINDS, DomainPairs, Pair
-from refserver.stream.policy import TLSInfo
-from refserver.stream.server_features import SERVER_FEATURES, ServerSituation
-from refserver.stream.state import HALTED, Move, State
+from refserver.stream.policy import ServerPolicy, TLSInfo
 from refserver.xml.element import Element, clark
 from refserver.xml.framer import Frame, StreamHeader
 
-__all__ = ["ServingStream"]
+__all__ = ["ServerInbound"]
 
 _BIDI: Final = clark(ns.BIDI, "bidi")
-_READY: Final = (State.NEGOTIATING, State.AUTHENTICATED)
+_READY: Final = (InboundState.NEGOTIATING, InboundState.AUTHENTICATED)
 
 
 def _everyone(from_: str, to: str) -> bool:
     return True
 
 
-class ServingStream(InboundStream):
+class ServerInbound(InboundStream):
     """Another server's stream to us.
 
     Events: `StartTLS` (handshake as the server, the peer asked for a certificate, then `tls_started`),
@@ -117,11 +114,11 @@ class ServingStream(InboundStream):
     @property
     def ready(self) -> bool:
         """Whether a domain is proved and the stream stands."""
-        return self._state is State.AUTHENTICATED
+        return self._state is InboundState.AUTHENTICATED
 
     def carries(self, from_: str, to: str) -> bool:
         """Whether stanzas from our domain `from_` to the peer's `to` may go this way: only with bidi."""
-        return self.bidi and self._state is State.AUTHENTICATED and (to, from_) in self._pairs
+        return self.bidi and self._state is InboundState.AUTHENTICATED and (to, from_) in self._pairs
 
     def encode(self, stanza: Stanza) -> bytes:
         """The bytes to send; only where `carries`."""
@@ -129,7 +126,7 @@ class ServingStream(InboundStream):
 
     def tell_count(self, handled: int) -> None:
         """Answer `CountWanted`. Nothing happens on a stream that is closed meanwhile."""
-        if self._state is State.AUTHENTICATED:
+        if self._state is InboundState.AUTHENTICATED:
             self._send(self.management.answer(handled))
 
     def close(self) -> None:
@@ -154,7 +151,7 @@ class ServingStream(InboundStream):
 
     def _open(self, header: StreamHeader) -> Events:
         super()._open(header)
-        if self._state is State.AUTHENTICATED and self.host is not None:
+        if self._state is InboundState.AUTHENTICATED and self.host is not None:
             pair = self.peer, self.host.domainpart
             self._pairs.add(pair)
             return (Established(*pair, "certificate"),)
@@ -188,7 +185,11 @@ class ServingStream(InboundStream):
         admit, management, framer = self._pairs.admit, self.management, self._framer
         try:
             for frame in frames:
-                if isinstance(frame, Element) and frame.tag in KINDS and self._state is State.AUTHENTICATED:
+                if (
+                    isinstance(frame, Element)
+                    and frame.tag in KINDS
+                    and self._state is InboundState.AUTHENTICATED
+                ):
                     yield admit(frame, framer.raw)
                     management.handled += 1  # by now it was given to the router
                     continue
@@ -212,7 +213,7 @@ class ServingStream(InboundStream):
     def _turn_bidi(self, received: Element) -> Events:
         """XEP-0288 2.2: after TLS, before authentication."""
         private = self.tls is not None or not self._policy.require_tls
-        if self._state is not State.NEGOTIATING or not self._policy.bidi or not private:
+        if self._state is not InboundState.NEGOTIATING or not self._policy.bidi or not private:
             raise self._unexpected(received)
         self.bidi = True
         return ()
@@ -236,7 +237,7 @@ class ServingStream(InboundStream):
         if management.on:  # XEP-0198 3: this ends the stream
             self._send(failed(Condition.UNEXPECTED_REQUEST))
             raise StreamError(StreamCondition.POLICY_VIOLATION, "stream management is on already")
-        if self._state is not State.AUTHENTICATED:
+        if self._state is not InboundState.AUTHENTICATED:
             return self._not_managed(Condition.UNEXPECTED_REQUEST)
         management.start()
         management.turned_on()
@@ -245,7 +246,7 @@ class ServingStream(InboundStream):
 
     def _not_managed(self, condition: Condition) -> Events:
         """The stream goes on, but not for ever if the peer keeps trying."""
-        if self._state is not State.AUTHENTICATED:
+        if self._state is not InboundState.AUTHENTICATED:
             condition = Condition.UNEXPECTED_REQUEST
         self._send(failed(condition))
         self._auth_failures += 1
@@ -305,7 +306,7 @@ class ServingStream(InboundStream):
 
     def _prove(self, asked: Dialback, method: str) -> Events:
         self._pairs.add((asked.from_, asked.to))
-        if self._state is State.NEGOTIATING:
+        if self._state is InboundState.NEGOTIATING:
             self._move(Move.PROVED)
             self.account = JID.parse(asked.from_)
             self._framer.limits = self._policy.limits_after
@@ -339,5 +340,5 @@ class ServingStream(InboundStream):
 
     def _count_last(self) -> None:
         """XEP-0198 4: the last count goes out before our closing tag, so that less is sent twice."""
-        if self._state is State.AUTHENTICATED:
+        if self._state is InboundState.AUTHENTICATED:
             self._send(self.management.answer())
