@@ -1,7 +1,7 @@
 """Stanzas that wait for a stream: few enough, small enough, and none forgotten.
 
 Owns the limits, of one pair of domains and of all together. What becomes of the stanzas is way.py's
-business, and those that were sent and not confirmed are window.py's.
+business, and those that were sent and not confirmed are core/outbox.py's.
 """
 
 from __future__ import annotations
@@ -11,72 +11,15 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from attrs import define, field
-from twisted.logger import Logger
 
 from refserver import ns
-from refserver.errors import StanzaError
+from refserver.core.outbox import OVERHEAD, Budget, Held
 from refserver.stanza import Stanza
-from refserver.xml.element import Element
 
-__all__ = ["OVERHEAD", "Backlog", "Budget", "Held"]
-
-log = Logger()
+__all__ = ["Backlog"]
 
 MOST_STANZAS: Final = 1_000
 MOST_BYTES: Final = 2 << 20
-MOST_BYTES_TOGETHER: Final = 32 << 20
-OVERHEAD: Final = 1_000  # what one waiting stanza costs beside its bytes, about
-
-
-@define(eq=False)
-class Budget:
-    """The bytes that all backlogs and windows together have left."""
-
-    left: int = MOST_BYTES_TOGETHER
-
-
-class Held:
-    """A stanza without its tree: what an error to the sender needs, and its bytes.
-
-    `data` is b"" if there was no room for them: it cannot be sent again. `again` if it was sent already, on
-    a stream that ended before it was confirmed. `number` is its place on the stream. `tracked` is its
-    envelope if its sender wants to know what becomes of it.
-    """
-
-    __slots__ = ("again", "data", "from_", "id", "kind", "number", "to", "tracked", "type")
-
-    def __init__(self, stanza: Stanza, data: bytes, number: int = 0) -> None:
-        self.data = data
-        self.number = number
-        self.again = False
-        self.kind = stanza.kind
-        self.to = stanza.to
-        self.from_ = stanza.from_
-        get = stanza.element.attrib.get
-        self.type = get("type", "")
-        self.id = get("id", "")
-        self.tracked = stanza.envelope() if type(stanza) is not Stanza else None
-
-    @property
-    def cost(self) -> int:
-        """What it takes from the budget, in bytes."""
-        return len(self.data) + OVERHEAD
-
-    @property
-    def envelope(self) -> Stanza:
-        """What can be answered with an error."""
-        if self.tracked is not None:
-            return self.tracked
-        attributes = {name: value for name, value in (("type", self.type), ("id", self.id)) if value}
-        return Stanza(self.kind, Element(f"{{{ns.CLIENT}}}{self.kind}", attributes), self.to, self.from_)
-
-    def settle(self, error: StanzaError | None) -> None:
-        """As `Stanza.settle`: tell who wants to know what became of it."""
-        if self.tracked is not None:
-            try:
-                self.tracked.settle(error)
-            except Exception:
-                log.failure("who tracks a {kind} could not be told", kind=self.kind)
 
 
 @define(eq=False)

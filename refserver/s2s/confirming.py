@@ -18,12 +18,11 @@ from typing import Final
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from refserver import ns
+from refserver.core.outbox import Budget, Held, Window
 from refserver.errors import StanzaError
 from refserver.jid import JID
-from refserver.s2s.backlog import Budget, Held
 from refserver.s2s.lane import Lane
 from refserver.s2s.remotes import Remote
-from refserver.s2s.window import Window
 from refserver.stanza import Stanza
 from refserver.xml.element import element
 

@@ -14,10 +14,10 @@ from attrs import define, field
 from twisted.internet.interfaces import IReactorTime
 
 from refserver.core.hosts import Hosts
+from refserver.core.outbox import Budget
 from refserver.errors import Condition, StanzaError, StreamError
 from refserver.jid import JID
 from refserver.s2s.attempts import Attempts
-from refserver.s2s.backlog import Budget
 from refserver.s2s.lane import Carrier, Lane
 from refserver.s2s.outgoing import OutgoingConnection, at_once
 from refserver.s2s.reaching import Reach

@@ -31,13 +31,13 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from refserver import ns
+from refserver.core.outbox import Held, parted
 from refserver.errors import Condition, StanzaError, StreamCondition, StreamError
 from refserver.jid import JID
-from refserver.s2s.backlog import Backlog, Held
+from refserver.s2s.backlog import Backlog
 from refserver.s2s.confirming import Confirming
 from refserver.s2s.lane import Lane
 from refserver.s2s.outgoing import OutgoingConnection, Unreachable
-from refserver.s2s.window import parted
 from refserver.stanza import Stanza
 
 if TYPE_CHECKING:

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from refserver.s2s import backlog, window
+from refserver.core import outbox
+from refserver.s2s import backlog
 
 ROOT = Path(__file__).resolve().parents[2]
 COUNT = 10_000
@@ -42,7 +43,7 @@ def test_what_a_deaf_server_did_not_confirm_comes_back(figures: Any) -> None:
     assert {"resource-constraint", "remote-server-timeout"} == set(returned)
     assert 0 < figures["arrived"] < COUNT
     assert COUNT + 1 - figures["arrived"] <= sum(returned.values()) <= COUNT + 1
-    assert returned["remote-server-timeout"] <= window.MOST_STANZAS + backlog.MOST_STANZAS
+    assert returned["remote-server-timeout"] <= outbox.MOST_STANZAS + backlog.MOST_STANZAS
 
 
 def test_others_are_served_meanwhile(figures: Any) -> None:
@@ -50,6 +51,6 @@ def test_others_are_served_meanwhile(figures: Any) -> None:
 
 
 def test_little_is_kept_and_all_of_it_given_back(figures: Any) -> None:
-    assert 0 < figures["budget used"] <= backlog.MOST_BYTES_TOGETHER
+    assert 0 < figures["budget used"] <= outbox.MOST_BYTES_TOGETHER
     assert (0, 0) == (figures["budget lost"], figures["attempts"])
     assert figures["memory"] < 32_000_000

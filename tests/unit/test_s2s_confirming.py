@@ -7,6 +7,7 @@ import weakref
 
 import pytest
 
+from refserver.core.outbox import MOST_BYTES_TOGETHER
 from refserver.errors import Condition, StreamCondition, StreamError
 from refserver.jid import JID
 from refserver.s2s import backlog as backlog_module
@@ -285,7 +286,7 @@ def test_a_peer_that_confirms_nothing_costs_bounded_memory_and_nothing_is_lost(b
     bench.look(LIMIT)
     bench.look(ATTEMPT_SECONDS + 1)
     assert [str(number) for number in range(1_050)] == [id for id, _ in bench.errors()]
-    assert bench.pool.budget.left == backlog_module.MOST_BYTES_TOGETHER
+    assert bench.pool.budget.left == MOST_BYTES_TOGETHER
 
 
 def test_presence_does_not_fill_the_window(bench):

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+from refserver.core.outbox import OVERHEAD, Budget, Held, Window
 from refserver.jid import JID
-from refserver.s2s.backlog import OVERHEAD, Budget, Held
-from refserver.s2s.window import Window
 from refserver.stanza import Stanza, Tracked
 
 PAT, MIA = JID.parse("pat@there.example"), JID.parse("mia@library.example/desk")
