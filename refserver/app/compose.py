@@ -20,12 +20,11 @@ from refserver.c2s.service import ClientPolicy, ClientService
 from refserver.components.service import ComponentPolicy, ComponentService
 from refserver.core.core import Core
 from refserver.core.feature import Feature
-from refserver.features.blocking import Blocking
-from refserver.features.credentials import Credentials
 from refserver.features.disco import Disco
 from refserver.features.entity_time import EntityTime
-from refserver.features.forgeries import Forgeries
+from refserver.features.iq_privacy import IqPrivacy
 from refserver.features.last_activity import LastActivity
+from refserver.features.library_access import LibraryAccess
 from refserver.features.messages import Messages
 from refserver.features.offline import Offline
 from refserver.features.ping import Ping
@@ -33,8 +32,9 @@ from refserver.features.presence import Presence
 from refserver.features.private_data import PrivateData
 from refserver.features.registration import Registration
 from refserver.features.roster import RosterQueries, Rosters
-from refserver.features.strangers import Strangers
+from refserver.features.sanitising import Sanitising
 from refserver.features.vcard import VCard
+from refserver.features.verifiers import VerifierCache
 from refserver.features.version import Version
 from refserver.net.mux import Mux
 from refserver.reference.service import Reference
@@ -46,12 +46,12 @@ from refserver.xml import Limits
 __all__ = ["FEATURES", "compose"]
 
 FEATURES: tuple[type[Feature], ...] = (
-    Blocking,
+    LibraryAccess,
     Rosters,
     RosterQueries,
     Presence,
-    Forgeries,
-    Strangers,
+    Sanitising,
+    IqPrivacy,
     Messages,
     Offline,
     Disco,
@@ -62,7 +62,7 @@ FEATURES: tuple[type[Feature], ...] = (
     VCard,
     PrivateData,
     Registration,
-    Credentials,
+    VerifierCache,
 )
 
 BEFORE_AUTHENTICATION = Limits(stanza_bytes=10_000)
@@ -97,7 +97,7 @@ def _parts(settings: Settings, reactor: Any, reread: Callable[[], Settings]) -> 
         certificates,
         FakeVerifiers(storage.database.write_now(secrets.get_or_create, "fake-salts", 32)),
         core.feature(Registration),
-        core.feature(Credentials),
+        core.feature(VerifierCache),
     )
     yield Clients(reactor, mux, service, settings.listen.c2s, settings.listen.c2s_tls)
     components = Components(

@@ -26,7 +26,7 @@ from refserver.app.verbs.changes import (
 from refserver.core import hooks
 from refserver.core.core import Core
 from refserver.errors import StreamCondition, StreamError
-from refserver.features.blocking import Blocking
+from refserver.features.library_access import LibraryAccess
 from refserver.jid import JID
 
 __all__ = ["Live"]
@@ -70,13 +70,13 @@ class Live:
                 self.core.hooks.tell(hooks.CredentialsChanged(jid))
                 self._end(jid, StreamCondition.RESET, "the password was changed")
             case SenderListed(library=library, rule=rule):
-                self.core.feature(Blocking).put(library, rule)
+                self.core.feature(LibraryAccess).put(library, rule)
                 self.streams()
             case SenderUnlisted(library=library, rule=rule):
-                self.core.feature(Blocking).drop(library, rule)
+                self.core.feature(LibraryAccess).drop(library, rule)
                 self.streams()
             case AllowOnlySet(library=library, allow_only=allow_only):
-                self.core.feature(Blocking).allow_only(library, allow_only)
+                self.core.feature(LibraryAccess).allow_only(library, allow_only)
             case _:
                 told = self.queues(change)
                 if told is not None:

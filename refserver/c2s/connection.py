@@ -134,12 +134,12 @@ class ClientConnection:
             self._look_up(event.account)
 
     def _look_up(self, account: JID) -> None:
-        if (account, self._ip) in self._service.familiar:
-            verifiers = self._service.credentials.known(account)
+        if (account, self._ip) in self._service.known_clients:
+            verifiers = self._service.verifiers.known(account)
             if verifiers is not None:
                 self._found(verifiers)
                 return
-        found = self._service.credentials.find(account)
+        found = self._service.verifiers.find(account)
         found.addCallbacks(self._found, self._not_found)
         self._owned(found)
 
@@ -157,7 +157,7 @@ class ClientConnection:
 
     def _authenticated(self, event: events.Authenticated) -> None:
         self._service.delays.succeeded(event.account)
-        self._service.familiar.add(event.account, self._ip)
+        self._service.known_clients.add(event.account, self._ip)
 
     def _authentication_failed(self, event: events.AuthenticationFailed) -> None:
         if event.condition is SaslCondition.TEMPORARY_AUTH_FAILURE:

@@ -11,8 +11,8 @@ from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
 from refserver.c2s.connection import ClientConnection
-from refserver.c2s.delays import Delays
-from refserver.c2s.familiar import Familiar
+from refserver.c2s.known_clients import KnownClients
+from refserver.c2s.login_throttle import LoginThrottle
 from refserver.core.core import Core
 from refserver.core.hooks import SessionBinding
 from refserver.core.hosts import Host
@@ -26,7 +26,7 @@ from refserver.sasl import FakeVerifiers, Verifier
 from refserver.stream.policy import StreamPolicy
 from refserver.xml.element import Element
 
-__all__ = ["ClientPolicy", "ClientService", "Contexts", "Credentials", "Registrar"]
+__all__ = ["ClientPolicy", "ClientService", "Contexts", "Registrar", "VerifierSource"]
 
 
 class Contexts(Protocol):
@@ -52,8 +52,8 @@ class Registrar(Protocol):
         """Make the account that `query` asks for, durably. Raises `StanzaError`."""
 
 
-class Credentials(Protocol):
-    """Where the accounts' verifiers come from (the credentials feature)."""
+class VerifierSource(Protocol):
+    """Where the accounts' verifiers come from (features/verifiers.py)."""
 
     def known(self, account: JID) -> Mapping[str, Verifier] | None:
         """The verifiers, if they are at hand."""
@@ -87,15 +87,15 @@ class ClientService(SecureAcceptor[ClientConnection]):
     contexts: Contexts
     fakes: FakeVerifiers
     registrar: Registrar
-    credentials: Credentials
-    delays: Delays = field(init=False)
+    verifiers: VerifierSource
+    delays: LoginThrottle = field(init=False)
     registrations: Quota = field(init=False)
-    familiar: Familiar = field(factory=Familiar, init=False)
+    known_clients: KnownClients = field(factory=KnownClients, init=False)
     _without_tls: StreamPolicy = field(init=False)
 
     @delays.default
-    def _make_delays(self) -> Delays:
-        return Delays(self.core.clock.seconds)
+    def _make_delays(self) -> LoginThrottle:
+        return LoginThrottle(self.core.clock.seconds)
 
     @registrations.default
     def _make_registrations(self) -> Quota:
@@ -143,7 +143,7 @@ class ClientService(SecureAcceptor[ClientConnection]):
 
     async def check(self, account: JID) -> None:
         """Raises `StreamError` if the account was removed or disabled since it authenticated."""
-        if self.credentials.known(account) is None and await self.credentials.find(account) is None:
+        if self.verifiers.known(account) is None and await self.verifiers.find(account) is None:
             raise StreamError(StreamCondition.NOT_AUTHORIZED)
 
     def close_all(self, failure: Failure | None = None) -> None:

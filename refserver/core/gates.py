@@ -1,6 +1,6 @@
 """Who may write to a library at all, as the router and other servers' streams ask it.
 
-A port: the rules are kept elsewhere (features/blocking.py). A library without a gate is open to all.
+A port: the rules are kept elsewhere (features/library_access.py). A library without a gate is open to all.
 """
 
 from __future__ import annotations

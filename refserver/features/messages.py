@@ -17,7 +17,7 @@ class Messages(Feature):
     """Chooses the sessions that get a message; the last to see a `MessageDelivering`."""
 
     name = "messages"
-    after = ("blocking", "archive", "carbons", "forgeries")
+    after = ("blocking", "archive", "carbons", "sanitising")
 
     @on(MessageDelivering)
     def deliver(self, event: MessageDelivering) -> bool:

@@ -48,7 +48,7 @@ class Reference(Feature):
     """
 
     name = "reference"
-    after = ("presence", "offline", "library blocking")
+    after = ("presence", "offline", "library access")
 
     def __init__(self, core: Core, hourly_limit: int = 20, domain_limit: int = 0) -> None:
         super().__init__(core)

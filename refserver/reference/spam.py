@@ -1,7 +1,7 @@
 """Spam: a librarian closes a question as such, and who asked it is not let in any more; and the way back.
 
 Each verb is one database transaction. Who asked is recognised by a fingerprint that is good for half a
-year (storage/senders.py): nobody's name stays behind, neither at the desk nor in the store. What is
+year (storage/access_rules.py): nobody's name stays behind, neither at the desk nor in the store. What is
 counted is the question, and the server it came from.
 """
 
@@ -18,10 +18,10 @@ from refserver.reference.answering import colleague
 from refserver.reference.numbered import Taken
 from refserver.reference.refusals import NotBlockable, NotBlocked, PatronGone
 from refserver.reference.states import Outcome
-from refserver.storage import outbox, queues, senders
+from refserver.storage import access_rules, outbox, queues
+from refserver.storage.access_rules import Rule
 from refserver.storage.questions import Question
 from refserver.storage.queues import Queue
-from refserver.storage.senders import Rule
 
 __all__ = ["Blocked", "reopen", "spam", "unspam"]
 
@@ -54,20 +54,20 @@ def spam(connection: Connection, queue_id: int, number: int, librarian: JID, now
     if question.owner != librarian:
         answering.take(connection, question.id, librarian, now)
     closed = closing.close(connection, question.id, librarian, now=now, outcome=Outcome.SPAM)
-    key = senders.fingerprint_key(connection, library)
+    key = access_rules.fingerprint_key(connection, library)
     rule = Rule(
         patron.domainpart,
-        fingerprint=senders.fingerprint(key, patron),
+        fingerprint=access_rules.fingerprint(key, patron),
         librarian=librarian.text,
         queue=queue.jid.localpart,
         number=number,
         made_at=now,
         expires_at=now + BLOCKED_SECONDS,
     )
-    senders.put(connection, library, rule)
-    senders.unsubscribe(connection, library, [patron])
+    access_rules.put(connection, library, rule)
+    access_rules.unsubscribe(connection, library, [patron])
     outbox.drop(connection, [due.key for due in outbox.of_patron(connection, queue_id, patron, MOST_OWED)])
-    senders.add_report(
+    access_rules.add_report(
         connection,
         library,
         queue.jid.localpart,
@@ -105,12 +105,12 @@ def reopen(
 
 def _lift(connection: Connection, queue: Queue, question: Question) -> Rule | None:
     library, name = queue.jid.domainpart, queue.jid.localpart
-    rule = senders.of_question(connection, library, name, question.number) or _newer(
+    rule = access_rules.of_question(connection, library, name, question.number) or _newer(
         connection, library, question
     )
-    senders.remove_report(connection, library, name, question.number)
+    access_rules.remove_report(connection, library, name, question.number)
     if rule is not None:
-        senders.remove(connection, library, rule)
+        access_rules.remove(connection, library, rule)
     return rule
 
 
@@ -118,8 +118,8 @@ def _newer(connection: Connection, library: str, question: Question) -> Rule | N
     """The rule by which who asked was blocked again, because of a later question."""
     if question.patron is None:
         return None
-    mark = senders.fingerprint(senders.fingerprint_key(connection, library), question.patron)
-    rules = senders.rules(connection, library, question.patron.domainpart)
+    mark = access_rules.fingerprint(access_rules.fingerprint_key(connection, library), question.patron)
+    rules = access_rules.rules(connection, library, question.patron.domainpart)
     return next((rule for rule in rules if rule.fingerprint == mark), None)
 
 
@@ -127,5 +127,5 @@ def _is_protected(connection: Connection, library: str, patron: JID) -> bool:
     desks = queues.desks_of(connection, patron)
     if any(queue.jid.domainpart == library for queue, _ in desks) or queues.find(connection, patron):
         return True
-    rules = senders.rules(connection, library, patron.domainpart)
+    rules = access_rules.rules(connection, library, patron.domainpart)
     return any(rule.allowed and rule.localpart == patron.localpart for rule in rules)

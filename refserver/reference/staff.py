@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from attrs import frozen
 
 from refserver.errors import Condition, StanzaError
-from refserver.features.blocking import Blocking
+from refserver.features.library_access import LibraryAccess
 from refserver.jid import JID
 from refserver.reference import commands, numbered, spam
 from refserver.reference.commands import Command, Say, parse
@@ -24,8 +24,8 @@ from refserver.reference.patron import is_encrypted
 from refserver.reference.refusals import Refusal
 from refserver.stanza import Stanza
 from refserver.storage import queues
+from refserver.storage.access_rules import Rule
 from refserver.storage.questions import Question
-from refserver.storage.senders import Rule
 
 if TYPE_CHECKING:
     from refserver.reference.queue import Queue
@@ -103,7 +103,7 @@ class Staff:
     async def _spam(self, number: int, librarian: JID, answer: Answer, at_desk: bool) -> None:
         blocked: spam.Blocked = await self._write(spam.spam, number, librarian, self._queue.core.now())
         library = self._queue.jid.domainpart
-        self._queue.core.feature(Blocking).put(library, blocked.rule, blocked.key)
+        self._queue.core.feature(LibraryAccess).put(library, blocked.rule, blocked.key)
         self._queue.turns.spam(blocked.question, librarian)
         if not at_desk:
             answer(self._queue.staff_texts.you_blocked())
@@ -118,7 +118,7 @@ class Staff:
             answer(self._queue.staff_texts.unblocked(number, self._queue.nick_of(librarian)))
 
     def _let_in(self, rule: Rule, number: int, librarian: JID) -> None:
-        self._queue.core.feature(Blocking).drop(self._queue.jid.domainpart, rule)
+        self._queue.core.feature(LibraryAccess).drop(self._queue.jid.domainpart, rule)
         text = self._queue.staff_texts.unblocked(number, self._queue.nick_of(librarian))
         self._queue.desk.say(text)
 

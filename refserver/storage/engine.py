@@ -16,9 +16,7 @@ from twisted.internet.defer import Deferred, gatherResults
 
 from refserver.storage import migrations, schema, sqlite
 from refserver.storage.errors import UnsupportedDatabase
-from refserver.storage.inline import Inline
-from refserver.storage.lane import CallFromThread, Lane
-from refserver.storage.reader import read_batch
+from refserver.storage.worker import CallFromThread, Inline, Job, Worker
 from refserver.storage.writer import GroupCommit
 
 __all__ = ["Database"]
@@ -30,7 +28,7 @@ T = TypeVar("T")
 
 
 class _Submit(Protocol):
-    """What takes jobs: a `Lane`, or `Inline` for a database in memory."""
+    """What takes jobs: a `Worker`, or `Inline` for a database in memory."""
 
     @property
     def busy(self) -> bool: ...
@@ -72,8 +70,8 @@ class Database:
         migrations.bring_to_head(path)
         writing, reading = sqlite.write_engine(path), sqlite.read_engine(path)
         commit = GroupCommit(hurry=lambda: writer.closing)
-        writer = Lane("writer", writing.connect, commit, call_from_thread, rest=commit.rest)
-        readers = Lane("reader", reading.connect, read_batch, call_from_thread, READERS, batch_size=32)
+        writer = Worker("writer", writing.connect, commit, call_from_thread, rest=commit.rest)
+        readers = Worker("reader", reading.connect, _read_batch, call_from_thread, READERS, batch_size=32)
         return cls(writing, reading, writer, readers)
 
     @classmethod
@@ -142,6 +140,16 @@ def _new() -> bytes:
     engine = sqlite.memory_engine()
     schema.metadata.create_all(engine)
     return sqlite.serialised(engine)
+
+
+def _read_batch(connection: Connection, batch: Sequence[Job]) -> None:
+    """Run every job of `batch`; all see what was committed before the batch was taken, or later."""
+    transaction = connection.begin()
+    try:
+        for job in batch:
+            job.run(connection)
+    finally:
+        transaction.rollback()
 
 
 def _nothing(connection: Connection) -> None:

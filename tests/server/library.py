@@ -8,7 +8,7 @@ from typing import Any
 
 from refserver.core.hooks import HostAdded, HostsComing
 from refserver.core.hosts import Host
-from refserver.features.blocking import Blocking
+from refserver.features.library_access import LibraryAccess
 from refserver.features.messages import Messages
 from refserver.features.offline import Offline
 from refserver.features.private_data import PrivateData
@@ -36,7 +36,7 @@ class Library(Harness):
         self, database: Database | None = None, settings: dict[str, Any] | None = None, **queue: Any
     ) -> None:
         self._patrons: dict[str, Client] = {}
-        features = [Blocking, Messages, Offline, PrivateData, Reference]
+        features = [LibraryAccess, Messages, Offline, PrivateData, Reference]
         super().__init__(features, domains=(), database=database)
         if database is None:
             self.database.write_now(libraries.add, DOMAIN, "Library")

@@ -9,8 +9,8 @@ import pytest
 
 from refserver.components.service import ComponentPolicy, ComponentService, DomainTaken
 from refserver.core.hosts import Host
+from refserver.features.iq_privacy import IqPrivacy
 from refserver.features.messages import Messages
-from refserver.features.strangers import Strangers
 from refserver.net.receiver import PeerAddress
 from refserver.stanza import Stanza
 from refserver.stream.component import digest
@@ -89,7 +89,7 @@ class Server(Harness):
     """With the components of SECRETS, and mia."""
 
     def __init__(self, **policy: Any) -> None:
-        super().__init__(features=[Messages, Strangers])
+        super().__init__(features=[Messages, IqPrivacy])
         self.deadlines = cast(Any, Deadlines())
         limits = ComponentPolicy(Limits(10_000), Limits(100_000), **policy)
         self.service = ComponentService(self.core, self.deadlines, limits)

@@ -48,7 +48,7 @@ from refserver.app.verbs.wire import VERBS, decode, encode
 from refserver.core.gates import Verdict
 from refserver.core.hooks import AccountAdded, AccountRemoved, HostAdded, HostRemoved
 from refserver.errors import StreamCondition, StreamError
-from refserver.features.blocking import Blocking
+from refserver.features.library_access import LibraryAccess
 from refserver.jid import JID
 from refserver.muc.service import RoomService
 from refserver.sasl.verifier import Verifier, make_verifiers
@@ -67,7 +67,7 @@ class Running:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.server = Harness([Blocking], domains=())
+        self.server = Harness([LibraryAccess], domains=())
         self.core = self.server.core
         self.told: list[object] = []
         self.queue_changes: list[Change] = []

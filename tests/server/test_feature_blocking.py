@@ -6,16 +6,15 @@ import pytest
 
 from refserver.core.feature import Feature, on
 from refserver.core.hooks import HostRemoved, HostsComing, SendersChanged
-from refserver.features.blocking import LOOK_SECONDS, Blocking
-from refserver.features.blocking_rules import LibraryGate
 from refserver.features.disco import Disco
+from refserver.features.library_access import LOOK_SECONDS, LibraryAccess, LibraryGate
 from refserver.features.messages import Messages
 from refserver.features.offline import Offline
 from refserver.features.ping import Ping
 from refserver.features.vcard import VCard
 from refserver.jid import JID
-from refserver.storage import senders
-from refserver.storage.senders import EVERYWHERE, Rule
+from refserver.storage import access_rules
+from refserver.storage.access_rules import EVERYWHERE, Rule
 from tests.server.harness import EPOCH, Harness, describe
 
 HERE = "library.example"
@@ -46,13 +45,13 @@ class Told(Feature):
 
 @pytest.fixture
 def server() -> Harness:
-    return Harness([Blocking, Messages, Offline, Disco, Ping, VCard, Told])
+    return Harness([LibraryAccess, Messages, Offline, Disco, Ping, VCard, Told])
 
 
 def listed(server: Harness, library: str, *rules: Rule) -> None:
     for rule in rules:
-        server.database.write_now(senders.put, library, rule)
-        server.core.feature(Blocking).put(library, rule)
+        server.database.write_now(access_rules.put, library, rule)
+        server.core.feature(LibraryAccess).put(library, rule)
 
 
 def message(sender: str, to: str = MIA, type: str = "chat") -> str:
@@ -169,16 +168,16 @@ def test_what_holds_everywhere_holds_in_libraries_that_come_later(server):
         assert ["error service-unavailable from mia@" + domain] == answer(
             server, message(EVE, f"mia@{domain}")
         )
-    server.core.feature(Blocking).drop(EVERYWHERE, SPAM)
+    server.core.feature(LibraryAccess).drop(EVERYWHERE, SPAM)
     assert {} == server.core.hosts.gates
 
 
 def test_rules_hold_after_a_restart(server):
     listed(server, HERE, SPAM)
-    key = server.database.write_now(senders.fingerprint_key, HERE)
-    marked = Rule("good.example", "", senders.fingerprint(key, server.account(f"pat@{HERE}")))
-    server.database.write_now(senders.put, HERE, marked)
-    again = Harness([Blocking, Messages], database=server.database)
+    key = server.database.write_now(access_rules.fingerprint_key, HERE)
+    marked = Rule("good.example", "", access_rules.fingerprint(key, server.account(f"pat@{HERE}")))
+    server.database.write_now(access_rules.put, HERE, marked)
+    again = Harness([LibraryAccess, Messages], database=server.database)
     assert ["error service-unavailable from mia@library.example"] == answer(again, message(EVE))
     assert {HERE} == set(again.core.hosts.gates)
 
@@ -191,11 +190,11 @@ def test_a_block_with_a_time_ends_by_itself_and_leaves_the_store(server):
     server.arrive(message(EVE))
     assert ["message from eve@spam.example/bot: hello"] == mia.told()
     server.clock.advance(LOOK_SECONDS)
-    assert [] == server.database.read_now(senders.rules, HERE)
+    assert [] == server.database.read_now(access_rules.rules, HERE)
 
 
 def test_a_library_may_let_in_only_whom_it_allows(server):
-    blocking = server.core.feature(Blocking)
+    blocking = server.core.feature(LibraryAccess)
     listed(server, HERE, Rule("good.example", allowed=True))
     blocking.allow_only(HERE, True)
     mia, pat = server.online(f"{MIA}/desk"), server.online(f"pat@{HERE}/phone")
@@ -211,7 +210,7 @@ def test_a_library_may_let_in_only_whom_it_allows(server):
 def test_who_must_know_of_a_change_is_told(server):
     listed(server, HERE, SPAM)
     listed(server, EVERYWHERE, Rule("worse.example"))
-    server.core.feature(Blocking).put("nowhere.example", SPAM)
+    server.core.feature(LibraryAccess).put("nowhere.example", SPAM)
     assert [(HERE, "spam.example"), (None, "worse.example")] == server.core.feature(Told).domains
 
 
@@ -230,8 +229,8 @@ def test_at_the_start_libraries_with_rules_have_them_and_the_others_none(server)
     for domain in (open_one, closed_one):
         server._add_library(domain)
     listed(server, HERE, SPAM)
-    server.database.write_now(senders.set_allow_only, closed_one, True)
-    again = Harness([Blocking, Messages, Offline], domains=(), database=server.database)
+    server.database.write_now(access_rules.set_allow_only, closed_one, True)
+    again = Harness([LibraryAccess, Messages, Offline], domains=(), database=server.database)
     again.core.hooks.tell(HostsComing(frozenset({HERE, open_one, closed_one})))
     for domain in (HERE, open_one, closed_one):
         again._add_library(domain)

@@ -11,15 +11,15 @@ import pytest
 from OpenSSL import SSL
 from twisted.internet.defer import Deferred
 
-from refserver.c2s import familiar
+from refserver.c2s import known_clients
 from refserver.c2s.connection import ClientConnection
 from refserver.c2s.service import ClientPolicy, ClientService
 from refserver.core.feature import Feature, on
 from refserver.core.hooks import AccountRemoved, CredentialsChanged, SessionBinding, SessionBound
-from refserver.features.credentials import Credentials
 from refserver.features.messages import Messages
 from refserver.features.ping import Ping
 from refserver.features.registration import Registration
+from refserver.features.verifiers import VerifierCache
 from refserver.jid import JID
 from refserver.net.receiver import PeerAddress
 from refserver.sasl import FakeVerifiers, make_verifier
@@ -114,7 +114,7 @@ class Server:
     """The service, and connections to it."""
 
     def __init__(self, **policy: Any) -> None:
-        self.harness = Harness([Credentials, Messages, Ping, Registration, Slow])
+        self.harness = Harness([VerifierCache, Messages, Ping, Registration, Slow])
         self.core = self.harness.core
         self.mux = Deadlines()
         self.service = ClientService(
@@ -124,7 +124,7 @@ class Server:
             NoCertificates(),
             FakeVerifiers(b"k" * 32, iterations=2),
             self.core.feature(Registration),
-            self.core.feature(Credentials),
+            self.core.feature(VerifierCache),
         )
         self.harness.database.write_now(accounts.add, MIA, VERIFIERS, 0.0)
 
@@ -257,8 +257,8 @@ def test_only_who_was_here_before_is_answered_without_the_store(
 
 
 def test_the_memory_of_who_was_here_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(familiar, "MOST_KEPT", 2)
-    here = familiar.Familiar()
+    monkeypatch.setattr(known_clients, "MOST_KEPT", 2)
+    here = known_clients.KnownClients()
     for source in ("a", "b", "a", "c"):
         here.add(MIA, source)
     assert (MIA, "a") in here

@@ -6,9 +6,9 @@ from typing import Final
 
 import pytest
 
-from refserver.features.forgeries import Forgeries
 from refserver.features.messages import Messages
 from refserver.features.offline import Offline
+from refserver.features.sanitising import Sanitising
 from refserver.jid import JID
 from refserver.storage import offline
 from tests.server.harness import Client, Harness
@@ -91,7 +91,7 @@ def message(to: str, type: str, sender: str = "") -> str:
 
 @pytest.fixture
 def server() -> Harness:
-    return Harness([Forgeries, Messages, Offline])
+    return Harness([Sanitising, Messages, Offline])
 
 
 @pytest.mark.parametrize("situation, to, type, outcome", ROWS)

@@ -8,9 +8,9 @@ from unittest.mock import Mock
 import pytest
 
 from refserver import ns
-from refserver.features.forgeries import Forgeries
 from refserver.features.messages import Messages
 from refserver.features.offline import MOST_BYTES, MOST_MESSAGES, Offline, delay
+from refserver.features.sanitising import Sanitising
 from refserver.jid import JID
 from refserver.stanza import Stanza
 from refserver.storage import accounts, offline
@@ -22,7 +22,7 @@ CHAT = f"<message to='{PAT}' type='chat' id='m'><body>%s</body></message>"
 
 @pytest.fixture
 def server() -> Harness:
-    server = Harness([Forgeries, Messages, Offline])
+    server = Harness([Sanitising, Messages, Offline])
     server.account(PAT.text)
     return server
 
@@ -87,7 +87,7 @@ def test_the_sender_s_stanza_is_not_changed_by_keeping_it(server: Harness, mia: 
 
 def test_they_survive_the_server_s_end(server: Harness, mia: Client) -> None:
     mia.send(CHAT % "hello")
-    assert ["hello"] == bodies(come(server.restarted(Forgeries, Messages, Offline)))
+    assert ["hello"] == bodies(come(server.restarted(Sanitising, Messages, Offline)))
 
 
 @pytest.mark.parametrize("priority", [-1, -128])

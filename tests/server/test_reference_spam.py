@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from refserver.features.blocking import Blocking
+from refserver.features.library_access import LibraryAccess
 from refserver.jid import JID
 from refserver.reference import closing
 from refserver.reference.service import Reference
 from refserver.reference.spam import BLOCKED_SECONDS
-from refserver.storage import queues, senders, statistics
-from refserver.storage.senders import Rule, SpamCount
+from refserver.storage import access_rules, queues, statistics
+from refserver.storage.access_rules import Rule, SpamCount
 from tests.server.elsewhere import DAY, Home, claimed, owing, restarted, wait
 from tests.server.library import ASK, DOMAIN, ROOM, Library, bodies, chat, write
 
@@ -113,7 +113,7 @@ def test_the_store_names_nobody_and_the_block_ends_by_itself(library: Library) -
     mia = library.on_duty("mia")
     asks(library)
     write(mia, chat(), "!spam")
-    (rule,) = library.database.read_now(senders.rules, DOMAIN)
+    (rule,) = library.database.read_now(access_rules.rules, DOMAIN)
     assert (rule.domain, rule.localpart, rule.queue, rule.number) == ("spam.example", "", "ask", 1)
     assert rule.librarian == f"mia@{DOMAIN}"
     library.clock.advance(BLOCKED_SECONDS - 1)
@@ -176,13 +176,13 @@ def test_unspam_lets_the_sender_in_again_and_counts_it_no_more(library: Library)
     mia = library.on_duty("mia")
     asks(library)
     write(mia, chat(), "!spam")
-    assert library.database.read_now(senders.reports, DOMAIN) == [
+    assert library.database.read_now(access_rules.reports, DOMAIN) == [
         SpamCount("spam.example", 1, library.core.now())
     ]
     mia.received()
     write(mia, chat(), "!unspam")
     assert bodies(mia, chat()) == ["* mia has let whoever asked #1 in again."]
-    assert library.database.read_now(senders.reports, DOMAIN) == []
+    assert library.database.read_now(access_rules.reports, DOMAIN) == []
     assert library.core.hosts.gates == {}
     asks(library, "It was me")
     assert library.question(2).patron == JID.parse(EVE)
@@ -196,7 +196,7 @@ def test_reopening_undoes_all_of_it(library: Library) -> None:
     write(mia, chat(), "!spam")
     write(mia, chat(), "!reopen")
     assert (library.question().state, library.question().outcome) == ("claimed", "")
-    assert library.database.read_now(senders.rules, DOMAIN) == []
+    assert library.database.read_now(access_rules.rules, DOMAIN) == []
     asks(library, "A real question")
     assert ("patron", "A real question") in library.said()
 
@@ -222,20 +222,20 @@ def test_the_newer_block_is_lifted_with_the_older_question(library: Library) -> 
     asks(library)
     write(mia, chat(2), "!spam")
     write(mia, chat(1), "!unspam")
-    assert library.database.read_now(senders.rules, DOMAIN) == []
+    assert library.database.read_now(access_rules.rules, DOMAIN) == []
 
 
 def test_colleagues_and_whom_the_library_allows_cannot_be_blocked(library: Library) -> None:
     mia, noa = library.on_duty("mia"), library.on_duty("noa")
     write(noa, ASK.text, "I am a patron, too")
-    library.database.write_now(senders.put, DOMAIN, Rule("spam.example", "eve", allowed=True))
+    library.database.write_now(access_rules.put, DOMAIN, Rule("spam.example", "eve", allowed=True))
     asks(library)
     for number in (1, 2):
         mia.received()
         write(mia, chat(number), "!spam")
         assert bodies(mia, chat(number))[-1].startswith(f"* #{number} comes from a colleague, or from")
         assert library.question(number).outcome == ""
-    assert library.database.read_now(senders.reports, DOMAIN) == []
+    assert library.database.read_now(access_rules.reports, DOMAIN) == []
 
 
 def test_a_colleague_s_question_is_not_to_be_called_spam(library: Library) -> None:
@@ -283,7 +283,7 @@ def test_a_change_by_an_operator_ends_subscriptions_too(library: Library) -> Non
     for who in (EVE, "adam@spam.example", "pat@good.example"):
         subscribes(library, who)
     told(library)
-    blocking = library.core.feature(Blocking)
+    blocking = library.core.feature(LibraryAccess)
     blocking.put(DOMAIN, Rule("spam.example", "adam", allowed=True))
     blocking.put(DOMAIN, Rule("spam.example"))
     assert told(library) == [f"unavailable from {ASK}/queue to {EVE}", f"unsubscribed from {ASK} to {EVE}"]
@@ -293,6 +293,6 @@ def test_librarians_elsewhere_are_let_in_whatever_is_said_of_their_server(librar
     librarian = queues.Librarian(JID.parse("lou@partner.example"), "lou", 3, "")
     library.database.write_now(queues.put_librarian, library.queue.record.id, librarian)
     library.run(library.core.feature(Reference).refresh(DOMAIN))
-    library.core.feature(Blocking).put(DOMAIN, Rule("partner.example"))
+    library.core.feature(LibraryAccess).put(DOMAIN, Rule("partner.example"))
     asks(library, "!who", by="lou@partner.example/desk")
     assert told(library) == [f"message from {ASK}/queue: Nobody is on duty. to lou@partner.example"]

@@ -6,14 +6,14 @@ import pytest
 
 from refserver.core.hooks import HostAdded
 from refserver.core.hosts import Host
-from refserver.features.blocking import Blocking
+from refserver.features.library_access import LibraryAccess
 from refserver.jid import JID
 from refserver.muc.service import RoomService
 from refserver.reference.restraint import REPEATED, Restraint
 from refserver.reference.service import Reference
 from refserver.stanza import Stanza
 from refserver.storage import libraries, queues
-from refserver.storage.senders import Rule
+from refserver.storage.access_rules import Rule
 from tests.server.harness import Harness
 from tests.server.library import ASK, DOMAIN, Library, bodies, chat, write
 
@@ -114,7 +114,7 @@ class Neighbours:
 
 
 def _library(domain: str) -> Harness:
-    server = Harness([Blocking, Reference], domains=())
+    server = Harness([LibraryAccess, Reference], domains=())
     server.database.write_now(libraries.add, domain, "Library")
     server.database.write_now(queues.add, JID.parse(f"ask@{domain}"))
     host = Host(domain)
@@ -177,7 +177,7 @@ def test_a_server_brings_so_many_questions_in_an_hour_and_others_go_on(library: 
 
 def test_whom_the_library_allows_may_bring_any_number(library: Library) -> None:
     library.queue.restraint = Restraint(1, library.clock.seconds)
-    library.core.feature(Blocking).put(DOMAIN, Rule("partner.example", allowed=True))
+    library.core.feature(LibraryAccess).put(DOMAIN, Rule("partner.example", allowed=True))
     for number in range(5):
         assert says(library, "a question", by=f"p{number}@partner.example/x") != ["error"]
 

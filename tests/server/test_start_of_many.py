@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import Connection
 
 from refserver.app.parts import Libraries, LibraryCertificates
-from refserver.features.blocking import Blocking
+from refserver.features.library_access import LibraryAccess
 from refserver.jid import JID
 from refserver.muc.service import RoomService
 from refserver.reference.service import Reference
@@ -38,7 +38,7 @@ def stored(count: int) -> Database:
 
 def started(database: Database, folder: Path) -> Harness:
     """A server that has just started, and the turn of the reactor after that."""
-    server = Harness([Blocking, Reference], domains=(), database=database)
+    server = Harness([LibraryAccess, Reference], domains=(), database=database)
     Libraries(server.core, LibraryCertificates(folder)).start()
     server.clock.advance(0)
     return server

@@ -7,9 +7,9 @@ from attrs import evolve
 
 from refserver.core.gates import Verdict
 from refserver.core.hosts import Host
-from refserver.features.blocking_rules import LibraryGate, Rules
+from refserver.features.library_access import LibraryGate, Rules
 from refserver.jid import JID
-from refserver.storage.senders import Rule, fingerprint
+from refserver.storage.access_rules import Rule, fingerprint
 
 HERE, SPAM = "library.example", "spam.example"
 EVE = JID.parse(f"eve@{SPAM}/bot")

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from twisted.internet.task import Clock
 
-from refserver.c2s import delays
-from refserver.c2s.delays import FORGOTTEN, FREE, LONGEST, Delays
+from refserver.c2s import login_throttle
+from refserver.c2s.login_throttle import FORGOTTEN, FREE, LONGEST, LoginThrottle
 from refserver.core import limits
 from refserver.core.limits import Quota
 from refserver.net import PeerAddress
@@ -67,11 +67,11 @@ def test_the_memory_of_keys_is_bounded_and_the_latest_stay(
     assert ["d", "b", "e"] == list(quota._keys)
 
 
-# -- delays --------------------------------------------------------------------------------
+# -- log-ins --------------------------------------------------------------------------------
 
 
 def test_each_failure_beyond_the_first_ones_doubles_the_wait(clock: Clock) -> None:
-    delays = Delays(clock.seconds)
+    delays = LoginThrottle(clock.seconds)
     waits = []
     for _ in range(12):
         waits.append(delays.wait("address", "account"))
@@ -80,7 +80,7 @@ def test_each_failure_beyond_the_first_ones_doubles_the_wait(clock: Clock) -> No
 
 
 def test_the_longest_wait_counts(clock: Clock) -> None:
-    delays = Delays(clock.seconds)
+    delays = LoginThrottle(clock.seconds)
     for _ in range(FREE + 2):
         delays.failed("address")
     assert 1.0 == delays.wait("address", "account") == delays.wait("address")
@@ -89,7 +89,7 @@ def test_the_longest_wait_counts(clock: Clock) -> None:
 
 def test_success_forgives_the_account_and_not_the_address(clock: Clock) -> None:
     """Or who has an account could go on guessing others' passwords."""
-    delays = Delays(clock.seconds)
+    delays = LoginThrottle(clock.seconds)
     for _ in range(FREE + 1):
         delays.failed("address", "account")
     delays.succeeded("account")
@@ -98,7 +98,7 @@ def test_success_forgives_the_account_and_not_the_address(clock: Clock) -> None:
 
 
 def test_failures_are_forgotten_after_a_while_without_any(clock: Clock) -> None:
-    delays = Delays(clock.seconds)
+    delays = LoginThrottle(clock.seconds)
     for _ in range(FREE + 1):
         clock.advance(FORGOTTEN - 1)
         delays.failed("account")
@@ -110,8 +110,8 @@ def test_failures_are_forgotten_after_a_while_without_any(clock: Clock) -> None:
 
 
 def test_the_memory_of_failures_is_bounded(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(delays, "MOST_KEYS", 10)
-    some = Delays(clock.seconds)
+    monkeypatch.setattr(login_throttle, "MOST_KEYS", 10)
+    some = LoginThrottle(clock.seconds)
     for number in range(100):
         some.failed("address", number)
     assert 10 == len(some._failures)

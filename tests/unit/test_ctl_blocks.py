@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from refserver.features.blocking import load
+from refserver.features.library_access import load
 from refserver.jid import JID
 from refserver.reference import asking, spam
 from refserver.reference.asking import Asker, Utterance
-from refserver.storage import Database, queues, senders
-from refserver.storage.senders import EVERYWHERE
+from refserver.storage import Database, access_rules, queues
+from refserver.storage.access_rules import EVERYWHERE
 from tests.unit.ctl_runner import Ctl
 
 HERE, SPAM = "library.example", "spam.example"
@@ -163,7 +163,7 @@ def test_the_desk_s_block_is_removed_by_address_or_question(ctl: Ctl, store: Any
     assert "is not blocked" in ctl.refused("block", "remove", HERE, f"ask+2@{HERE}")
     assert ctl.ok(*words) == f"{words[-1]}: removed\n"
     with store() as opened:
-        assert opened.database.read_now(senders.rules, HERE) == []
+        assert opened.database.read_now(access_rules.rules, HERE) == []
 
 
 def test_allowing_somebody_lifts_the_desk_s_block(ctl: Ctl, store: Any) -> None:
@@ -171,7 +171,7 @@ def test_allowing_somebody_lifts_the_desk_s_block(ctl: Ctl, store: Any) -> None:
         opened.spam()
     assert ctl.ok("allow", "add", HERE, EVE) == f"{EVE}: changed\n"
     with store() as opened:
-        (rule,) = opened.database.read_now(senders.rules, HERE)
+        (rule,) = opened.database.read_now(access_rules.rules, HERE)
         assert (rule.allowed, rule.fingerprint) == (True, "")
 
 

@@ -15,10 +15,10 @@ from sqlalchemy import Connection
 from refserver.app.verbs.addresses import served_domain
 from refserver.app.verbs.changes import AllowOnlySet, SenderListed, SenderUnlisted
 from refserver.app.verbs.verb import Done, Refused, Verb, day_of, moment
-from refserver.features.blocking import end_subscriptions
+from refserver.features.library_access import end_subscriptions
 from refserver.jid import JID, InvalidJID
-from refserver.storage import libraries, queues, senders
-from refserver.storage.senders import EVERYWHERE, Rule
+from refserver.storage import access_rules, libraries, queues
+from refserver.storage.access_rules import EVERYWHERE, Rule
 
 __all__ = [
     "AddAllow",
@@ -66,7 +66,7 @@ class _Remove(_SenderVerb):
             raise Refused(
                 f"{sender.key} {self.absent}: `refserverctl {command} '{self.library}'` shows who is"
             )
-        senders.remove(connection, library, found)
+        access_rules.remove(connection, library, found)
         data = {"library": library or ALL, "sender": sender.key, "done": "removed"}
         return Done(data, (SenderUnlisted(library, found),))
 
@@ -89,7 +89,7 @@ class _List(Verb):
         rows = [
             _row(at, rule)
             for at in dict.fromkeys((library, EVERYWHERE))
-            for rule in senders.rules(connection, at)
+            for rule in access_rules.rules(connection, at)
             if rule.allowed == self.allowed and (rule.expires_at is None or rule.expires_at > now)
         ]
         return Done(rows)
@@ -126,7 +126,7 @@ class AddAllow(_SenderVerb):
         marked = _marked(connection, library, sender)
         if marked is None:
             return done
-        senders.remove(connection, library, marked)  # the desk's block is lifted
+        access_rules.remove(connection, library, marked)  # the desk's block is lifted
         data = {**done.data, "done": "changed"}
         return Done(data, (*done.changes, SenderUnlisted(library, marked)))
 
@@ -183,11 +183,11 @@ class AllowOnly(Verb):
     def run(self, connection: Connection, now: float) -> Done:
         """See `Verb`."""
         library = served_domain(connection, self.library)
-        was = senders.is_allow_only(connection, library)
+        was = access_rules.is_allow_only(connection, library)
         if self.on is None or self.on == was:
             done = ("on" if was else "off") if self.on is None else "unchanged"
             return Done({"library": library, "allow_only": was, "done": done})
-        senders.set_allow_only(connection, library, self.on)
+        access_rules.set_allow_only(connection, library, self.on)
         data = {"library": library, "allow_only": self.on, "done": "changed"}
         return Done(data, (AllowOnlySet(library, self.on),))
 
@@ -213,7 +213,7 @@ class ListSpam(Verb):
                 "last": moment(count.last),
                 "blocked": _is_blocked(connection, library, count.domain),
             }
-            for count in senders.reports(connection, library, since)
+            for count in access_rules.reports(connection, library, since)
         ]
         return Done(rows)
 
@@ -252,22 +252,22 @@ def _add(connection: Connection, library: str, rule: Rule, reason: str | None) -
     data = {"library": library or ALL, "sender": rule.key}
     if known is not None and (known.allowed, known.reason) == (rule.allowed, rule.reason):
         return Done({**data, "done": "unchanged"})
-    senders.put(connection, library, rule)
+    access_rules.put(connection, library, rule)
     done = "added" if known is None else "changed"
     return Done({**data, "done": done}, (SenderListed(library, rule),))
 
 
 def _listed(connection: Connection, library: str, sender: Rule) -> Rule | None:
-    found = senders.rules(connection, library, sender.domain)
+    found = access_rules.rules(connection, library, sender.domain)
     return next((rule for rule in found if rule.is_of(sender)), None)
 
 
 def _marked(connection: Connection, library: str, sender: Rule) -> Rule | None:
     """The desk's rule about an address."""
-    found = [rule for rule in senders.rules(connection, library, sender.domain) if rule.fingerprint]
+    found = [rule for rule in access_rules.rules(connection, library, sender.domain) if rule.fingerprint]
     if not found or not sender.localpart:
         return None
-    mark = senders.fingerprint(senders.fingerprint_key(connection, library), JID.parse(sender.key))
+    mark = access_rules.fingerprint(access_rules.fingerprint_key(connection, library), JID.parse(sender.key))
     return next((rule for rule in found if rule.fingerprint == mark), None)
 
 
@@ -276,7 +276,7 @@ def _of_chat(connection: Connection, library: str, chat: Rule) -> Rule | None:
     queue, plus, number = chat.localpart.partition("+")
     if chat.domain != library or not plus or not number.isdecimal() or len(number) > 9:
         return None
-    return senders.of_question(connection, library, queue, int(number))
+    return access_rules.of_question(connection, library, queue, int(number))
 
 
 def _is_blocked(connection: Connection, library: str, domain: str) -> bool:

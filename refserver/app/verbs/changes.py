@@ -9,7 +9,7 @@ from __future__ import annotations
 from attrs import frozen
 
 from refserver.jid import JID
-from refserver.storage.senders import Rule
+from refserver.storage.access_rules import Rule
 
 __all__ = [
     "AccountAdded",
@@ -112,7 +112,7 @@ class LibrarianRemoved:
 
 @frozen
 class SenderListed:
-    """A library (`senders.EVERYWHERE`: each) allows or blocks a sender."""
+    """A library (`access_rules.EVERYWHERE`: each) allows or blocks a sender."""
 
     library: str
     rule: Rule
@@ -120,7 +120,7 @@ class SenderListed:
 
 @frozen
 class SenderUnlisted:
-    """A library (`senders.EVERYWHERE`: each) has no rule about a sender any more; this was it."""
+    """A library (`access_rules.EVERYWHERE`: each) has no rule about a sender any more; this was it."""
 
     library: str
     rule: Rule

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from refserver.storage.pace import CREDIT, LONGEST_REST, SHARE, Pace
+from refserver.storage.writer import CREDIT, LONGEST_REST, SHARE, CommitThrottle
 
 
 class Hands:
@@ -17,7 +17,7 @@ class Hands:
 
 def test_commits_now_and_then_never_rest() -> None:
     clock = Hands()
-    pace = Pace(clock)
+    pace = CommitThrottle(clock)
     for _ in range(1000):
         clock.now += 0.1
         pace.spend(0.01)
@@ -25,7 +25,7 @@ def test_commits_now_and_then_never_rest() -> None:
 
 
 def test_a_burst_does_not_rest_before_its_credit_is_spent() -> None:
-    pace = Pace(Hands())
+    pace = CommitThrottle(Hands())
     commits = 0
     while not pace.rest():
         pace.spend(0.002)
@@ -35,7 +35,7 @@ def test_a_burst_does_not_rest_before_its_credit_is_spent() -> None:
 
 def test_under_load_commits_take_their_share_of_the_time() -> None:
     clock = Hands()
-    pace = Pace(clock)
+    pace = CommitThrottle(clock)
     committing = 0.0
     while clock.now < 1060:
         clock.now += 0.002
@@ -47,7 +47,7 @@ def test_under_load_commits_take_their_share_of_the_time() -> None:
 
 def test_one_slow_commit_costs_one_rest() -> None:
     clock = Hands()
-    pace = Pace(clock)
+    pace = CommitThrottle(clock)
     pace.spend(30.0)
     assert 0 < pace.rest() <= LONGEST_REST
     clock.now += LONGEST_REST
@@ -57,7 +57,7 @@ def test_one_slow_commit_costs_one_rest() -> None:
 
 def test_long_silence_gives_no_more_than_the_usual_credit() -> None:
     clock = Hands()
-    pace = Pace(clock)
+    pace = CommitThrottle(clock)
     clock.now += 86_400
     pace.spend(CREDIT + 0.001)
     assert pace.rest() > 0

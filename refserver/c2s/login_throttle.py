@@ -6,7 +6,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from typing import Final
 
-__all__ = ["Delays"]
+__all__ = ["LoginThrottle"]
 
 FREE: Final = 3  # failures that everybody may have: a mistyped password is no attack
 LONGEST: Final = 10.0  # seconds
@@ -14,7 +14,7 @@ FORGOTTEN: Final = 600.0  # seconds after the last failure
 MOST_KEYS: Final = 20_000
 
 
-class Delays:
+class LoginThrottle:
     """Counts failures by address and by account; each beyond `FREE` doubles the wait, up to `LONGEST`.
 
     It delays, it never locks out: nobody can keep a librarian from her account by failing in her name.

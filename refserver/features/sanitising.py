@@ -20,13 +20,13 @@ from refserver.jid import JID, InvalidJID
 from refserver.stanza import Stanza
 from refserver.xml.element import Element, clark
 
-__all__ = ["Forgeries", "strip"]
+__all__ = ["Sanitising", "strip"]
 
 
-class Forgeries(Feature):
+class Sanitising(Feature):
     """Strips forged stanza ids, delays, carbons and archived messages before a message is delivered."""
 
-    name = "forgeries"
+    name = "sanitising"
 
     @on(MessageDelivering)
     def strip(self, event: MessageDelivering) -> None:

@@ -2,7 +2,7 @@
 
 A sender is a bare JID, a domain, or, where a desk has blocked a patron, a fingerprint: a keyed
 hash of the bare JID, with a key of the library, so that the store recognises who comes back and
-names nobody. What follows from the rules is not here (refserver/features/blocking.py).
+names nobody. What follows from the rules is not here (refserver/features/library_access.py).
 
 `library` is a library's domain; "" stands for all of them.
 """

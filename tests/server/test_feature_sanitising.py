@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from refserver import ns
-from refserver.features.forgeries import Forgeries, strip
+from refserver.features.iq_privacy import IqPrivacy
 from refserver.features.messages import Messages
-from refserver.features.strangers import Strangers
+from refserver.features.sanitising import Sanitising, strip
 from refserver.jid import JID
 from refserver.stanza import Stanza
 from refserver.xml.element import clark, element
@@ -33,7 +33,7 @@ HARMLESS = (
 
 @pytest.fixture
 def server() -> Harness:
-    return Harness([Forgeries, Strangers, Messages])
+    return Harness([Sanitising, IqPrivacy, Messages])
 
 
 # -- forgeries ---------------------------------------------------------------------------------

@@ -11,12 +11,12 @@ from typing import Final
 
 from refserver.jid import JID
 
-__all__ = ["Familiar"]
+__all__ = ["KnownClients"]
 
 MOST_KEPT: Final = 20_000
 
 
-class Familiar:
+class KnownClients:
     """Pairs of an account and an address; the least recently used of `MOST_KEPT` are forgotten."""
 
     def __init__(self) -> None:

@@ -20,15 +20,15 @@ from refserver.jid import JID
 from refserver.sasl import Verifier
 from refserver.storage import accounts
 
-__all__ = ["Credentials"]
+__all__ = ["VerifierCache"]
 
 MOST_KEPT: Final = 10_000  # accounts, at some 700 bytes each
 
 
-class Credentials(Feature):
+class VerifierCache(Feature):
     """Finds verifiers. Names that are no accounts are looked up each time: they take no memory."""
 
-    name = "credentials"
+    name = "verifiers"
 
     def __init__(self, core: Core) -> None:
         super().__init__(core)

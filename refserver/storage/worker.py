@@ -1,14 +1,15 @@
-"""Lanes: jobs queued on the reactor's thread, run in batches on threads of their own.
+"""Runs database jobs: `Worker` in batches on threads of its own, `Inline` at once on the caller's thread.
 
-A lane knows nothing of transactions: what it is given runs a whole batch on a connection
-and leaves a result in each job. All Deferreds of a batch fire in one call on the
-reactor's thread, so a busy lane costs one wake-up a batch and not one a job.
+A worker knows nothing of transactions: the function that it is given runs a whole batch on a connection
+and leaves a result in each job. All Deferreds of a batch fire in one call on the reactor's thread, so a
+busy worker costs one wake-up a batch and not one a job.
 """
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from queue import Empty, SimpleQueue
 from typing import Any, Protocol
 
@@ -19,7 +20,7 @@ from twisted.python.failure import Failure
 
 from refserver.storage.errors import DatabaseClosed
 
-__all__ = ["CallFromThread", "Job", "Lane", "settle"]
+__all__ = ["CallFromThread", "Inline", "Job", "Worker"]
 
 
 class CallFromThread(Protocol):
@@ -62,7 +63,7 @@ def settle(jobs: Sequence[Job]) -> None:
             job.deferred.callback(job.result)
 
 
-class Lane:
+class Worker:
     """A queue of jobs and the threads that serve it; first in, first out with one thread.
 
     `submit` and `close` are called on the reactor's thread. `run` gets a connection and a
@@ -190,3 +191,47 @@ def _after(deferred: Deferred[None]) -> Deferred[None]:
     waiting: Deferred[None] = Deferred()
     deferred.addCallback(waiting.callback)
     return waiting
+
+
+class Inline:
+    """Takes jobs like a `Worker`, but runs each within `submit`, in a transaction of its own.
+
+    Only the Deferreds go through `call_from_thread`: a test may hold them back to see what
+    happens before an answer.
+    """
+
+    def __init__(
+        self, transaction: Callable[[], AbstractContextManager[Connection]], call_from_thread: CallFromThread
+    ) -> None:
+        self._transaction = transaction
+        self._call_from_thread = call_from_thread
+        self._closed = False
+        self._open = 0  # jobs that are not settled
+
+    @property
+    def busy(self) -> bool:
+        """Whether there are jobs whose Deferreds have not fired."""
+        return self._open > 0
+
+    def submit(
+        self, function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]
+    ) -> Deferred[Any]:
+        """Run `function(connection, *args, **kwargs)` and commit it, if it did not raise."""
+        if self._closed:
+            return fail(DatabaseClosed("the database is closed"))
+        job = Job(function, args, kwargs)
+        with self._transaction() as connection:
+            if not job.run(connection):
+                connection.rollback()
+        self._open += 1
+        self._call_from_thread(self._settle, job)
+        return job.deferred
+
+    def close(self) -> Deferred[None]:
+        """Take no more jobs."""
+        self._closed = True
+        return succeed(None)
+
+    def _settle(self, job: Job) -> None:
+        self._open -= 1
+        settle([job])

@@ -14,12 +14,12 @@ from refserver.features.presence import Presence
 from refserver.jid import JID
 from refserver.xml.element import clark
 
-__all__ = ["Strangers"]
+__all__ = ["IqPrivacy"]
 
 _ROSTER = clark(ns.ROSTER, "query")
 
 
-class Strangers(Feature):
+class IqPrivacy(Feature):
     """Refuses iqs to full JIDs from those who do not share the account's presence."""
 
     name = "strangers"
