@@ -16,10 +16,10 @@ from refserver.app.verbs import Refused
 from refserver.core.core import Core
 from refserver.net.mux import Mux
 from refserver.s2s.contexts import CertificateContexts
-from refserver.s2s.intake import IntakeLimits
-from refserver.s2s.remotes import RemoteStatus
+from refserver.s2s.inbound_limits import InboundLimits
+from refserver.s2s.known_servers import ServerStatus
 from refserver.s2s.resolver import Resolver
-from refserver.s2s.service import FederationPolicy, ServerService
+from refserver.s2s.service import FederationPolicy, FederationService
 from refserver.storage import secrets
 from refserver.stream import ServerPolicy
 from refserver.xml import Limits
@@ -35,7 +35,7 @@ class Federation:
     """The streams from and to other servers."""
 
     reactor: Any
-    service: ServerService
+    service: FederationService
     s2s: Iterable[str]
     s2s_tls: Iterable[str]
 
@@ -72,7 +72,7 @@ class Neighbours:
 
     federation: Federation | None
 
-    def remotes(self) -> list[RemoteStatus]:
+    def remotes(self) -> list[ServerStatus]:
         """See `Running`."""
         if self.federation is None:
             raise Refused("this server does not talk to other servers: s2s.enabled is false")
@@ -83,7 +83,7 @@ def make_federation(
     settings: Settings, reactor: Any, core: Core, mux: Mux, certificates: LibraryCertificates
 ) -> Federation:
     """The part, as the configuration wants it."""
-    service = ServerService(
+    service = FederationService(
         core,
         mux,
         federation_policy(settings),
@@ -109,7 +109,7 @@ def federation_policy(settings: Settings) -> FederationPolicy:
         stream,
         bytes_per_second=limits.s2s_bytes_per_second,
         connections_per_ip=limits.connections_per_ip,
-        intake=IntakeLimits.of_streams(limits.s2s_bytes_per_second, limits.stanza_bytes),
+        intake=InboundLimits.of_streams(limits.s2s_bytes_per_second, limits.stanza_bytes),
     )
 
 

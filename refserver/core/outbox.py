@@ -1,7 +1,7 @@
 """Stanzas that were sent on a stream and are not confirmed yet: bounded, and none forgotten.
 
 Owns their order, their limits, and which of them are worth sending again. When confirmation is asked for is
-confirming.py's business.
+acknowledgement.py's business.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """One connection from another server: bytes into the stream machine, its events to the core, answers back.
 
-Owns no rule of the protocol (stream/server_inbound.py), and not what a proved domain may do (intake.py).
+Owns no rule of the protocol (stream/server_inbound.py) and no limit of a proved domain (inbound_limits.py).
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from twisted.python.failure import Failure
 
 from refserver.errors import StreamCondition, StreamError
 from refserver.net.connection import Connection
-from refserver.s2s.lane import Rider
-from refserver.s2s.remotes import Remote
+from refserver.s2s.known_servers import KnownServer
+from refserver.s2s.link import LinkUser
 from refserver.stanza import Stanza
 from refserver.stream import (
     Confirmed,
@@ -30,7 +30,7 @@ from refserver.stream.policy import TLSInfo
 from refserver.stream.server_inbound import ServerInbound
 
 if TYPE_CHECKING:
-    from refserver.s2s.service import ServerService
+    from refserver.s2s.service import FederationService
 
 __all__ = ["IncomingConnection"]
 
@@ -40,20 +40,20 @@ CLOSE_SECONDS: Final = 10.0
 
 
 class IncomingConnection:
-    """Implements `Receiver`, and `Carrier` for a peer that takes our stanzas on its own stream (XEP-0288)."""
+    """Implements `Receiver`, and `BidiLink` for a peer that agreed to XEP-0288."""
 
-    __slots__ = ("_connection", "_ip", "_remotes", "_service", "_stream", "_tls", "last_heard", "riders")
+    __slots__ = ("_connection", "_ip", "_known_servers", "_service", "_stream", "_tls", "last_heard", "users")
 
     def __init__(
-        self, service: ServerService, connection: Connection, source: str, *, direct_tls: bool
+        self, service: FederationService, connection: Connection, source: str, *, direct_tls: bool
     ) -> None:
         self._service = service
         self._connection = connection
         self._ip = source
         self._tls: TLSInfo | None = None
-        self._remotes: dict[str, Remote] = {}  # of the domains that were proved
+        self._known_servers: dict[str, KnownServer] = {}  # of the domains that were proved
         self._stream: ServerInbound | None = None if direct_tls else self._new_stream(None)
-        self.riders: list[Rider] = []
+        self.users: list[LinkUser] = []
         self.last_heard = service.seconds()
 
     def _new_stream(self, tls: TLSInfo | None) -> ServerInbound:
@@ -65,12 +65,12 @@ class IncomingConnection:
     @property
     def domains(self) -> Collection[str]:
         """The peer's domains that were proved."""
-        return self._remotes.keys()
+        return self._known_servers.keys()
 
-    def share(self, remote: Remote, bytes_per_second: float) -> None:
+    def share(self, remote: KnownServer, bytes_per_second: float) -> None:
         """If this is a stream of `remote`, let it bring its share of so many bytes a second."""
-        if remote.domain in self._remotes:
-            streams = max(each.incoming for each in self._remotes.values())
+        if remote.domain in self._known_servers:
+            streams = max(each.incoming for each in self._known_servers.values())
             rate = bytes_per_second / streams
             if rate != self._connection.bytes_per_second:
                 self._connection.bytes_per_second = rate
@@ -95,52 +95,52 @@ class IncomingConnection:
     def lost(self, reason: str) -> None:
         """The connection is gone."""
         self._service.gone(self, self._ip)
-        remotes = list(self._remotes.values())
-        self._remotes.clear()
-        for remote in remotes:
+        known_servers = list(self._known_servers.values())
+        self._known_servers.clear()
+        for remote in known_servers:
             remote.incoming -= 1
             self._service.share(remote)
-        riders, self.riders = self.riders, []
-        for rider in riders:
-            rider.ended(self, reason)
+        users, self.users = self.users, []
+        for user in users:
+            user.ended(self, reason)
 
     def expired(self) -> None:
         """The peer has proved nothing in time, or does not close its side."""
-        if self._stream is None or self._stream.closed or self._remotes:
+        if self._stream is None or self._stream.closed or self._known_servers:
             self._connection.abort("too slow")
         else:
             self.close(StreamError(StreamCondition.CONNECTION_TIMEOUT))
 
-    # -- Lane --------------------------------------------------------------
+    # -- Link --------------------------------------------------------------
 
     def carries(self, from_: str, to: str) -> bool:
-        """See `Carrier`."""
+        """See `BidiLink`."""
         return self.usable and self._stream is not None and self._stream.carries(from_, to)
 
     @property
     def usable(self) -> bool:
-        """See `Lane`."""
+        """See `Link`."""
         return self._stream is not None and self._stream.ready and not self._connection.closed
 
     @property
     def managed(self) -> bool | None:
-        """See `Lane`. The peer may still turn it on."""
+        """See `Link`. The peer may still turn it on."""
         return self._stream is not None and self._stream.management.on
 
     @property
     def unsent(self) -> int:
-        """See `Lane`."""
+        """See `Link`."""
         return self._connection.unacknowledged
 
     def send_bytes(self, data: bytes) -> int:
-        """See `Lane`. The size that the peer takes is not known on its own streams."""
+        """See `Link`. The size that the peer takes is not known on its own streams."""
         assert self._stream is not None
         self._connection.send(data)
         self._stream.management.sent += 1
         return self._stream.management.sent
 
     def ask(self) -> None:
-        """See `Lane`."""
+        """See `Link`."""
         assert self._stream is not None
         self._connection.send(self._stream.management.request())
 
@@ -162,7 +162,7 @@ class IncomingConnection:
 
     def _closed(self, event: events.StreamClosed | events.StreamFailed) -> None:
         if isinstance(event, events.StreamFailed):
-            for remote in self._remotes.values():
+            for remote in self._known_servers.values():
                 remote.failed(f"its stream to us broke the protocol: {event.error.condition.value}")
         self._connection.close()
 
@@ -188,7 +188,7 @@ class IncomingConnection:
 
     def _stanza(self, stanza: Stanza) -> None:
         assert stanza.from_ is not None
-        remote = self._remotes.get(stanza.from_.domainpart)
+        remote = self._known_servers.get(stanza.from_.domainpart)
         if remote is None or self._connection.closed:
             return
         try:
@@ -198,15 +198,15 @@ class IncomingConnection:
             self.close(error)
 
     def _managed(self, event: Managed) -> None:
-        for rider in list(self.riders):
-            rider.managed(self)
+        for user in list(self.users):
+            user.managed(self)
 
     def _confirmed(self, event: Confirmed) -> None:
-        for rider in list(self.riders):
-            rider.confirmed(self, event.number)
+        for user in list(self.users):
+            user.confirmed(self, event.number)
 
     def _count_wanted(self, event: CountWanted) -> None:
-        self._service.durable.then(lambda: self._tell_count(event.handled))
+        self._service.commit_barrier.then(lambda: self._tell_count(event.handled))
 
     def _tell_count(self, handled: int) -> None:
         if self._stream is not None and not self._connection.closed:
@@ -220,7 +220,7 @@ class IncomingConnection:
         if self._service.hosts.is_local(event.from_):  # nobody else is one of our domains
             self._verified(event, False)
             return
-        verdict = self._service.verifications.verify(event, self._ip)
+        verdict = self._service.dialback.verify(event, self._ip)
         verdict.addCallback(lambda word: self._verified(event, word))
         verdict.addErrback(self._broken)
 
@@ -231,14 +231,14 @@ class IncomingConnection:
     def _established(self, event: Established) -> None:
         hosts = self._service.hosts
         if not hosts.is_local(event.to):  # the way back (XEP-0288)
-            self._service.pool.carry((event.from_, event.to), self)
+            self._service.pool.add_bidi_link((event.from_, event.to), self)
             return
         if hosts.is_local(event.from_):
             self.close(StreamError(StreamCondition.INVALID_FROM))
             return
-        remote = self._remotes.get(event.from_)
+        remote = self._known_servers.get(event.from_)
         if remote is None:
-            remote = self._remotes[event.from_] = self._service.pool.remotes.get(event.from_)
+            remote = self._known_servers[event.from_] = self._service.pool.known_servers.get(event.from_)
             remote.incoming += 1
             self._service.share(remote)
         remote.incoming_method = event.method
@@ -247,7 +247,7 @@ class IncomingConnection:
         self._service.proved(self, event, bidi=self._stream is not None and self._stream.bidi)
 
     def _stanza_refused(self, event: StanzaRefused) -> None:
-        for remote in self._remotes.values():
+        for remote in self._known_servers.values():
             remote.refused += 1
             break
         reply = event.reply

@@ -1,6 +1,6 @@
 """One connection to another server: bytes into the stream machine, its events to who wanted it.
 
-Owns no rule of the protocol (stream/server_outbound.py) and not which address is tried (reaching.py).
+Owns no rule of the protocol (stream/server_outbound.py) and not which address is tried (connect.py).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from twisted.python.failure import Failure
 from refserver.errors import Condition, StanzaError, StreamError
 from refserver.net.certificates import ascii_name
 from refserver.net.connection import Connection
-from refserver.s2s.lane import Rider
+from refserver.s2s.link import LinkUser
 from refserver.stanza import Stanza
 from refserver.stream import (
     Confirmed,
@@ -32,7 +32,7 @@ from refserver.stream.policy import TLSInfo
 from refserver.stream.server_outbound import ServerOutbound
 
 if TYPE_CHECKING:
-    from refserver.s2s.reaching import Reach
+    from refserver.s2s.connect import Connector
 
 __all__ = ["OutgoingConnection", "Unreachable", "at_once"]
 
@@ -53,7 +53,7 @@ class Unreachable(Exception):
 
 
 class OutgoingConnection:
-    """Implements `Receiver`, and `Lane` once it is established; `riders` are told once when it is over.
+    """Implements `Receiver`, and `Link` once it is established; `users` are told once when it is over.
     `came` takes the stanzas that the peer sends on this stream, if both agreed on that (XEP-0288), and
     `when_written` calls what it is given once what was done for them is durable; `reply` sends the error
     for one that is not acceptable back.
@@ -61,13 +61,13 @@ class OutgoingConnection:
 
     __slots__ = (
         "_connection",
+        "_connector",
         "_direct_tls",
         "_established",
         "_failure",
         "_is_established",
         "_keys",
         "_local",
-        "_reach",
         "_stream",
         "_verdicts",
         "_verify_only",
@@ -75,14 +75,14 @@ class OutgoingConnection:
         "method",
         "remote",
         "reply",
-        "riders",
+        "users",
         "when_written",
     )
 
     def __init__(
-        self, reach: Reach, local: str, remote: str, *, direct_tls: bool, verify_only: bool = False
+        self, connector: Connector, local: str, remote: str, *, direct_tls: bool, verify_only: bool = False
     ) -> None:
-        self._reach = reach
+        self._connector = connector
         self._local = local
         self.remote = remote
         self._direct_tls = direct_tls
@@ -95,7 +95,7 @@ class OutgoingConnection:
         self._keys: list[KeyToVerify] = []  # to be asked about once there is a stream
         self._verdicts: dict[KeyToVerify, Deferred[Verdict]] = {}
         self.method = ""
-        self.riders: list[Rider] = []
+        self.users: list[LinkUser] = []
         self.came: Callable[[Stanza, OutgoingConnection], None] = _drop
         self.reply: Callable[[Stanza], None] = _unanswered
         self.when_written: Callable[[Callable[[], None]], None] = at_once
@@ -106,7 +106,7 @@ class OutgoingConnection:
         """The connection stands."""
         self._connection = connection
         if self._direct_tls:
-            context = self._reach.contexts.outgoing(self._local, direct=self._direct_tls)
+            context = self._connector.contexts.outgoing(self._local, direct=self._direct_tls)
             connection.start_tls(context, ascii_name(self.remote))
         else:
             self._open(None)
@@ -139,16 +139,16 @@ class OutgoingConnection:
 
     @property
     def managed(self) -> bool | None:
-        """See `Lane`."""
+        """See `Link`."""
         return False if self._stream is None else self._stream.managed
 
     @property
     def unsent(self) -> int:
-        """See `Lane`."""
+        """See `Link`."""
         return 0 if self._connection is None else self._connection.unacknowledged
 
     def send_bytes(self, data: bytes) -> int:
-        """See `Lane`."""
+        """See `Link`."""
         stream = self._stream
         assert stream is not None
         assert self._connection is not None
@@ -160,7 +160,7 @@ class OutgoingConnection:
         return stream.management.sent
 
     def ask(self) -> None:
-        """See `Lane`."""
+        """See `Link`."""
         assert self._stream is not None
         assert self._connection is not None
         self._connection.send(self._stream.management.request())
@@ -178,7 +178,7 @@ class OutgoingConnection:
             connection.close()
         else:
             self._go_on(self._stream.close())
-            self._reach.mux.expire(self, CLOSE_SECONDS)
+            self._connector.mux.expire(self, CLOSE_SECONDS)
 
     # -- Receiver ----------------------------------------------------------
 
@@ -191,8 +191,8 @@ class OutgoingConnection:
         """The TLS handshake is finished."""
         assert self._connection is not None
         assert self._connection.tls is not None
-        info = self._reach.contexts.info(self._connection.tls)
-        self._reach.remotes.get(self.remote).shows(info)
+        info = self._connector.contexts.info(self._connection.tls)
+        self._connector.known_servers.get(self.remote).shows(info)
         if self._stream is None:
             self._open(info)
         else:
@@ -200,7 +200,7 @@ class OutgoingConnection:
 
     def lost(self, reason: str) -> None:
         """The connection is gone."""
-        self._reach.mux.unexpire(self)
+        self._connector.mux.unexpire(self)
         if self._stream is None:
             self._stream = self._new_stream(None)
         self._go_on(self._stream.lost(reason))
@@ -214,9 +214,9 @@ class OutgoingConnection:
     # -- events ------------------------------------------------------------
 
     def _new_stream(self, tls: TLSInfo | None) -> ServerOutbound:
-        reach = self._reach
+        connector = self._connector
         return ServerOutbound(
-            self._local, self.remote, reach.policy, reach.secret, tls, verify_only=self._verify_only
+            self._local, self.remote, connector.policy, connector.secret, tls, verify_only=self._verify_only
         )
 
     def _open(self, tls: TLSInfo | None) -> None:
@@ -244,7 +244,7 @@ class OutgoingConnection:
             self.came(event, self)
         elif isinstance(event, events.StartTLS):
             assert connection is not None
-            context = self._reach.contexts.outgoing(self._local, direct=self._direct_tls)
+            context = self._connector.contexts.outgoing(self._local, direct=self._direct_tls)
             connection.start_tls(context, ascii_name(self.remote))
         elif isinstance(event, Established):
             self.method = event.method
@@ -254,15 +254,15 @@ class OutgoingConnection:
         elif isinstance(event, VerifyAnswered):
             self._verdict(event)
         elif isinstance(event, Confirmed):
-            for rider in list(self.riders):
-                rider.confirmed(self, event.number)
+            for user in list(self.users):
+                user.confirmed(self, event.number)
         elif isinstance(event, CountWanted):
             self.when_written(lambda: self._tell_count(event.handled))
         elif isinstance(event, Managed):
-            for rider in list(self.riders):
-                rider.managed(self)
+            for user in list(self.users):
+                user.managed(self)
         elif isinstance(event, StanzaRefused):
-            self._reach.remotes.get(self.remote).refused += 1
+            self._connector.known_servers.get(self.remote).refused += 1
             if event.reply is not None:
                 self.reply(event.reply)
         elif isinstance(event, events.StreamClosed | events.StreamFailed):
@@ -279,7 +279,7 @@ class OutgoingConnection:
         self._settle(Unreachable(event.reason, event.condition, permanent=event.permanent))
         self._over(event.reason)
         # The machine closes the stream unless keys are still being asked about.
-        self._reach.mux.expire(self, LAST_SECONDS)
+        self._connector.mux.expire(self, LAST_SECONDS)
 
     def _settle(self, error: Unreachable | None) -> None:
         """Tell who waits for the stream."""
@@ -301,9 +301,9 @@ class OutgoingConnection:
     def _over(self, reason: str) -> None:
         """The stream will carry nothing more."""
         self._settle(Unreachable(reason, Condition.REMOTE_SERVER_TIMEOUT))
-        riders, self.riders = self.riders, []
-        for rider in riders:
-            rider.ended(self, reason)
+        users, self.users = self.users, []
+        for user in users:
+            user.ended(self, reason)
 
     def _give_up(self) -> None:
         self._established = None

@@ -1,12 +1,12 @@
-"""All ways to other servers: the destination of every stanza that is not for us.
+"""All queues to other servers: the destination of every stanza that is not for us.
 
-Owns which way a stanza takes, and how many there may be. Specification: RFC 6120 10.4.
+Owns which queue a stanza takes, and how many there may be. Specification: RFC 6120 10.4.
 """
 
 from __future__ import annotations
 
 import random
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterator
 from typing import Final
 
@@ -17,17 +17,18 @@ from refserver.core.hosts import Hosts
 from refserver.core.outbox import Budget
 from refserver.errors import Condition, StanzaError, StreamError
 from refserver.jid import JID
-from refserver.s2s.attempts import Attempts
-from refserver.s2s.lane import Carrier, Lane
+from refserver.s2s.connect import Connector
+from refserver.s2s.known_servers import KnownServers
+from refserver.s2s.link import BidiLink, Link
+from refserver.s2s.outbound_queue import OutboundQueue
 from refserver.s2s.outgoing import OutgoingConnection, at_once
-from refserver.s2s.reaching import Reach
-from refserver.s2s.remotes import Remotes
-from refserver.s2s.way import Way
 from refserver.stanza import Stanza
 
 __all__ = ["Pair", "Pool"]
 
-MOST_WAYS: Final = 5_000
+MOST_QUEUES: Final = 5_000
+MOST_TOGETHER: Final = 1_024
+MOST_EACH: Final = 256
 IDLE_SECONDS: Final = 600.0
 
 Pair = tuple[str, str]  # our domain, theirs
@@ -42,16 +43,45 @@ def _drop(stanza: Stanza, connection: OutgoingConnection) -> None:
 
 
 @define(eq=False)
+class Attempts:
+    """Counts them; `account` is a bare JID, None for what no account has sent."""
+
+    _together: int = field(default=0, init=False)
+    _each: Counter[JID] = field(factory=Counter, init=False)
+
+    def __len__(self) -> int:
+        return self._together
+
+    def may_begin(self, account: JID | None) -> bool:
+        """Whether there may be one more."""
+        return self._together < MOST_TOGETHER and (account is None or self._each[account] < MOST_EACH)
+
+    def begin(self, account: JID | None) -> None:
+        """One more."""
+        self._together += 1
+        if account is not None:
+            self._each[account] += 1
+
+    def end(self, account: JID | None) -> None:
+        """One less."""
+        self._together -= 1
+        if account is not None:
+            self._each[account] -= 1
+            if not self._each[account]:
+                del self._each[account]
+
+
+@define(eq=False)
 class Pool:
     """Implements `Destination` for `router.remote`. `bounce` returns a stanza to its sender, `reachable` is
     told the domain that is back after a failure (see `RemoteReachable`), `when_written` calls what it is
-    given once all that was written to the database is durable.
+    given once all that was written to the database is commit_barrier.
 
     A pair of domains has one stream, so the order of stanzas between two addresses is kept. That may be one
     that the peer opened and takes our stanzas on, too (XEP-0288).
     """
 
-    reach: Reach
+    connector: Connector
     hosts: Hosts
     bounce: Callable[[Stanza, StanzaError], None]
     random: Callable[[], float] = random.random
@@ -60,20 +90,20 @@ class Pool:
     when_written: Callable[[Callable[[], None]], None] = at_once
     budget: Budget = field(factory=Budget)
     attempts: Attempts = field(factory=Attempts, init=False)
-    _ways: OrderedDict[Pair, Way] = field(factory=OrderedDict, init=False)
-    unconfirmed: set[Way] = field(factory=set, init=False)  # ways of which something may be so
-    _carriers: dict[Pair, Carrier] = field(factory=dict, init=False)
+    _queues: OrderedDict[Pair, OutboundQueue] = field(factory=OrderedDict, init=False)
+    unconfirmed: set[OutboundQueue] = field(factory=set, init=False)  # queues of which something may be so
+    _bidi_links: dict[Pair, BidiLink] = field(factory=dict, init=False)
     _closed: bool = field(default=False, init=False)
 
     @property
     def clock(self) -> IReactorTime:
         """The reactor's."""
-        return self.reach.clock
+        return self.connector.clock
 
     @property
-    def remotes(self) -> Remotes:
+    def known_servers(self) -> KnownServers:
         """What is known of the others."""
-        return self.reach.remotes
+        return self.connector.known_servers
 
     def deliver(self, stanza: Stanza) -> None:
         """See `Destination`. What does not come from a domain of ours is never passed on."""
@@ -81,11 +111,11 @@ class Pool:
         if stanza.from_ is None or not self.hosts.is_local(stanza.from_.domainpart):
             return
         pair = stanza.from_.domainpart, stanza.to.domainpart
-        way = self._ways.get(pair) or self._new_way(pair)
-        if way is None or self._closed:
+        queue = self._queues.get(pair) or self._new_queue(pair)
+        if queue is None or self._closed:
             self.bounce(stanza, StanzaError(Condition.RESOURCE_CONSTRAINT))
         else:
-            way.send(stanza)
+            queue.send(stanza)
 
     def may_connect(self, sender: JID | None) -> bool:
         """Whether one more attempt is possible now for something from `sender`."""
@@ -100,39 +130,39 @@ class Pool:
 
     def connection(self, local: str, remote: str) -> OutgoingConnection | None:
         """The open stream of a pair, if it is one of ours."""
-        way = self._ways.get((local, remote))
-        return None if way is None else way.connection
+        queue = self._queues.get((local, remote))
+        return None if queue is None else queue.connection
 
     def answered(self, stanza: Stanza) -> bool:
         """Whether an iq of another server's answers a ping of ours; then it is dealt with."""
         if stanza.from_ is None or stanza.to is None:
             return False
-        way = self._ways.get((stanza.to.domainpart, stanza.from_.domainpart))
-        return way is not None and way.answered(stanza)
+        queue = self._queues.get((stanza.to.domainpart, stanza.from_.domainpart))
+        return queue is not None and queue.answered(stanza)
 
-    def carry(self, pair: Pair, carrier: Carrier) -> None:
+    def add_bidi_link(self, pair: Pair, bidi_link: BidiLink) -> None:
         """Stanzas of a pair may go over a stream that the other server opened."""
-        self._carriers[pair] = carrier
+        self._bidi_links[pair] = bidi_link
 
-    def carrier(self, pair: Pair) -> Lane | None:
+    def bidi_link(self, pair: Pair) -> Link | None:
         """The stream of the other server's that takes stanzas of a pair; none when everything ends."""
-        carrier = None if self._closed else self._carriers.get(pair)
-        return carrier if carrier is not None and carrier.carries(*pair) else None
+        bidi_link = None if self._closed else self._bidi_links.get(pair)
+        return bidi_link if bidi_link is not None and bidi_link.carries(*pair) else None
 
-    def carry_no_more(self, carrier: Lane) -> None:
+    def remove_bidi_link(self, bidi_link: Link) -> None:
         """That stream is over."""
-        self._carriers = {pair: each for pair, each in self._carriers.items() if each is not carrier}
+        self._bidi_links = {pair: each for pair, each in self._bidi_links.items() if each is not bidi_link}
 
     def heard_from(self, remote: str) -> None:
         """Another server has opened a stream to us: nobody has to wait for it any longer."""
-        for way in self._ways.values():
-            if way.remote == remote:
-                way.heard()
+        for queue in self._queues.values():
+            if queue.remote == remote:
+                queue.heard()
         self.stands(remote)
 
     def stands(self, remote: str) -> None:
         """A stream to or from another server stands and is ready: tell who waits for that, once."""
-        counters = self.remotes.get(remote)
+        counters = self.known_servers.get(remote)
         if counters.away:
             counters.away = False
             self.reachable(remote)
@@ -140,31 +170,31 @@ class Pool:
     def close_idle(self) -> None:
         """Close the streams on which nothing was sent for IDLE_SECONDS."""
         before = self.clock.seconds() - IDLE_SECONDS
-        for way in self._ways.values():
-            if way.last_used < before and way.idle:
-                way.close()
+        for queue in self._queues.values():
+            if queue.last_used < before and queue.idle:
+                queue.close()
 
     def look(self) -> None:
         """Once a second: see to the streams on which something waits for confirmation."""
-        for way in list(self.unconfirmed):
-            if not way.look():
-                self.unconfirmed.discard(way)
+        for queue in list(self.unconfirmed):
+            if not queue.look():
+                self.unconfirmed.discard(queue)
 
     def close_all(self, error: StreamError) -> None:
         """End everything: the server stops. What waits is returned."""
         self._closed = True
-        for way in list(self._ways.values()):
-            way.close(error)
+        for queue in list(self._queues.values()):
+            queue.close(error)
 
-    def __iter__(self) -> Iterator[Way]:
-        return iter(list(self._ways.values()))
+    def __iter__(self) -> Iterator[OutboundQueue]:
+        return iter(list(self._queues.values()))
 
-    def _new_way(self, pair: Pair) -> Way | None:
-        """A new way; None where there are too many and none can be forgotten."""
-        if len(self._ways) >= MOST_WAYS:
-            resting = next((known for known, way in self._ways.items() if way.resting), None)
+    def _new_queue(self, pair: Pair) -> OutboundQueue | None:
+        """A new queue; None where there are too many and none can be forgotten."""
+        if len(self._queues) >= MOST_QUEUES:
+            resting = next((known for known, queue in self._queues.items() if queue.resting), None)
             if resting is None:
                 return None
-            del self._ways[resting]
-        way = self._ways[pair] = Way(self, *pair)
-        return way
+            del self._queues[resting]
+        queue = self._queues[pair] = OutboundQueue(self, *pair)
+        return queue

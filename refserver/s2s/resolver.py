@@ -1,7 +1,7 @@
 """Finding other servers: SRV, A and AAAA look-ups, remembered for a while.
 
 Owns what is asked, how long it may take and how long an answer holds. Does not own the order of
-targets (ordering.py) nor connecting (dialling.py). The name resolver itself is handed in.
+targets (ordering.py) nor connecting (happy_eyeballs.py). The name resolver itself is handed in.
 
 Specifications: RFC 6120 3.2, XEP-0368, RFC 2308 (negative answers).
 """
@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import random
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
-from ipaddress import ip_address
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, ip_address
+from itertools import chain, zip_longest
 from typing import Any, Final, Protocol, TypeAlias
 
 import idna
@@ -22,9 +23,21 @@ from twisted.names import dns
 from twisted.names.error import AuthoritativeDomainError, DNSNameError, DomainError
 from twisted.python.failure import Failure
 
-from refserver.s2s.ordering import Record, Target, arrange, dialable, fallback, interleave, literal
+__all__ = [
+    "NameServers",
+    "NoAnswer",
+    "NoSuchServer",
+    "Record",
+    "Resolver",
+    "Target",
+    "arrange",
+    "dialable",
+    "interleave",
+    "literal",
+]
 
-__all__ = ["NameServers", "NoAnswer", "NoSuchServer", "Resolver"]
+PORT: Final = 5269
+_NO_HOSTS: Final = (IPv4Network("0.0.0.0/8"), IPv4Network("240.0.0.0/4"))  # broadcast is in the second
 
 TIMEOUTS: Final = (1, 2, 4)  # seconds until the query is sent again; after the last it has failed
 SECOND_FAMILY_SECONDS: Final = 0.05  # RFC 8305 3: how long the other family may keep us waiting
@@ -39,6 +52,29 @@ MOST_TARGETS: Final = 10
 MOST_ADDRESSES: Final = 8
 
 Answer: TypeAlias = "tuple[list[Any], list[Any], list[Any]]"
+
+
+@frozen
+class Target:
+    """Where a server may be: a host name or IP address, its port, and whether TLS is spoken at once."""
+
+    host: str
+    port: int
+    direct_tls: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.host}:{self.port}"
+
+
+@frozen
+class Record:
+    """One SRV record; `target` "" is the root: the service is decidedly not available (RFC 2782)."""
+
+    priority: int
+    weight: int
+    target: str
+    port: int
+    direct_tls: bool = False
 
 
 class NoSuchServer(Exception):
@@ -232,3 +268,67 @@ def _ascii(domain: str) -> str:
         return idna.encode(domain).decode("ascii")
     except idna.IDNAError:
         raise NoSuchServer(domain) from None
+
+
+def arrange(records: Iterable[Record], random: Callable[[], float]) -> list[Target]:
+    """The targets in the order to try them; records with and without TLS count as one set (XEP-0368 3).
+
+    Lower priorities come first; within one, the weights say how probably a record is next. `random`
+    gives numbers from 0 up to, not including, 1.
+    """
+    usable = [record for record in records if record.target]
+    ordered: list[Target] = []
+    for priority in sorted({record.priority for record in usable}):
+        group = [record for record in usable if record.priority == priority]
+        ordered += [Target(each.target, each.port, each.direct_tls) for each in _by_weight(group, random)]
+    return ordered
+
+
+def _by_weight(group: list[Record], random: Callable[[], float]) -> list[Record]:
+    """RFC 2782, "Weight": draw one by one, records of weight 0 having a very small chance."""
+    left = sorted(group, key=lambda record: (record.weight > 0, random()))
+    drawn: list[Record] = []
+    while left:
+        point = int(random() * (sum(record.weight for record in left) + 1))
+        total = 0
+        for record in left:
+            total += record.weight
+            if total >= point or record is left[-1]:
+                break
+        left.remove(record)
+        drawn.append(record)
+    return drawn
+
+
+def fallback(domain: str) -> list[Target]:
+    """Where a domain without any SRV record is looked for (RFC 6120 3.2.2)."""
+    return [Target(domain, PORT)]
+
+
+def literal(domain: str) -> str | None:
+    """The IP address that a domainpart is (RFC 7622 3.2: IPv6 in brackets); None for a name."""
+    try:
+        return str(ip_address(domain.removeprefix("[").removesuffix("]")))
+    except ValueError:
+        return None
+
+
+def interleave(v6: Sequence[str], v4: Sequence[str]) -> list[str]:
+    """Both families by turns, IPv6 first (RFC 8305 4)."""
+    return [address for address in chain.from_iterable(zip_longest(v6, v4)) if address is not None]
+
+
+def dialable(address: str) -> bool:
+    """Whether a server may be at that IP address.
+
+    None is at one that is unspecified (where the kernel would take us to ourselves), multicast, broadcast,
+    reserved or link-local (RFC 3927 2.11 keeps those out of DNS; clouds have their secrets there). Loopback
+    and private ones are another matter: they are where the servers of an intranet, or of one machine, are.
+    """
+    found = ip_address(address)
+    if isinstance(found, IPv6Address):
+        found = found.ipv4_mapped or found
+    unusable = found.is_unspecified or found.is_multicast or found.is_link_local
+    return not unusable and not (
+        isinstance(found, IPv4Address) and any(found in network for network in _NO_HOSTS)
+    )

@@ -11,6 +11,7 @@ from typing import Final
 from attrs import define, evolve, field, frozen
 from OpenSSL import SSL
 
+from refserver.core.commit_barrier import CommitBarrier
 from refserver.core.core import Core
 from refserver.core.hooks import RemoteReachable
 from refserver.core.hosts import Hosts
@@ -18,20 +19,19 @@ from refserver.errors import StreamCondition, StreamError
 from refserver.net.acceptor import PeerLimits, SecureAcceptor
 from refserver.net.connection import Connection
 from refserver.net.mux import Mux
-from refserver.s2s.durable import Durable
+from refserver.s2s.connect import Connector, Contexts
+from refserver.s2s.dialback import DialbackVerifier
+from refserver.s2s.inbound_limits import InboundLimits, InboundRouter
 from refserver.s2s.incoming import IncomingConnection
-from refserver.s2s.intake import Intake, IntakeLimits
+from refserver.s2s.known_servers import KnownServer, KnownServers, ServerStatus
+from refserver.s2s.outbound_queue import OutboundQueue
 from refserver.s2s.outgoing import OutgoingConnection
 from refserver.s2s.pool import Pool
-from refserver.s2s.reaching import Contexts, Reach
-from refserver.s2s.remotes import Remote, Remotes, RemoteStatus
 from refserver.s2s.resolver import Resolver
-from refserver.s2s.verifying import Verifications
-from refserver.s2s.way import Way
 from refserver.stanza import Stanza
 from refserver.stream import Established, ServerPolicy
 
-__all__ = ["FederationPolicy", "ServerService"]
+__all__ = ["FederationPolicy", "FederationService"]
 
 TICKS_BETWEEN_LOOKS: Final = 15
 IDLE_SECONDS: Final = 1800.0  # the peer's own streams: it closes them sooner if it wants to
@@ -48,11 +48,11 @@ class FederationPolicy:
     unproved_timeout: float = 30.0
     bytes_per_second: int = 65_536
     connections_per_ip: int = 64
-    intake: IntakeLimits = field(factory=IntakeLimits)
+    intake: InboundLimits = field(factory=InboundLimits)
 
 
 @define(eq=False)
-class ServerService(SecureAcceptor[IncomingConnection]):
+class FederationService(SecureAcceptor[IncomingConnection]):
     """What the connections from and to other servers share. `pool` is the destination for other servers."""
 
     core: Core
@@ -61,48 +61,48 @@ class ServerService(SecureAcceptor[IncomingConnection]):
     contexts: Contexts
     resolver: Resolver
     secret: bytes
-    durable: Durable = field(init=False)
+    commit_barrier: CommitBarrier = field(init=False)
     pool: Pool = field(init=False)
-    intake: Intake = field(init=False)
-    verifications: Verifications = field(init=False)
+    intake: InboundRouter = field(init=False)
+    dialback: DialbackVerifier = field(init=False)
     seconds: Callable[[], float] = field(init=False)
     _ticks: int = field(default=0, init=False)
     _without_tls: ServerPolicy = field(init=False)
 
-    @durable.default
-    def _make_durable(self) -> Durable:
-        return Durable(self.core.database.written)
+    @commit_barrier.default
+    def _make_durable(self) -> CommitBarrier:
+        return CommitBarrier(self.core.database.written)
 
     @pool.default
     def _make_pool(self) -> Pool:
         clock = self.resolver.clock
-        remotes = Remotes(self.core.now)
-        reach = Reach(
+        known_servers = KnownServers(self.core.now)
+        connector = Connector(
             self.mux,
             clock,
             self.resolver,
             self.contexts,
             self.settings.stream,
             self.secret,
-            remotes,
+            known_servers,
             self.settings.bytes_per_second,
         )
         return Pool(
-            reach,
+            connector,
             self.core.hosts,
             self.core.router.bounce,
             came=self._came,
             reachable=self._reachable,
-            when_written=self.durable.then,
+            when_written=self.commit_barrier.then,
         )
 
     @intake.default
-    def _make_intake(self) -> Intake:
-        return Intake(self.core.router, self.core.hosts, self.settings.intake, self.core.clock.seconds)
+    def _make_intake(self) -> InboundRouter:
+        return InboundRouter(self.core.router, self.core.hosts, self.settings.intake, self.core.clock.seconds)
 
-    @verifications.default
-    def _make_verifications(self) -> Verifications:
-        return Verifications(self.pool)
+    @dialback.default
+    def _make_verifications(self) -> DialbackVerifier:
+        return DialbackVerifier(self.pool)
 
     @seconds.default
     def _make_seconds(self) -> Callable[[], float]:
@@ -125,11 +125,11 @@ class ServerService(SecureAcceptor[IncomingConnection]):
     def renew(self, settings: FederationPolicy) -> None:
         """Let other settings hold for the connections that come from now on."""
         if settings.intake != self.settings.intake:
-            self.intake = Intake(self.core.router, self.core.hosts, settings.intake, self.seconds)
+            self.intake = InboundRouter(self.core.router, self.core.hosts, settings.intake, self.seconds)
         self.settings = settings
         self._without_tls = evolve(settings.stream, offer_tls=False)
-        self.pool.reach.policy = settings.stream
-        self.pool.reach.bytes_per_second = settings.bytes_per_second
+        self.pool.connector.policy = settings.stream
+        self.pool.connector.bytes_per_second = settings.bytes_per_second
 
     # -- accepting ---------------------------------------------------------
 
@@ -156,10 +156,10 @@ class ServerService(SecureAcceptor[IncomingConnection]):
         """Another server has proved to be `event.from_`."""
         self.mux.unexpire(connection)
         if bidi:
-            self.pool.carry((event.to, event.from_), connection)
+            self.pool.add_bidi_link((event.to, event.from_), connection)
         self.pool.heard_from(event.from_)
 
-    def share(self, remote: Remote) -> None:
+    def share(self, remote: KnownServer) -> None:
         """Let all streams of another server together bring what one may bring."""
         rate = self.settings.bytes_per_second
         for connection in self.connections if rate else ():
@@ -181,13 +181,13 @@ class ServerService(SecureAcceptor[IncomingConnection]):
 
     def gone(self, peer: IncomingConnection, ip: str) -> None:
         """See `Acceptor`."""
-        self.pool.carry_no_more(peer)
+        self.pool.remove_bidi_link(peer)
         super().gone(peer, ip)
 
     def _reachable(self, domain: str) -> None:
         self.core.hooks.tell(RemoteReachable(domain))
 
-    def take(self, stanza: Stanza, remote: Remote) -> None:
+    def take(self, stanza: Stanza, remote: KnownServer) -> None:
         """A stanza of a proved domain has come. Raises `StreamError` where that domain lies."""
         if stanza.kind == "iq" and self.pool.answered(stanza):
             remote.received += 1
@@ -197,7 +197,7 @@ class ServerService(SecureAcceptor[IncomingConnection]):
     def _came(self, stanza: Stanza, connection: OutgoingConnection) -> None:
         """A stanza on a stream that we opened (XEP-0288)."""
         try:
-            self.take(stanza, self.pool.remotes.get(connection.remote))
+            self.take(stanza, self.pool.known_servers.get(connection.remote))
         except StreamError as error:
             connection.close(error)
 
@@ -214,13 +214,13 @@ class ServerService(SecureAcceptor[IncomingConnection]):
 
     # -- people, and the end -----------------------------------------------
 
-    def status(self) -> list[RemoteStatus]:
+    def status(self) -> list[ServerStatus]:
         """All other servers that had to do with us lately, by domain."""
-        ways: dict[str, list[Way]] = {}
-        for way in self.pool:
-            ways.setdefault(way.remote, []).append(way)
-        remotes = sorted(self.pool.remotes, key=lambda remote: remote.domain)
-        return [_status(remote, ways.get(remote.domain, ())) for remote in remotes]
+        queues: dict[str, list[OutboundQueue]] = {}
+        for queue in self.pool:
+            queues.setdefault(queue.remote, []).append(queue)
+        known_servers = sorted(self.pool.known_servers, key=lambda remote: remote.domain)
+        return [_status(remote, queues.get(remote.domain, ())) for remote in known_servers]
 
     def close_all(self) -> None:
         """End all streams: the server stops (RFC 6120 4.9.3.19)."""
@@ -230,11 +230,11 @@ class ServerService(SecureAcceptor[IncomingConnection]):
             connection.close(error)
 
 
-def _status(remote: Remote, ways: Iterable[Way]) -> RemoteStatus:
-    """A remote with all ways to it: each from another domain of ours."""
+def _status(remote: KnownServer, queues: Iterable[OutboundQueue]) -> ServerStatus:
+    """A remote with all queues to it: each from another domain of ours."""
     return remote.status(
-        sum(way.waiting for way in ways),
-        any(way.connecting for way in ways),
-        max((way.pause for way in ways), default=0.0),
-        sum(way.unconfirmed for way in ways),
+        sum(queue.waiting for queue in queues),
+        any(queue.connecting for queue in queues),
+        max((queue.pause for queue in queues), default=0.0),
+        sum(queue.unconfirmed for queue in queues),
     )

@@ -23,9 +23,8 @@ from twisted.internet.task import Clock, react
 from twisted.names.client import Resolver as NameClient
 
 from refserver.net import Mux
-from refserver.s2s.confirming import ASK_SECONDS
-from refserver.s2s.ordering import Target
-from refserver.s2s.resolver import Resolver
+from refserver.s2s.acknowledgement import ASK_SECONDS
+from refserver.s2s.resolver import Resolver, Target
 from refserver.stanza import Stanza
 from tests.server.federated import FederatedServer
 from tests.server.loopback import reactor, until
@@ -89,7 +88,7 @@ async def write(folder: Path, count: int) -> dict[str, Any]:
     names = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     names.bind(("127.0.0.1", 0))
     here, deaf, calm = make(folder, mux, silent, names)
-    here.service.pool.reach.clock = clock = Clock()
+    here.service.pool.connector.clock = clock = Clock()
     for server in (here, deaf, calm):
         await server.listen()
     returned = Returned()
@@ -125,12 +124,12 @@ async def give_up(here: FederatedServer, clock: Clock) -> None:
     """Let the deadlines pass, but not before the calm server has confirmed all."""
     pool = here.service.pool
     clock.advance(ASK_SECONDS)
-    await until(lambda: all(way.idle for way in pool if way.remote not in HOLES))
+    await until(lambda: all(queue.idle for queue in pool if queue.remote not in HOLES))
 
     def are_over() -> bool:
         clock.advance(1.0)
         pool.look()
-        return all(way.idle for way in pool)
+        return all(queue.idle for queue in pool)
 
     await until(are_over)
 

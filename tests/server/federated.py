@@ -22,10 +22,9 @@ from refserver.jid import JID
 from refserver.net import Certificates, Mux
 from refserver.net.trust import Trust
 from refserver.s2s.contexts import CertificateContexts
-from refserver.s2s.ordering import Target
-from refserver.s2s.remotes import RemoteStatus
-from refserver.s2s.resolver import NoSuchServer
-from refserver.s2s.service import FederationPolicy, ServerService
+from refserver.s2s.known_servers import ServerStatus
+from refserver.s2s.resolver import NoSuchServer, Target
+from refserver.s2s.service import FederationPolicy, FederationService
 from refserver.stanza import Stanza
 from refserver.stream import ServerPolicy
 from refserver.xml import Limits
@@ -81,11 +80,11 @@ class FederatedServer:
             clock=reactor,
             database=SimpleNamespace(written=lambda: self.written),
         )
-        self.written: Deferred[None] | None = None  # what the database has under way
+        self.written: Deferred[None] | None = None  # what the database has under queue
         stream = {name: policy.pop(name) for name in ("dialback", "bidi", "management") if name in policy}
         certificates = Certificates(authority.folder, domains[0], trust=Trust(trusted.ca))
         resolver: Any = Places(places)
-        self.service = ServerService(
+        self.service = FederationService(
             core,
             mux,
             FederationPolicy(ServerPolicy(BEFORE, AFTER, **stream), bytes_per_second=0, **policy),
@@ -104,11 +103,11 @@ class FederatedServer:
 
     async def until_confirmed(self) -> None:
         """Wait until the others have confirmed all that was sent."""
-        await until(lambda: all(way.idle for way in self.service.pool))
+        await until(lambda: all(queue.idle for queue in self.service.pool))
 
     async def until_asked(self) -> None:
         """Wait until others want a confirmation that the database does not allow yet."""
-        await until(lambda: self.service.durable.waits)
+        await until(lambda: self.service.commit_barrier.waits)
 
     async def listen(self, *, tls: bool = False) -> None:
         """Take connections from now on."""
@@ -126,7 +125,7 @@ class FederatedServer:
         await until(lambda: len(self.got) >= count)
         return [_says(stanza) for stanza in self.got]
 
-    def status(self, domain: str) -> RemoteStatus:
+    def status(self, domain: str) -> ServerStatus:
         """What is known of another server."""
         (found,) = [each for each in self.service.status() if each.domain == domain]
         return found

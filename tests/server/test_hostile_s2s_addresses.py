@@ -9,8 +9,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 
-from refserver.s2s.ordering import Target, dialable
-from refserver.s2s.resolver import MOST_ADDRESSES, MOST_TARGETS, NoSuchServer, Resolver
+from refserver.s2s.resolver import MOST_ADDRESSES, MOST_TARGETS, NoSuchServer, Resolver, Target, dialable
 from tests.server.live import STANZAS
 from tests.server.strangers import ITSELF, LIBRARY, Town, dialback, message
 from tests.unit.test_s2s_resolver import Zone, a, aaaa, srv

@@ -17,8 +17,8 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from refserver.app.certificates import Authority, Certificate
-from refserver.s2s.intake import IntakeLimits
-from refserver.s2s.verifying import MOST_KEYS, MOST_KEYS_FROM_ONE, MOST_KEYS_OF_ONE
+from refserver.s2s.dialback import MOST_KEYS, MOST_KEYS_FROM_ONE, MOST_KEYS_OF_ONE
+from refserver.s2s.inbound_limits import InboundLimits
 from tests.server.live import STARTTLS, STREAMS
 from tests.server.strangers import (
     LIBRARY,
@@ -226,7 +226,7 @@ def test_operators_read_this_table() -> None:
     }
     assert more == {name: row for name, row in rows.items() if wanted.get(name) != row}
     assert set(wanted) <= set(rows)
-    limits = IntakeLimits()
+    limits = InboundLimits()
     for one, together in (
         (limits.stanzas_per_minute, limits.domain_stanzas_per_minute),
         (limits.subscriptions_per_hour, limits.domain_subscriptions_per_hour),

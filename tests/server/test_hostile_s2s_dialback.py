@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from refserver.s2s.verifying import MOST_KEYS_FROM_ONE
+from refserver.s2s.dialback import MOST_KEYS_FROM_ONE
 from tests.server.live import fresh_address
 from tests.server.strangers import (
     LIBRARY,

@@ -18,8 +18,9 @@ import pytest_twisted
 from twisted.internet.task import LoopingCall
 
 from refserver.net import Mux
-from refserver.s2s import reaching, verifying, way
-from refserver.s2s.ordering import Target
+from refserver.s2s import connect, outbound_queue
+from refserver.s2s import dialback as dialback_module
+from refserver.s2s.resolver import Target
 from tests.server.federated import FederatedServer
 from tests.server.live import STARTTLS, TLS
 from tests.server.loopback import in_thread, reactor, read_to_end, until
@@ -55,9 +56,9 @@ def drops() -> Iterator[Callable[[socket.socket, bytes], None]]:
 
 @pytest.fixture
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FederatedServer]:
-    monkeypatch.setattr(way, "ATTEMPT_SECONDS", 0.9)
-    monkeypatch.setattr(reaching, "NEGOTIATE_SECONDS", 0.4)
-    monkeypatch.setattr(verifying, "VERIFY_SECONDS", 0.4)
+    monkeypatch.setattr(outbound_queue, "ATTEMPT_SECONDS", 0.9)
+    monkeypatch.setattr(connect, "NEGOTIATE_SECONDS", 0.4)
+    monkeypatch.setattr(dialback_module, "VERIFY_SECONDS", 0.4)
     mux = Mux(reactor)
     mux.start()
     yield FederatedServer(mux, tmp_path / "certificates", {}, [HERE], dialback=True, unproved_timeout=1)
@@ -176,8 +177,8 @@ async def test_an_authority_that_never_answers_is_given_up(
         while b"</db:result>" not in data:
             data += await in_thread(lambda: asking.recv(10_000))
         assert b"<remote-server-timeout " in data
-    assert not here.service.verifications._asking
-    assert not here.service.verifications._by_source
+    assert not here.service.dialback._asking
+    assert not here.service.dialback._by_source
     for each in (sock, asking):
         each.close()
     await until(lambda: here.service.mux.connections == 0)
@@ -193,6 +194,6 @@ async def test_the_word_of_an_authority_is_of_no_use_to_who_has_gone(here: Feder
         sock, _ = await in_thread(listening.accept)
         asking.close()
         await until(lambda: not here.service.connections)
-        await until(lambda: not here.service.verifications._asking)
+        await until(lambda: not here.service.dialback._asking)
         sock.close()
     await until(lambda: here.service.mux.connections == 0)

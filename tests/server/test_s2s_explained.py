@@ -14,8 +14,8 @@ from refserver.app.certificates import Certificate, ensure
 from refserver.app.federation import Neighbours
 from refserver.app.verbs.federation import ShowRemote
 from refserver.net import Mux
-from refserver.s2s import way
-from refserver.s2s.ordering import Target
+from refserver.s2s import outbound_queue
+from refserver.s2s.resolver import Target
 from tests.interop.peers.authority import TestAuthority
 
 from .federated import FederatedServer, Make
@@ -32,7 +32,7 @@ def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Make]:
     mux = Mux(reactor)
     mux.start()
     places: dict[str, Target] = {}
-    monkeypatch.setattr(way, "ATTEMPT_SECONDS", 2.0)
+    monkeypatch.setattr(outbound_queue, "ATTEMPT_SECONDS", 2.0)
 
     def server(*domains: str, **policy: Any) -> FederatedServer:
         return FederatedServer(mux, tmp_path / "certificates", places, list(domains), **policy)

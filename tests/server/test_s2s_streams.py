@@ -16,9 +16,9 @@ from twisted.internet.defer import Deferred
 from refserver.errors import Condition, StanzaError
 from refserver.jid import JID
 from refserver.net import Mux
-from refserver.s2s import reaching, way
-from refserver.s2s.intake import IntakeLimits
-from refserver.s2s.ordering import Target
+from refserver.s2s import connect, outbound_queue
+from refserver.s2s.inbound_limits import InboundLimits
+from refserver.s2s.resolver import Target
 from refserver.stanza import Stanza, Tracked
 from tests.interop.peers.authority import TestAuthority
 
@@ -35,7 +35,7 @@ def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Make]:
     mux = Mux(reactor)
     mux.start()
     places: dict[str, Target] = {}
-    monkeypatch.setattr(way, "ATTEMPT_SECONDS", 3.0)
+    monkeypatch.setattr(outbound_queue, "ATTEMPT_SECONDS", 3.0)
 
     def server(*domains: str, **policy: Any) -> FederatedServer:
         return FederatedServer(mux, tmp_path / "certificates", places, list(domains), **policy)
@@ -143,7 +143,7 @@ async def test_dialback_does_not_believe_who_is_found_elsewhere(make, tmp_path):
     await here.listen()
     await there.listen()
     liar = make(THERE, dialback=True, authority=stranger)
-    liar.service.secret = liar.service.pool.reach.secret = b"another secret"
+    liar.service.secret = liar.service.pool.connector.secret = b"another secret"
     liar.send(PAT, MIA, "believe me")
     assert ["internal-server-error"] == await liar.until_got(1)
     assert "the server says that our dialback key is not valid" == liar.status(HERE).last_error
@@ -152,7 +152,7 @@ async def test_dialback_does_not_believe_who_is_found_elsewhere(make, tmp_path):
 
 @pytest_twisted.ensureDeferred
 async def test_no_server_and_no_listener_give_their_errors(make, monkeypatch):
-    monkeypatch.setattr(way, "ATTEMPT_SECONDS", 0.3)
+    monkeypatch.setattr(outbound_queue, "ATTEMPT_SECONDS", 0.3)
     here = make(HERE)
     with socket.create_server(("127.0.0.1", 0)) as closed:
         port = closed.getsockname()[1]
@@ -182,8 +182,8 @@ async def test_a_server_without_tls_is_refused(make):
 
 @pytest_twisted.ensureDeferred
 async def test_an_endless_handshake_ends(make, monkeypatch):
-    monkeypatch.setattr(way, "ATTEMPT_SECONDS", 1.0)
-    monkeypatch.setattr(reaching, "NEGOTIATE_SECONDS", 0.3)
+    monkeypatch.setattr(outbound_queue, "ATTEMPT_SECONDS", 1.0)
+    monkeypatch.setattr(connect, "NEGOTIATE_SECONDS", 0.3)
     here = make(HERE)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         here.places[THERE] = Target(*silent.getsockname())
@@ -372,7 +372,7 @@ async def test_other_settings_hold_for_new_streams(make, tmp_path):
 
 @pytest_twisted.ensureDeferred
 async def test_a_flood_from_one_domain_costs_that_domain_alone(make):
-    limits = IntakeLimits(stanzas_per_minute=0, domain_stanzas_per_minute=20)
+    limits = InboundLimits(stanzas_per_minute=0, domain_stanzas_per_minute=20)
     here = make(HERE, intake=limits)
     flood, calm = make(THERE), make("calm.example")
     for server in (here, flood, calm):
@@ -417,7 +417,7 @@ async def test_a_stream_that_we_opened_may_not_bring_more_than_theirs(make):
     await there.listen()
     here.send(MIA, PAT)
     await there.until_got(1)
-    (stream,) = [way._lane for way in here.service.pool]
+    (stream,) = [queue._link for queue in here.service.pool]
     assert 60_000 == stream._connection.bytes_per_second
 
 

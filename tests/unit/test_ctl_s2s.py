@@ -18,7 +18,7 @@ from refserver.app.verbs.federation import ListRemotes, ShowRemote
 from refserver.app.verbs.federation_words import explain
 from refserver.app.verbs.wire import ok
 from refserver.net import trust
-from refserver.s2s.remotes import Remote, RemoteStatus
+from refserver.s2s.known_servers import KnownServer, ServerStatus
 from refserver.stream import ending
 from refserver.stream.policy import ShownCertificate, TLSInfo
 from tests.unit.ctl_runner import Ctl
@@ -70,7 +70,11 @@ def ctl(tmp_path: Path) -> Ctl:
         ("the server cannot do TLS at present", "no TLS", "does not encrypt"),
         ("the server does not accept our certificate", "our certificate refused", "our certificate"),
         ("the server says that our dialback key is not valid", "dialback refused", "did not know our key"),
-        ("the server refuses dialback: remote-server-not-found", "dialback refused", "could not reach us"),
+        (
+            "the server refuses dialback: remote-server-not-found",
+            "dialback refused",
+            "could not reach us",
+        ),
         ("the server refuses dialback: remote-server-timeout", "dialback refused", "could not reach us"),
         (
             "the server refuses dialback: not-allowed",
@@ -141,15 +145,15 @@ def test_braces_of_the_peers_are_left_alone() -> None:
 class Known:
     """A running server that knows these others."""
 
-    def __init__(self, *remotes: Remote) -> None:
+    def __init__(self, *remotes: KnownServer) -> None:
         self._remotes = remotes
 
-    def remotes(self) -> Sequence[RemoteStatus]:
+    def remotes(self) -> Sequence[ServerStatus]:
         return [remote.status(2, True, 30.0, 1) for remote in self._remotes]
 
 
-def remote(**more: Any) -> Remote:
-    made = Remote(THERE, lambda: NOW)
+def remote(**more: Any) -> KnownServer:
+    made = KnownServer(THERE, lambda: NOW)
     for name, value in more.items():
         setattr(made, name, value)
     return made
@@ -297,7 +301,7 @@ def test_words_of_the_peers_choice_cannot_command_a_terminal(ctl: Ctl) -> None:
         assert all(each.isprintable() or each == "\n" for each in printed)
 
 
-def remote_words(of: Remote) -> str:
+def remote_words(of: KnownServer) -> str:
     status = of.status()
     return "".join(
         (status.last_error, status.certificate, *status.certificate_names, status.certificate_issuer)

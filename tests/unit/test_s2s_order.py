@@ -11,9 +11,9 @@ from attrs import define, field
 
 from refserver.errors import StanzaError
 from refserver.jid import JID
-from refserver.s2s.way import FIRST_RETRY
+from refserver.s2s.outbound_queue import FIRST_RETRY
 from refserver.stanza import Stanza, Tracked
-from tests.unit.way_bench import HERE, MIA, NOT_FOUND, PAT, THERE, TIMEOUT, Bench, Stream
+from tests.unit.outbound_queue_bench import HERE, MIA, NOT_FOUND, PAT, THERE, TIMEOUT, Bench, Stream
 
 TOM = JID.parse(f"tom@{THERE}")
 CHANCES = range(40)
@@ -85,9 +85,9 @@ def test_what_a_dying_stream_is_given_has_been_on_no_stream(bench):
 
 
 def test_what_waited_for_room_has_been_on_no_stream(bench):
-    way = bench.pool._new_way((HERE, THERE))
-    assert way is not None
-    way._confirming.window._most_stanzas = 1
+    queue = bench.pool._new_queue((HERE, THERE))
+    assert queue is not None
+    queue._confirming.window._most_stanzas = 1
     bench.send("1")
     bench.send("2")
     bench.open().end()
@@ -194,13 +194,13 @@ class Peer:
             stream.end()
 
     def dies_unnoticed(self) -> None:
-        """Nobody has told the way yet."""
+        """Nobody has told the queue yet."""
         if self.stream is not None:
             self._ends(self.stream)
             self.stream.usable = False
 
     def is_known_to_be_dead(self) -> None:
-        """Now the way is told, if it still goes by that stream."""
+        """Now the queue is told, if it still goes by that stream."""
         if self._stream is not None and not self._stream.usable:
             self._stream.end()
 

@@ -13,8 +13,7 @@ from twisted.names.error import DNSNameError, DNSServerError, DomainError
 from twisted.python.failure import Failure
 
 from refserver.s2s import resolver as module
-from refserver.s2s.ordering import Target
-from refserver.s2s.resolver import NoAnswer, NoSuchServer, Resolver
+from refserver.s2s.resolver import NoAnswer, NoSuchServer, Resolver, Target
 
 PLAIN, DIRECT = "_xmpp-server._tcp.there.example", "_xmpps-server._tcp.there.example"
 

@@ -18,7 +18,7 @@ from refserver.app.checks.records import address_record, service_record
 from refserver.app.endpoints import tcp_address
 from refserver.app.settings import Settings
 from refserver.net.certificates import ascii_name
-from refserver.s2s.ordering import literal
+from refserver.s2s.resolver import literal
 
 __all__ = ["check_federation"]
 

@@ -11,7 +11,7 @@ from refserver.app.verbs.verb import LiveVerb, Refused, Running, moment
 from refserver.jid import JID, InvalidJID
 
 if TYPE_CHECKING:
-    from refserver.s2s.remotes import RemoteStatus
+    from refserver.s2s.known_servers import ServerStatus
 
 __all__ = ["ListRemotes", "ShowRemote"]
 
@@ -56,7 +56,7 @@ def _domain(text: str) -> str:
     return jid.domainpart
 
 
-def _described(remote: RemoteStatus) -> dict[str, Any]:
+def _described(remote: ServerStatus) -> dict[str, Any]:
     """As operators see it. `certificate` and `last_error` are a few words, what is behind them follows."""
     methods = dict.fromkeys(filter(None, (remote.outgoing_method, remote.incoming_method)))
     error = explain(remote.last_error, remote.domain)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:  # SQLAlchemy takes long to import, and refserverctl mostly do
     from sqlalchemy import Connection
 
     from refserver.app.verbs.changes import Change
-    from refserver.s2s.remotes import RemoteStatus
+    from refserver.s2s.known_servers import ServerStatus
 
 __all__ = ["Done", "LiveVerb", "Refused", "Running", "Verb", "day_of", "moment"]
 
@@ -52,7 +52,7 @@ class Verb(ABC):
 class Running(Protocol):
     """What a running server knows besides its store."""
 
-    def remotes(self) -> Sequence[RemoteStatus]:
+    def remotes(self) -> Sequence[ServerStatus]:
         """The other servers that had to do with us lately, by domain. Raises `Refused`: we talk to none."""
 
 

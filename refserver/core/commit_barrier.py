@@ -1,6 +1,7 @@
-"""What other servers are told only once the database has it for good: one wait for a commit serves all.
+"""Calls that are made once all that was written to the database before them is committed.
 
-Owns the order of the calls. Does not own the writing (storage/), and not what is told.
+An acknowledgement to a peer may cover only what survives a crash. All calls that come during one commit
+share one wait for it.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from attrs import define, field
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
-__all__ = ["Durable"]
+__all__ = ["CommitBarrier"]
 
 log = Logger()
 
@@ -20,21 +21,21 @@ Call = Callable[[], None]
 
 
 @define(eq=False)
-class Durable:
-    """`written` is `Database.written`. However many calls come meanwhile, the writer has one job of ours."""
+class CommitBarrier:
+    """`written` is `Database.written`; the writer has at most one job of this barrier at a time."""
 
     _written: Callable[[], Deferred[None] | None]
     _calls: list[Call] = field(factory=list, init=False)
     waits: bool = field(default=False, init=False)  # for the database
 
     def then(self, call: Call) -> None:
-        """Call it as soon as all that was written until now is durable, or has failed; at once if it is."""
+        """Make the call when all that was written until now is committed or has failed; now if it is."""
         self._calls.append(call)
         if not self.waits:
             self._go_on()
 
     def _go_on(self) -> None:
-        """Make the calls that came until now, after what was written until now."""
+        """Make the waiting calls after the commit of what was written until now."""
         calls, self._calls = self._calls, []
         written = self._written()
         if written is None:
@@ -44,7 +45,7 @@ class Durable:
             written.addBoth(self._done, calls)
 
     def _done(self, outcome: Any, calls: list[Call]) -> None:
-        """Also where a write has failed: then its sender was told so, and that was what could be done."""
+        """Make the calls, also where a write has failed: its sender was told so."""
         self.waits = False
         _make(calls)
         if self._calls:
@@ -56,4 +57,4 @@ def _make(calls: list[Call]) -> None:
         try:
             call()
         except Exception:
-            log.failure("another server could not be told what is durable")
+            log.failure("a call behind a commit failed")

@@ -17,20 +17,20 @@ from refserver.core.ports import Clock
 from refserver.net.connection import Accept, Connection
 from refserver.net.receiver import Receiver
 
-__all__ = ["Connector", "dial"]
+__all__ = ["Sockets", "connect_first"]
 
 NEXT_SECONDS: Final = 0.25  # RFC 8305 5: the Connection Attempt Delay
 
 
-class Connector(Protocol):
+class Sockets(Protocol):
     """Who connects sockets (net/mux.py)."""
 
     def connect(self, address: tuple[str, int] | str, accept: Accept, seconds: float) -> Deferred[Connection]:
         """Connect to an IP address and port; errbacks with OSError."""
 
 
-def dial(
-    connector: Connector,
+def connect_first(
+    connector: Sockets,
     clock: Clock,
     addresses: Sequence[tuple[str, int]],
     receiver: Receiver,
@@ -50,7 +50,7 @@ def dial(
 class _Race:
     """Attempts under way; the first to connect ends all others."""
 
-    _connector: Connector
+    _connector: Sockets
     _clock: Clock
     _left: list[tuple[str, int]]
     _receiver: Receiver

@@ -6,7 +6,7 @@ from functools import partial
 
 from twisted.internet.defer import Deferred
 
-from refserver.s2s.durable import Durable
+from refserver.core.commit_barrier import CommitBarrier
 
 
 class Database:
@@ -25,7 +25,7 @@ class Database:
 
 def test_where_nothing_is_written_calls_are_made_at_once_and_in_order():
     told: list[int] = []
-    durable = Durable(Database().written)
+    durable = CommitBarrier(Database().written)
     for number in range(3):
         durable.then(partial(told.append, number))
         assert list(range(number + 1)) == told
@@ -34,7 +34,7 @@ def test_where_nothing_is_written_calls_are_made_at_once_and_in_order():
 def test_calls_wait_for_what_was_written_before_them():
     database = Database()
     told: list[object] = []
-    durable = Durable(database.written)
+    durable = CommitBarrier(database.written)
     database.busy = True
     durable.then(lambda: told.append("first"))
     durable.then(lambda: told.append("second"))
@@ -49,7 +49,7 @@ def test_calls_wait_for_what_was_written_before_them():
 def test_however_many_calls_wait_the_writer_is_asked_once():
     database = Database()
     told: list[object] = []
-    durable = Durable(database.written)
+    durable = CommitBarrier(database.written)
     database.busy = True
     for number in range(1_000):
         durable.then(partial(told.append, number))
@@ -66,7 +66,7 @@ def test_however_many_calls_wait_the_writer_is_asked_once():
 def test_a_write_that_fails_does_not_keep_calls_waiting():
     database = Database()
     told: list[object] = []
-    durable = Durable(database.written)
+    durable = CommitBarrier(database.written)
     database.busy = True
     durable.then(lambda: told.append("told"))
     database.asked[0].errback(OSError("the disk is full"))
@@ -75,7 +75,7 @@ def test_a_write_that_fails_does_not_keep_calls_waiting():
 
 def test_a_call_that_fails_does_not_keep_others_from_being_made():
     told: list[str] = []
-    durable = Durable(Database().written)
+    durable = CommitBarrier(Database().written)
     durable.then(lambda: told.remove("nothing"))
     durable.then(lambda: told.append("told"))
     assert ["told"] == told

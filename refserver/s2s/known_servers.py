@@ -13,7 +13,7 @@ from attrs import define, field, frozen
 
 from refserver.stream.policy import ShownCertificate, TLSInfo
 
-__all__ = ["Remote", "RemoteStatus", "Remotes"]
+__all__ = ["KnownServer", "KnownServers", "ServerStatus"]
 
 MOST_REMOTES: Final = 5_000
 LONGEST_REASON: Final = 400
@@ -23,7 +23,7 @@ _NOTHING_SHOWN: Final = ShownCertificate((), "", 0.0)
 
 
 @frozen
-class RemoteStatus:
+class ServerStatus:
     """One other server. Methods are "certificate", "dialback" or "" where there is no stream.
 
     `outgoing_streams` and `incoming_streams` are open ones; `connecting` says that one is being set up,
@@ -57,7 +57,7 @@ class RemoteStatus:
 
 
 @define(eq=False)
-class Remote:
+class KnownServer:
     """The counters of one other server. `outgoing` and `incoming` count its open streams.
 
     `away`: there was no stream since the last one failed, or since the start. `answers`: it has answered a
@@ -93,9 +93,9 @@ class Remote:
 
     def status(
         self, waiting: int = 0, connecting: bool = False, pause: float = 0.0, unconfirmed: int = 0
-    ) -> RemoteStatus:
+    ) -> ServerStatus:
         """All of it, as it is now; what the ways there know is given: `pause` is what is left, in seconds."""
-        return RemoteStatus(
+        return ServerStatus(
             self.domain,
             self.outgoing,
             self.incoming,
@@ -119,25 +119,25 @@ class Remote:
 
 
 @define(eq=False)
-class Remotes:
+class KnownServers:
     """All other servers that had to do with us lately; `now` gives seconds since the epoch."""
 
     _now: Callable[[], float]
-    _known: OrderedDict[str, Remote] = field(factory=OrderedDict, init=False)
+    _known: OrderedDict[str, KnownServer] = field(factory=OrderedDict, init=False)
 
-    def get(self, domain: str) -> Remote:
+    def get(self, domain: str) -> KnownServer:
         """The counters of a domain, new ones if need be; those that are idle longest are forgotten."""
         known = self._known.get(domain)
         if known is None:
-            known = self._known[domain] = Remote(domain, self._now)
+            known = self._known[domain] = KnownServer(domain, self._now)
             if len(self._known) > MOST_REMOTES:
                 self._forget_one(known)
         return known
 
-    def __iter__(self) -> Iterator[Remote]:
+    def __iter__(self) -> Iterator[KnownServer]:
         return iter(list(self._known.values()))
 
-    def _forget_one(self, newest: Remote) -> None:
+    def _forget_one(self, newest: KnownServer) -> None:
         for domain, remote in self._known.items():
             if remote is not newest and not remote.outgoing and not remote.incoming:
                 del self._known[domain]

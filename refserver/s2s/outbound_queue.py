@@ -34,16 +34,16 @@ from refserver import ns
 from refserver.core.outbox import Held, parted
 from refserver.errors import Condition, StanzaError, StreamCondition, StreamError
 from refserver.jid import JID
+from refserver.s2s.acknowledgement import Acknowledgements
 from refserver.s2s.backlog import Backlog
-from refserver.s2s.confirming import Confirming
-from refserver.s2s.lane import Lane
+from refserver.s2s.link import Link
 from refserver.s2s.outgoing import OutgoingConnection, Unreachable
 from refserver.stanza import Stanza
 
 if TYPE_CHECKING:
     from refserver.s2s.pool import Pool
 
-__all__ = ["Way"]
+__all__ = ["OutboundQueue"]
 
 log = Logger()
 
@@ -54,8 +54,8 @@ LONGEST_PAUSE: Final = 60.0
 DOUBLINGS: Final = 8
 
 
-class Way:
-    """Stanzas from `local` to `remote`. Implements `Rider`."""
+class OutboundQueue:
+    """Stanzas from `local` to `remote`. Implements `LinkUser`."""
 
     __slots__ = (
         "_attempt",
@@ -65,7 +65,7 @@ class Way:
         "_counters",
         "_failures",
         "_is_ours",
-        "_lane",
+        "_link",
         "_nap",
         "_pool",
         "_reason",
@@ -79,10 +79,10 @@ class Way:
         self._pool = pool
         self.local = local
         self.remote = remote
-        self._counters = pool.remotes.get(remote)
+        self._counters = pool.known_servers.get(remote)
         self._backlog = Backlog(pool.budget)
-        self._confirming = Confirming(local, self._counters, pool.budget, pool.clock)
-        self._lane: Lane | None = None
+        self._confirming = Acknowledgements(local, self._counters, pool.budget, pool.clock)
+        self._link: Link | None = None
         self._is_ours = False  # that stream, not the peer's (XEP-0288)
         self._attempt: Deferred[None] | None = None
         self._beginner: JID | None = None  # the account that sent what the attempt began with
@@ -95,7 +95,7 @@ class Way:
     @property
     def resting(self) -> bool:
         """Whether nothing is lost if it is forgotten."""
-        return self._lane is None and self._attempt is None
+        return self._link is None and self._attempt is None
 
     @property
     def idle(self) -> bool:
@@ -125,23 +125,23 @@ class Way:
     @property
     def connection(self) -> OutgoingConnection | None:
         """The open stream, if it is one of ours."""
-        lane = self._lane
-        return lane if isinstance(lane, OutgoingConnection) and lane.usable else None
+        link = self._link
+        return link if isinstance(link, OutgoingConnection) and link.usable else None
 
     def send(self, stanza: Stanza) -> None:
         """Send it, now or soon, or return it to its sender. Never raises."""
         self.last_used = now = self._pool.clock.seconds()
-        if self._lane is not None and not self._lane.usable:
+        if self._link is not None and not self._link.usable:
             has_room = self._backlog.add(stanza)
-            self._leave("the stream was closed")
+            self._link_lost("the stream was closed")
             if not has_room:
                 self._return(stanza, _busy())
             return
         if self.resting:
-            self._ride()
-        lane = self._lane
-        if lane is not None and not self._backlog and not self._confirming.window.full:
-            self._put(lane, Held(stanza, stanza.encode(ns.SERVER)))
+            self._use_bidi_link()
+        link = self._link
+        if link is not None and not self._backlog and not self._confirming.window.full:
+            self._put(link, Held(stanza, stanza.encode(ns.SERVER)))
         elif self.resting and self._until > now:
             self._return(stanza, _error(self._reason))
         elif (self.resting and not self._pool.may_connect(stanza.from_)) or not self._backlog.add(stanza):
@@ -157,13 +157,13 @@ class Way:
 
     def look(self) -> bool:
         """Replace a stream whose peer is dead; whether there is still something unconfirmed."""
-        lane = self._lane
-        if lane is None:
+        link = self._link
+        if link is None:
             return False
         if self._confirming.is_dead():
-            lane.riders.remove(self)
-            lane.close(StreamError(StreamCondition.CONNECTION_TIMEOUT, "nothing was acknowledged in time"))
-            self._leave("it acknowledged nothing in time")
+            link.users.remove(self)
+            link.close(StreamError(StreamCondition.CONNECTION_TIMEOUT, "nothing was acknowledged in time"))
+            self._link_lost("it acknowledged nothing in time")
         self._drain()
         return bool(self._confirming)
 
@@ -171,37 +171,37 @@ class Way:
         """End the stream, or the attempt: what waits is returned. Of what is not confirmed only who tracks
         it is told: it has probably arrived.
         """
-        lane = self._lane
-        if lane is None:
+        link = self._link
+        if link is None:
             if self._attempt is not None:
                 self._attempt.cancel()
             return
         ours = self._is_ours
-        unconfirmed = self._get_off()
+        unconfirmed = self._detach()
         if ours:
-            lane.close(error)
+            link.close(error)
         refusal = _error(self._reason)
         for held in unconfirmed:
             held.settle(refusal)
         self._backlog.empty(lambda held: self._return(held.envelope, refusal))
 
-    # -- Rider -------------------------------------------------------------
+    # -- LinkUser -------------------------------------------------------------
 
-    def managed(self, lane: Lane) -> None:
-        """See `Rider`."""
-        if lane is self._lane:
+    def managed(self, link: Link) -> None:
+        """See `LinkUser`."""
+        if link is self._link:
             self._confirming.managed()
 
-    def confirmed(self, lane: Lane, number: int) -> None:
-        """See `Rider`."""
-        if lane is self._lane:
+    def confirmed(self, link: Link, number: int) -> None:
+        """See `LinkUser`."""
+        if link is self._link:
             self._confirming.confirmed(number)
             self._drain()
 
-    def ended(self, lane: Lane, reason: str) -> None:
-        """See `Rider`."""
-        if lane is self._lane:
-            self._leave(reason)
+    def ended(self, link: Link, reason: str) -> None:
+        """See `LinkUser`."""
+        if link is self._link:
+            self._link_lost(reason)
 
     def answered(self, stanza: Stanza) -> bool:
         """Whether an iq from there answers our ping; it is dealt with then."""
@@ -211,21 +211,21 @@ class Way:
 
     # -- streams -----------------------------------------------------------
 
-    def _board(self, lane: Lane, *, ours: bool) -> None:
-        self._lane = lane
+    def _attach(self, link: Link, *, ours: bool) -> None:
+        self._link = link
         self._is_ours = ours
-        lane.riders.append(self)
-        self._confirming.begin(lane)
+        link.users.append(self)
+        self._confirming.begin(link)
 
-    def _ride(self) -> None:
+    def _use_bidi_link(self) -> None:
         """Use a stream of the peer's, if there is one."""
-        carrier = self._pool.carrier((self.local, self.remote))
-        if carrier is not None:
-            self._board(carrier, ours=False)
+        bidi_link = self._pool.bidi_link((self.local, self.remote))
+        if bidi_link is not None:
+            self._attach(bidi_link, ours=False)
 
-    def _put(self, lane: Lane, held: Held) -> None:
+    def _put(self, link: Link, held: Held) -> None:
         try:
-            held.number = lane.send_bytes(held.data)
+            held.number = link.send_bytes(held.data)
         except StanzaError as error:
             self._return(held.envelope, error)
             return
@@ -236,29 +236,29 @@ class Way:
     def _drain(self) -> None:
         """Send what waits, as far as there is room for it."""
         while self._backlog and not self._confirming.window.full:
-            lane = self._lane
-            if lane is None or not lane.usable:  # we are told when it ends, or the attempt does
+            link = self._link
+            if link is None or not link.usable:  # we are told when it ends, or the attempt does
                 return
-            self._put(lane, self._backlog.pop())
+            self._put(link, self._backlog.pop())
 
-    def _get_off(self) -> list[Held]:
+    def _detach(self) -> list[Held]:
         """Use the stream no more; what it did not confirm."""
-        lane, self._lane = self._lane, None
-        assert lane is not None
-        if self in lane.riders:
-            lane.riders.remove(self)
+        link, self._link = self._link, None
+        assert link is not None
+        if self in link.users:
+            link.users.remove(self)
         if self._is_ours:
             self._counters.outgoing -= 1
         return self._confirming.end()
 
-    def _leave(self, reason: str) -> None:
+    def _link_lost(self, reason: str) -> None:
         """The stream is over: what it did not confirm is sent once more, on another one, then what waits."""
         ours = self._is_ours
-        held = self._get_off()
+        held = self._detach()
         self._backlog.empty(held.append)
         if ours:
             self._counters.failed(reason)
-            self._pool.remotes.get(self.remote).away = True
+            self._pool.known_servers.get(self.remote).away = True
             log.info(
                 "the stream to {domain} is over: {reason}",
                 domain=self.remote,
@@ -275,8 +275,8 @@ class Way:
             for each in once:
                 each.again = each.number > 0
             self._backlog.put_back(once)
-            self._ride()
-            if self._lane is None:
+            self._use_bidi_link()
+            if self._link is None:
                 self._begin(sender)
             self._drain()
         for each in rest:
@@ -299,11 +299,11 @@ class Way:
 
     async def _reached(self) -> OutgoingConnection:
         """An open stream, however often it takes. Raises `Unreachable` if trying on is of no use."""
-        reach = self._pool.reach
+        connector = self._pool.connector
         pause = FIRST_RETRY
         while True:
             try:
-                return await reach.connect(self.local, self.remote, reach.established)
+                return await connector.connect(self.local, self.remote, connector.established)
             except Unreachable as error:
                 self._reason = error
                 if error.permanent:
@@ -334,7 +334,7 @@ class Way:
         connection.came = self._pool.came
         connection.reply = self._pool.deliver
         connection.when_written = self._pool.when_written
-        self._board(connection, ours=True)
+        self._attach(connection, ours=True)
         self._drain()
         self._pool.stands(self.remote)
         log.debug("stream to {domain} is open ({method})", domain=self.remote, method=connection.method)
@@ -343,8 +343,8 @@ class Way:
         """Use a stream that the peer has opened meanwhile; else give everything back, and leave the other
         server alone for a while.
         """
-        self._ride()
-        if self._lane is not None:
+        self._use_bidi_link()
+        if self._link is not None:
             self._drain()
             return
         error = failure.value
@@ -356,7 +356,7 @@ class Way:
         self._failures = min(DOUBLINGS, self._failures + 1)
         self._until = self._pool.clock.seconds() + pause * self._jitter()
         self._counters.failed(str(self._reason))
-        self._pool.remotes.get(self.remote).away = True
+        self._pool.known_servers.get(self.remote).away = True
         log.info("no stream to {domain}: {reason}", domain=self.remote, reason=self._counters.last_error)
         refusal = _error(self._reason)
         self._backlog.empty(lambda held: self._return(held.envelope, refusal))

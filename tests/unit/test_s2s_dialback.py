@@ -11,15 +11,15 @@ from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 
 from refserver.errors import Condition, StanzaError
-from refserver.s2s.outgoing import Unreachable
-from refserver.s2s.remotes import Remotes
-from refserver.s2s.verifying import (
+from refserver.s2s.dialback import (
     MOST_KEYS,
     MOST_KEYS_FROM_ONE,
     MOST_KEYS_OF_ONE,
     VERIFY_SECONDS,
-    Verifications,
+    DialbackVerifier,
 )
+from refserver.s2s.known_servers import KnownServers
+from refserver.s2s.outgoing import Unreachable
 from refserver.stream import KeyToVerify
 
 
@@ -46,12 +46,12 @@ class Bench:
         self.open: Authority | None = None
         pool: Any = SimpleNamespace(
             clock=self.clock,
-            remotes=Remotes(lambda: 1000.0),
-            reach=SimpleNamespace(connect=self._connect),
+            known_servers=KnownServers(lambda: 1000.0),
+            connector=SimpleNamespace(connect=self._connect),
             connection=lambda local, remote: self.open,
         )
         self.pool = pool
-        self.verifications = Verifications(pool)
+        self.dialback = DialbackVerifier(pool)
 
     @inlineCallbacks
     def _connect(self, local: str, remote: str, use: Any, verify_only: bool) -> Any:
@@ -65,7 +65,7 @@ class Bench:
     def ask(self, number: int = 1, domain: str = "there.example", source: str = "127.0.0.2") -> list[Any]:
         verdicts: list[Any] = []
         asked = KeyToVerify(domain, "library.example", f"key{number}", f"stream{number}")
-        self.verifications.verify(asked, source).addBoth(verdicts.append)
+        self.dialback.verify(asked, source).addBoth(verdicts.append)
         return verdicts
 
 
@@ -122,7 +122,7 @@ def test_a_server_that_is_not_there_verifies_nothing(bench):
     error = Unreachable("none", Condition.REMOTE_SERVER_NOT_FOUND, permanent=True)
     bench.attempts[0][2].errback(Failure(error))
     assert Condition.REMOTE_SERVER_NOT_FOUND is condition(verdicts)
-    assert "dialback: none" == bench.pool.remotes.get("there.example").last_error
+    assert "dialback: none" == bench.pool.known_servers.get("there.example").last_error
 
 
 def test_an_endless_handshake_ends(bench):
@@ -153,7 +153,7 @@ def test_one_address_does_not_keep_the_others_from_being_verified(bench):
     bench.clock.advance(VERIFY_SECONDS + 1)
     bench.ask(1, "late.example")
     assert MOST_KEYS_FROM_ONE + 2 == len(bench.attempts)
-    assert 1 == len(bench.verifications._by_source)
+    assert 1 == len(bench.dialback._by_source)
 
 
 def test_all_keys_together_are_bounded_and_room_comes_back(bench):

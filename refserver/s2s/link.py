@@ -6,26 +6,26 @@ from typing import Protocol
 
 from refserver.errors import StreamError
 
-__all__ = ["Carrier", "Lane", "Rider"]
+__all__ = ["BidiLink", "Link", "LinkUser"]
 
 
-class Rider(Protocol):
+class LinkUser(Protocol):
     """A way that uses the stream."""
 
-    def managed(self, lane: Lane) -> None:
+    def managed(self, link: Link) -> None:
         """It is decided whether the peer tells what it has handled (XEP-0198)."""
 
-    def confirmed(self, lane: Lane, number: int) -> None:
+    def confirmed(self, link: Link, number: int) -> None:
         """The peer has handled everything up to the stanza with that number."""
 
-    def ended(self, lane: Lane, reason: str) -> None:
+    def ended(self, link: Link, reason: str) -> None:
         """The stream is over."""
 
 
-class Lane(Protocol):
+class Link(Protocol):
     """A stream that carries stanzas from one of our domains to one of the peer's."""
 
-    riders: list[Rider]
+    users: list[LinkUser]
 
     @property
     def usable(self) -> bool:
@@ -52,7 +52,7 @@ class Lane(Protocol):
         """End the stream, at once with an error, in order without."""
 
 
-class Carrier(Lane, Protocol):
+class BidiLink(Link, Protocol):
     """A stream that the other server opened, and on which it may take our stanzas too (XEP-0288)."""
 
     def carries(self, from_: str, to: str) -> bool:

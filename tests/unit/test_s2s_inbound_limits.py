@@ -14,8 +14,8 @@ from refserver.core.hosts import Host, Hosts
 from refserver.core.router import Router
 from refserver.errors import Condition, StanzaError, StreamCondition, StreamError
 from refserver.jid import JID
-from refserver.s2s.intake import Intake, IntakeLimits, weight
-from refserver.s2s.remotes import Remote
+from refserver.s2s.inbound_limits import InboundLimits, InboundRouter, weight
+from refserver.s2s.known_servers import KnownServer
 from refserver.stanza import Stanza
 from refserver.xml.element import Element
 
@@ -45,9 +45,9 @@ class Bench:
         self.router.accounts, self.router.remote = self.here, self.there
         hosts.add(Host("library.example"))
         hosts.add_service("rooms.library.example", self.here)
-        generous = dict.fromkeys(IntakeLimits.__annotations__, 0) | limits
-        self.intake = Intake(self.router, hosts, IntakeLimits(**generous), lambda: self.now)
-        self.remote = Remote("there.example", lambda: 0.0)
+        generous = dict.fromkeys(InboundLimits.__annotations__, 0) | limits
+        self.intake = InboundRouter(self.router, hosts, InboundLimits(**generous), lambda: self.now)
+        self.remote = KnownServer("there.example", lambda: 0.0)
 
     def take(self, stanza: Stanza) -> None:
         self.intake.take(stanza, self.remote)
@@ -179,19 +179,19 @@ def test_where_these_are_not_known_it_weighs_no_less_than_what_it_says(body, val
 
 
 def test_limits_follow_what_a_stream_may_bring():
-    limits = IntakeLimits.of_streams(1000, 10_000)
+    limits = InboundLimits.of_streams(1000, 10_000)
     assert (15_000, 60_000) == (limits.bytes_per_minute, limits.domain_bytes_per_minute)
-    assert IntakeLimits().stanzas_per_minute == limits.stanzas_per_minute
-    assert IntakeLimits.none() == IntakeLimits.of_streams(0, 10_000)
+    assert InboundLimits().stanzas_per_minute == limits.stanzas_per_minute
+    assert InboundLimits.none() == InboundLimits.of_streams(0, 10_000)
 
 
 def test_the_largest_stanza_is_never_too_large_for_the_minute():
-    limits = IntakeLimits.of_streams(1000, 262_144)
+    limits = InboundLimits.of_streams(1000, 262_144)
     assert (262_144, 262_144) == (limits.bytes_per_minute, limits.domain_bytes_per_minute)
 
 
 def test_the_defaults_are_those_of_the_default_configuration():
-    assert IntakeLimits() == IntakeLimits.of_streams(65_536, 262_144)
+    assert InboundLimits() == InboundLimits.of_streams(65_536, 262_144)
 
 
 # -- whom libraries let in -----------------------------------------------------------------

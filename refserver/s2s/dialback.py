@@ -21,7 +21,7 @@ from refserver.s2s.outgoing import OutgoingConnection, Unreachable
 from refserver.s2s.pool import Pool
 from refserver.stream import KeyToVerify, Verdict
 
-__all__ = ["Verifications"]
+__all__ = ["DialbackVerifier"]
 
 log = Logger()
 
@@ -40,7 +40,7 @@ class _Question:
 
 
 @define(eq=False)
-class Verifications:
+class DialbackVerifier:
     """The keys that are being verified."""
 
     _pool: Pool
@@ -96,7 +96,7 @@ class Verifications:
                 raise Unreachable("it did not verify its key", verdict.condition)
             return verdict
 
-        return await self._pool.reach.connect(asked.to, asked.from_, use, verify_only=True)
+        return await self._pool.connector.connect(asked.to, asked.from_, use, verify_only=True)
 
     def _failed(self, failure: Failure, asked: KeyToVerify) -> Verdict:
         error = failure.value
@@ -107,7 +107,7 @@ class Verifications:
         elif not isinstance(error, TimedOut):
             log.failure("a dialback key could not be verified", failure=failure)
             condition = Condition.INTERNAL_SERVER_ERROR
-        self._pool.remotes.get(asked.from_).failed(f"dialback: {reason}")
+        self._pool.known_servers.get(asked.from_).failed(f"dialback: {reason}")
         return StanzaError(condition)
 
     def _answer(self, verdict: Verdict, asked: KeyToVerify) -> None:

@@ -7,12 +7,11 @@ from twisted.python.failure import Failure
 
 from refserver.errors import Condition, StreamCondition, StreamError
 from refserver.jid import JID
-from refserver.s2s import attempts as attempts_module
 from refserver.s2s import pool as pool_module
+from refserver.s2s.outbound_queue import ATTEMPT_SECONDS, LONGEST_PAUSE
 from refserver.s2s.outgoing import Unreachable
 from refserver.s2s.pool import IDLE_SECONDS
-from refserver.s2s.way import ATTEMPT_SECONDS, LONGEST_PAUSE
-from tests.unit.way_bench import HERE, MIA, NOT_FOUND, PAT, THERE, TIMEOUT, Bench, Stream
+from tests.unit.outbound_queue_bench import HERE, MIA, NOT_FOUND, PAT, THERE, TIMEOUT, Bench, Stream
 
 
 @pytest.fixture
@@ -213,9 +212,9 @@ def test_at_the_end_streams_are_closed_and_what_waits_comes_back(bench):
     assert not bench.clock.getDelayedCalls()
 
 
-def test_ways_and_attempts_are_bounded(bench, monkeypatch):
-    monkeypatch.setattr(pool_module, "MOST_WAYS", 3)
-    monkeypatch.setattr(attempts_module, "MOST_TOGETHER", 2)
+def test_queues_and_attempts_are_bounded(bench, monkeypatch):
+    monkeypatch.setattr(pool_module, "MOST_QUEUES", 3)
+    monkeypatch.setattr(pool_module, "MOST_TOGETHER", 2)
     for number in range(4):
         bench.send(str(number), to=JID.parse(f"pat@d{number}.example"))
     assert 2 == len(bench.attempts)
@@ -224,7 +223,7 @@ def test_ways_and_attempts_are_bounded(bench, monkeypatch):
 
 
 def test_who_writes_to_many_servers_that_do_not_answer_keeps_nobody_else_from_his(bench, monkeypatch):
-    monkeypatch.setattr(attempts_module, "MOST_EACH", 2)
+    monkeypatch.setattr(pool_module, "MOST_EACH", 2)
     holes = [JID.parse(f"pat@hole{number}.example") for number in range(4)]
     for number, hole in enumerate(holes[:3]):
         bench.send(str(number), hole, MIA.bare.with_resource(f"device{number}"))
@@ -237,7 +236,7 @@ def test_who_writes_to_many_servers_that_do_not_answer_keeps_nobody_else_from_hi
 
 
 def test_a_queue_may_have_people_on_many_servers(bench, monkeypatch):
-    monkeypatch.setattr(attempts_module, "MOST_EACH", 1)
+    monkeypatch.setattr(pool_module, "MOST_EACH", 1)
     library = bench.pool.hosts.get(HERE)
     library.addresses["ask"] = bench.pool
     for number in range(3):
@@ -287,14 +286,14 @@ def test_what_is_sent_when_a_server_is_back_comes_behind_what_waited(bench):
 
 
 def test_a_stream_of_the_peers_carries_what_it_can(bench):
-    carrier = Stream()
-    bench.pool.carry((HERE, THERE), carrier)
+    bidi_link = Stream()
+    bench.pool.add_bidi_link((HERE, THERE), bidi_link)
     bench.send("1")
-    assert ["1"] == carrier.ids
+    assert ["1"] == bidi_link.ids
     assert [] == bench.attempts
-    carrier.confirm()
-    carrier.end()
-    bench.pool.carry_no_more(carrier)
+    bidi_link.confirm()
+    bidi_link.end()
+    bench.pool.remove_bidi_link(bidi_link)
     bench.send("2")
     assert 1 == len(bench.attempts)
     assert (1, 0) == (bench.status().sent, bench.status().outgoing)
@@ -302,60 +301,60 @@ def test_a_stream_of_the_peers_carries_what_it_can(bench):
 
 def test_a_stream_of_the_peers_does_not_overtake_what_waits(bench):
     bench.send("1")
-    carrier = Stream()
-    bench.pool.carry((HERE, THERE), carrier)
+    bidi_link = Stream()
+    bench.pool.add_bidi_link((HERE, THERE), bidi_link)
     bench.send("2")
-    assert [] == carrier.sent
+    assert [] == bidi_link.sent
     assert ["1", "2"] == bench.open().ids
 
 
 def test_a_stream_of_the_peers_carries_what_waited_when_he_cannot_be_reached(bench):
     """As behind a firewall that lets him out, but nobody in."""
     bench.send("1")
-    carrier = Stream()
-    bench.pool.carry((HERE, THERE), carrier)
+    bidi_link = Stream()
+    bench.pool.add_bidi_link((HERE, THERE), bidi_link)
     bench.send("2")
     bench.clock.advance(ATTEMPT_SECONDS)
-    assert ["1", "2"] == carrier.ids
+    assert ["1", "2"] == bidi_link.ids
     bench.send("3")
-    assert ["1", "2", "3"] == carrier.ids
+    assert ["1", "2", "3"] == bidi_link.ids
     assert [] == bench.errors()
 
 
 def test_what_waits_at_the_end_comes_back_though_the_peer_has_a_stream(bench):
     bench.send("1")
-    carrier = Stream()
-    bench.pool.carry((HERE, THERE), carrier)
+    bidi_link = Stream()
+    bench.pool.add_bidi_link((HERE, THERE), bidi_link)
     bench.pool.close_all(StreamError(StreamCondition.SYSTEM_SHUTDOWN))
-    assert ([], [("1", "remote-server-timeout")]) == (carrier.sent, bench.errors())
+    assert ([], [("1", "remote-server-timeout")]) == (bidi_link.sent, bench.errors())
 
 
 def test_a_stream_of_the_peers_that_is_over_is_not_used(bench):
-    carrier = Stream()
-    carrier.usable = False
-    bench.pool.carry((HERE, THERE), carrier)
+    bidi_link = Stream()
+    bidi_link.usable = False
+    bench.pool.add_bidi_link((HERE, THERE), bidi_link)
     bench.send("1")
     assert ["1"] == bench.open().ids
 
 
 def test_a_stream_of_the_peers_is_not_used_for_what_it_does_not_carry(bench):
-    carrier = Stream()
-    bench.pool.carry((HERE, "elsewhere.example"), carrier)
+    bidi_link = Stream()
+    bench.pool.add_bidi_link((HERE, "elsewhere.example"), bidi_link)
     bench.send("1", to=JID.parse("pat@elsewhere.example"))
-    assert [] == carrier.sent
+    assert [] == bidi_link.sent
     assert ["1"] == bench.open().ids
 
 
 def test_a_stream_of_the_peers_is_left_to_it_when_nothing_is_sent(bench):
-    carrier = Stream()
-    bench.pool.carry((HERE, THERE), carrier)
+    bidi_link = Stream()
+    bench.pool.add_bidi_link((HERE, THERE), bidi_link)
     bench.send("1")
-    carrier.confirm()
+    bidi_link.confirm()
     bench.clock.advance(IDLE_SECONDS + 1)
     bench.pool.close_idle()
-    assert ([], []) == (carrier.closed_with, carrier.riders)
+    assert ([], []) == (bidi_link.closed_with, bidi_link.users)
     bench.send("2")
-    assert ["1", "2"] == carrier.ids
+    assert ["1", "2"] == bidi_link.ids
 
 
 def test_what_a_peer_says_is_fit_for_a_terminal(bench):

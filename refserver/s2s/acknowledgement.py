@@ -21,12 +21,12 @@ from refserver import ns
 from refserver.core.outbox import Budget, Held, Window
 from refserver.errors import StanzaError
 from refserver.jid import JID
-from refserver.s2s.lane import Lane
-from refserver.s2s.remotes import Remote
+from refserver.s2s.known_servers import KnownServer
+from refserver.s2s.link import Link
 from refserver.stanza import Stanza
 from refserver.xml.element import element
 
-__all__ = ["Confirming"]
+__all__ = ["Acknowledgements"]
 
 ASK_SECONDS: Final = 0.1  # between two questions by XEP-0198
 PING_SECONDS: Final = 0.05  # between two pings: what came in between arrives twice if the peer is killed
@@ -36,13 +36,13 @@ SILENT_SECONDS: Final = 5.0  # how long a silent peer's machine must have had al
 LONG_AGO: Final = float("-inf")
 
 
-class Confirming:
+class Acknowledgements:
     """The stanzas of one way that are not confirmed: `window`."""
 
     __slots__ = (
         "_asked_at",
         "_clock",
-        "_lane",
+        "_link",
         "_local",
         "_moved_at",
         "_open",
@@ -55,14 +55,14 @@ class Confirming:
         "window",
     )
 
-    def __init__(self, local: str, peer: Remote, budget: Budget, clock: IReactorTime) -> None:
+    def __init__(self, local: str, peer: KnownServer, budget: Budget, clock: IReactorTime) -> None:
         self._local = JID.parse(local)
         self._remote = JID.parse(peer.domain)
         self._peer = peer
         self._clock = clock
         self.window = Window(budget)
         self._timer: IDelayedCall | None = None
-        self._lane: Lane | None = None
+        self._link: Link | None = None
         self._moved_at = 0.0  # when something was confirmed or left us
         self._unsent = 0
         self._asked_at = LONG_AGO
@@ -73,15 +73,15 @@ class Confirming:
     def __len__(self) -> int:
         return len(self.window)
 
-    def begin(self, lane: Lane) -> None:
+    def begin(self, link: Link) -> None:
         """Stanzas go out on a new stream."""
         self._forget()
-        self._lane = lane
+        self._link = link
 
     def end(self) -> list[Held]:
         """That stream is over; what is not confirmed, in order."""
         self._forget()
-        self._lane = None
+        self._link = None
         return self.window.take_back()
 
     def sent(self, held: Held) -> bool:
@@ -124,10 +124,10 @@ class Confirming:
 
     def is_dead(self) -> bool:
         """Look, about once a second, whether the other server still answers."""
-        lane = self._lane
-        if lane is None or not self.window:
+        link = self._link
+        if link is None or not self.window:
             return False
-        now, unsent = self._clock.seconds(), lane.unsent
+        now, unsent = self._clock.seconds(), link.unsent
         if unsent < self._unsent:
             self._moved_at = now
         self._unsent = unsent
@@ -135,7 +135,7 @@ class Confirming:
             return self._is_silent_and_dead(now)
         if now - self._moved_at < CONFIRM_SECONDS + self.window.size / SLOWEST:
             return False
-        if lane.managed is not False or unsent or self._peer.answers:
+        if link.managed is not False or unsent or self._peer.answers:
             return True
         self._silent, self._ping = True, None
         return self._is_silent_and_dead(now)
@@ -144,19 +144,19 @@ class Confirming:
 
     def _is_spare(self, held: Held) -> bool:
         """Whether anything but a message need not be remembered until it is confirmed."""
-        assert self._lane is not None
+        assert self._link is not None
         if held.tracked is not None:
             return False
-        return self._lane.managed is False or (held.kind == "presence" and self.window.half_full)
+        return self._link.managed is False or (held.kind == "presence" and self.window.half_full)
 
     def _ask(self) -> None:
         """Ask behind the stanza that has just gone out, or a little later if we asked just now."""
-        lane = self._lane
-        if lane is None or lane.managed is None or self._silent:
+        link = self._link
+        if link is None or link.managed is None or self._silent:
             return
         if self._timer is not None and not self.window.half_full:
             return
-        pause = ASK_SECONDS if lane.managed else PING_SECONDS
+        pause = ASK_SECONDS if link.managed else PING_SECONDS
         wait = self._asked_at + pause - self._clock.seconds()
         if wait <= 0 or self.window.half_full:
             self._wait_no_more()
@@ -166,17 +166,17 @@ class Confirming:
 
     def _ask_now(self) -> None:
         self._timer = None
-        lane = self._lane
-        if lane is None or not self.window or self._open or not lane.usable:
+        link = self._link
+        if link is None or not self.window or self._open or not link.usable:
             return
         self._open = True
         self._asked_at = self._clock.seconds()
-        if lane.managed:
-            lane.ask()
+        if link.managed:
+            link.ask()
         else:
             ping = Stanza.iq("get", self._remote, self._local, payload=element(ns.PING, "ping"))
             try:
-                self._ping = ping.id, lane.send_bytes(ping.encode(ns.SERVER))
+                self._ping = ping.id, link.send_bytes(ping.encode(ns.SERVER))
             except StanzaError:  # even that is too large for it
                 self._silent = True
 

@@ -14,9 +14,9 @@ from refserver.core.hosts import Host, Hosts
 from refserver.core.router import Router
 from refserver.errors import Condition, StanzaError, StreamError
 from refserver.jid import JID
+from refserver.s2s.known_servers import KnownServers
 from refserver.s2s.outgoing import Unreachable
 from refserver.s2s.pool import Pool
-from refserver.s2s.remotes import Remotes
 from refserver.stanza import Stanza, Tracked
 
 HERE, THERE = "library.example", "there.example"
@@ -38,7 +38,7 @@ class Stream:
         self.managed = managed
         self.unsent = 0
         self.asked: list[int] = []  # how much was sent at each question
-        self.riders: list[Any] = []
+        self.users: list[Any] = []
         self.came: Any = None
 
     def send_bytes(self, data: bytes) -> int:
@@ -54,19 +54,19 @@ class Stream:
         self.asked.append(len(self.sent))
 
     def confirm(self, number: int | None = None) -> None:
-        for rider in list(self.riders):
-            rider.confirmed(self, len(self.sent) if number is None else number)
+        for user in list(self.users):
+            user.confirmed(self, len(self.sent) if number is None else number)
 
     def decide(self, managed: bool) -> None:
         self.managed = managed
-        for rider in list(self.riders):
-            rider.managed(self)
+        for user in list(self.users):
+            user.managed(self)
 
     def end(self, reason: str = "reset by the peer") -> None:
         self.usable = False
-        riders, self.riders = self.riders, []
-        for rider in riders:
-            rider.ended(self, reason)
+        users, self.users = self.users, []
+        for user in users:
+            user.ended(self, reason)
 
     def close(self, error: StreamError | None = None) -> None:
         self.closed_with.append(error)
@@ -99,15 +99,15 @@ class Bench:
         hosts.add(Host("other.example"))
         self.router = Router(hosts, Hooks())
         self.router.accounts = SimpleNamespace(deliver=self.returned.append)
-        reach: Any = SimpleNamespace(
+        connector: Any = SimpleNamespace(
             connect=self._connect,
             established=None,
             clock=self.clock,
-            remotes=Remotes(lambda: 1000.0),
+            known_servers=KnownServers(lambda: 1000.0),
         )
         self.reachable: list[str] = []
         self.pool = Pool(
-            reach, hosts, self.router.bounce, random=lambda: 1.0, reachable=self.reachable.append
+            connector, hosts, self.router.bounce, random=lambda: 1.0, reachable=self.reachable.append
         )
         self.router.remote = self.pool
 
@@ -154,5 +154,5 @@ class Bench:
             self.clock.advance(0.1)
 
     def status(self) -> Any:
-        (remote,) = self.pool.remotes
+        (remote,) = self.pool.known_servers
         return remote

@@ -21,10 +21,10 @@ from refserver.core.limits import Quota
 from refserver.core.router import Router
 from refserver.errors import Condition, StanzaError, StreamCondition, StreamError
 from refserver.jid import JID
-from refserver.s2s.remotes import Remote
+from refserver.s2s.known_servers import KnownServer
 from refserver.stanza import Stanza
 
-__all__ = ["Intake", "IntakeLimits", "weight"]
+__all__ = ["InboundLimits", "InboundRouter", "weight"]
 
 log = Logger()
 
@@ -36,7 +36,7 @@ PER_ELEMENT: Final = 16
 
 
 @frozen
-class IntakeLimits:
+class InboundLimits:
     """How much one remote address, and one remote domain, may send; 0 is no limit.
 
     Bytes are those of stanzas. A conversation is new if these two bare addresses have not exchanged
@@ -86,12 +86,12 @@ class _Limit:
 
 
 @frozen(eq=False)
-class Intake:
+class InboundRouter:
     """Passes what other servers send on to `router`. `seconds` is a clock that never goes back."""
 
     router: Router
     hosts: Hosts
-    limits: IntakeLimits
+    limits: InboundLimits
     seconds: Callable[[], float]
     _stanzas: _Limit = field(init=False)
     _bytes: _Limit = field(init=False)
@@ -123,7 +123,7 @@ class Intake:
             limits.conversations_per_hour, limits.domain_conversations_per_hour, 3600, self.seconds
         )
 
-    def take(self, stanza: Stanza, remote: Remote) -> None:
+    def take(self, stanza: Stanza, remote: KnownServer) -> None:
         """Route a stanza of a proved domain. Raises `StreamError` where that domain lies.
 
         What goes wrong in here costs this one stanza.

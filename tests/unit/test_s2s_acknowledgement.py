@@ -11,10 +11,10 @@ from refserver.core.outbox import MOST_BYTES_TOGETHER
 from refserver.errors import Condition, StreamCondition, StreamError
 from refserver.jid import JID
 from refserver.s2s import backlog as backlog_module
-from refserver.s2s.confirming import ASK_SECONDS, CONFIRM_SECONDS, PING_SECONDS
-from refserver.s2s.way import ATTEMPT_SECONDS
+from refserver.s2s.acknowledgement import ASK_SECONDS, CONFIRM_SECONDS, PING_SECONDS
+from refserver.s2s.outbound_queue import ATTEMPT_SECONDS
 from refserver.stanza import Stanza, Tracked
-from tests.unit.way_bench import HERE, MIA, NOT_FOUND, PAT, THERE, Bench, Stream
+from tests.unit.outbound_queue_bench import HERE, MIA, NOT_FOUND, PAT, THERE, Bench, Stream
 
 LIMIT = int(CONFIRM_SECONDS)
 
@@ -172,11 +172,11 @@ def test_a_confirmation_on_the_second_stream_settles(bench):
 def test_a_late_confirmation_by_a_stream_that_is_over_counts_nothing(bench):
     stream = opened(bench)
     told = bench.track("1")
-    (way,) = bench.pool
+    (queue,) = bench.pool
     stream.end()
-    way.confirmed(stream, 1)
-    way.managed(stream)
-    way.ended(stream, "again")
+    queue.confirmed(stream, 1)
+    queue.managed(stream)
+    queue.ended(stream, "again")
     assert [] == told
     assert ["1"] == bench.open().ids
 
@@ -229,9 +229,9 @@ def test_a_tracked_stanza_is_settled_at_once_while_nobody_tries(bench):
 
 
 def small_window(bench: Bench, most: int) -> None:
-    way = bench.pool._new_way((HERE, THERE))
-    assert way is not None
-    way._confirming.window._most_stanzas = most
+    queue = bench.pool._new_queue((HERE, THERE))
+    assert queue is not None
+    queue._confirming.window._most_stanzas = most
 
 
 def test_more_than_the_window_holds_waits_for_confirmation(bench):
@@ -550,46 +550,46 @@ def test_on_the_next_stream_a_silent_peer_is_asked_again(bench):
 
 
 def carried(bench: Bench, managed: bool = True) -> Stream:
-    carrier = Stream(managed=managed)
-    bench.pool.carry((HERE, THERE), carrier)
-    return carrier
+    bidi_link = Stream(managed=managed)
+    bench.pool.add_bidi_link((HERE, THERE), bidi_link)
+    return bidi_link
 
 
 def test_what_a_peers_stream_did_not_confirm_goes_out_on_ours(bench):
-    carrier = carried(bench)
+    bidi_link = carried(bench)
     told = bench.track("1")
     bench.send("2")
-    carrier.confirm(1)
+    bidi_link.confirm(1)
     assert [None] == told
-    carrier.end()
+    bidi_link.end()
     assert ["2"] == bench.open().ids
 
 
 def test_another_stream_of_the_peers_serves_as_well(bench):
-    carrier = carried(bench)
+    bidi_link = carried(bench)
     bench.send("1")
     second = carried(bench)
-    carrier.end()
+    bidi_link.end()
     bench.send("2")
     assert ["1", "2"] == second.ids
     assert [] == bench.attempts
 
 
 def test_a_peers_stream_without_management_is_confirmed_by_pings_until_it_has_it(bench):
-    carrier = carried(bench, managed=False)
+    bidi_link = carried(bench, managed=False)
     bench.send("1")
-    assert 1 == len(carrier.pings)
-    bench.answer(carrier.pings[0])
+    assert 1 == len(bidi_link.pings)
+    bench.answer(bidi_link.pings[0])
     bench.clock.advance(max(ASK_SECONDS, PING_SECONDS))
-    carrier.decide(True)
+    bidi_link.decide(True)
     bench.send("2")
-    assert 1 == len(carrier.pings)
-    assert [3] == carrier.asked
+    assert 1 == len(bidi_link.pings)
+    assert [3] == bidi_link.asked
 
 
 def test_a_peers_stream_that_confirms_nothing_is_ended(bench):
-    carrier = carried(bench)
+    bidi_link = carried(bench)
     bench.send("1")
     bench.look(LIMIT + 1)
-    assert 1 == len(carrier.closed_with)
+    assert 1 == len(bidi_link.closed_with)
     assert ["1"] == bench.open().ids

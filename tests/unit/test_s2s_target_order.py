@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from random import Random
 
-from refserver.s2s.ordering import Record, Target, arrange, fallback, interleave, literal
+from refserver.s2s.resolver import Record, Target, arrange, fallback, interleave, literal
 
 
 def hosts(targets: list[Target]) -> list[str]:

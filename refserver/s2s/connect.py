@@ -1,6 +1,6 @@
 """From a domain to a connection with a stream on it: every target and address in turn.
 
-Owns the deadlines of one attempt. Does not own trying again (way.py).
+Owns the deadlines of one attempt. Does not own trying again (outbound_queue.py).
 """
 
 from __future__ import annotations
@@ -16,15 +16,14 @@ from twisted.internet.interfaces import IReactorTime
 from refserver.errors import Condition
 from refserver.net.connection import Accept, Connection
 from refserver.net.tls import TLSState
-from refserver.s2s.dialling import dial
-from refserver.s2s.ordering import Target
+from refserver.s2s.happy_eyeballs import connect_first
+from refserver.s2s.known_servers import KnownServers
 from refserver.s2s.outgoing import OutgoingConnection, Unreachable
-from refserver.s2s.remotes import Remotes
-from refserver.s2s.resolver import NoAnswer, NoSuchServer, Resolver
+from refserver.s2s.resolver import NoAnswer, NoSuchServer, Resolver, Target
 from refserver.stream import ServerPolicy
 from refserver.stream.policy import TLSInfo
 
-__all__ = ["Contexts", "Reach", "Sockets"]
+__all__ = ["Connector", "Contexts", "Sockets"]
 
 CONNECT_SECONDS: Final = 10.0
 NEGOTIATE_SECONDS: Final = 15.0
@@ -68,7 +67,7 @@ class Sockets(Protocol):
 
 
 @define(eq=False)
-class Reach:
+class Connector:
     """All that is needed to get to another server. `secret` makes our dialback keys; `bytes_per_second` is
     how fast a peer may send on a stream that we opened, 0: as fast as it likes.
     """
@@ -79,7 +78,7 @@ class Reach:
     contexts: Contexts
     policy: ServerPolicy
     secret: bytes
-    remotes: Remotes
+    known_servers: KnownServers
     bytes_per_second: float = 0
 
     async def connect(
@@ -101,7 +100,7 @@ class Reach:
                 connection = OutgoingConnection(
                     self, local, remote, direct_tls=target.direct_tls, verify_only=verify_only
                 )
-                dialled = await self._dial(target, connection)
+                dialled = await self._connect_to(target, connection)
                 dialled.bytes_per_second = self.bytes_per_second
                 connection.begin(dialled)
                 return await use(connection)
@@ -127,10 +126,10 @@ class Reach:
         except NoAnswer:
             raise Unreachable("the name servers do not answer", Condition.REMOTE_SERVER_TIMEOUT) from None
 
-    async def _dial(self, target: Target, connection: OutgoingConnection) -> Connection:
+    async def _connect_to(self, target: Target, connection: OutgoingConnection) -> Connection:
         try:
             addresses = await self.resolver.addresses(target.host)
-            return await dial(
+            return await connect_first(
                 self.mux,
                 self.clock,
                 [(address, target.port) for address in addresses],
