@@ -37,7 +37,7 @@ from refserver.features.vcard import VCard
 from refserver.features.verifiers import VerifierCache
 from refserver.features.version import Version
 from refserver.net.mux import Mux
-from refserver.reference.service import Reference
+from refserver.reference.feature import Reference
 from refserver.sasl import FakeVerifiers
 from refserver.storage import secrets
 from refserver.stream.policy import StreamPolicy

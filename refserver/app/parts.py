@@ -30,7 +30,7 @@ from refserver.muc.service import RoomService, StoredRooms, load_rooms
 from refserver.net.certificates import BrokenCertificates, Certificates
 from refserver.net.mux import Mux
 from refserver.net.trust import Trust
-from refserver.reference.service import Reference
+from refserver.reference.feature import Reference
 from refserver.storage import libraries
 from refserver.storage.engine import Database
 

@@ -27,7 +27,7 @@ KINDS: Final = ("reference", "directional", "technical")
 """Tags that say what type of question it was."""
 
 GRACE_SECONDS: Final = 7200.0
-"""Within this time after the last attempt somebody is told that it was in vain (owed.py)."""
+"""Within this time after the last attempt somebody is told that it was in vain (outbox.py)."""
 
 
 @frozen

@@ -1,9 +1,9 @@
 """A queue on the wire: the destination of `ask` and every `ask+…` of a library.
 
 Owns its parts and what they share (who works here, the board, who can be reached), and says which
-part an address belongs to. The parts: patron.py and staff.py take messages, desk.py the
-room, offers.py what waits, contact.py the presence, entries.py librarians' rosters;
-courier.py sends, owed.py tries again what other servers do not take; turns.py tells everybody
+part an address belongs to. The parts: patron_chat.py and librarian_chat.py take messages, desk_room.py the
+room, offers.py what waits, queue_presence.py the presence, roster_entries.py librarians' rosters;
+relay.py sends, outbox.py tries again what other servers do not take; turns.py tells everybody
 what follows a verb.
 """
 
@@ -28,21 +28,21 @@ from refserver.errors import Condition, StanzaError
 from refserver.jid import JID
 from refserver.muc.service import RoomService
 from refserver.payloads.disco import info
-from refserver.reference import remainders
-from refserver.reference.board import Board
+from refserver.reference import recovery
 from refserver.reference.commands import parse
-from refserver.reference.contact import FEATURES, Contact
-from refserver.reference.courier import Courier
-from refserver.reference.desk import Desk
-from refserver.reference.entries import Entries
+from refserver.reference.desk_room import DeskRoom
 from refserver.reference.hours import Hours
-from refserver.reference.line import Line
+from refserver.reference.librarian_chat import LibrarianChat
 from refserver.reference.offers import Offers
-from refserver.reference.owed import Owed
-from refserver.reference.patron import Patrons
-from refserver.reference.restraint import Restraint
+from refserver.reference.open_questions import OpenQuestions
+from refserver.reference.outbox import Outbox
+from refserver.reference.patron_chat import PatronChat
+from refserver.reference.position_updates import PositionUpdates
+from refserver.reference.queue_presence import FEATURES, QueuePresence
+from refserver.reference.rate_limits import RateLimits
+from refserver.reference.relay import MessageRelay
+from refserver.reference.roster_entries import RosterEntries
 from refserver.reference.settings import Settings
-from refserver.reference.staff import Staff
 from refserver.reference.states import OPEN
 from refserver.reference.texts import PatronTexts, StaffTexts, patron_texts, staff_texts
 from refserver.reference.turns import Turns
@@ -99,7 +99,7 @@ class Queue:
         rooms: RoomService,
         stored: Stored,
         hourly_limit: int,
-        restraint: Restraint,
+        restraint: RateLimits,
     ) -> None:
         self.core = core
         self.host = host
@@ -107,19 +107,19 @@ class Queue:
         self.restraint = restraint
         self.jid = stored.record.jid
         self.address = self.jid.with_resource(RESOURCE)
-        self.board = Board()
+        self.board = OpenQuestions()
         self.durations: deque[float] = deque(stored.durations, DURATIONS_KEPT)
         self._take_over(stored)
-        self.courier = Courier(self)
-        self.owed = Owed(self)
+        self.courier = MessageRelay(self)
+        self.owed = Outbox(self)
         self.turns = Turns(self)
         self.offers = Offers(self)
-        self.line = Line(self)
-        self.contact = Contact(self)
-        self.entries = Entries(self)
-        self.patrons = Patrons(self)
-        self.staff = Staff(self)
-        self.desk = Desk(self, rooms)
+        self.line = PositionUpdates(self)
+        self.contact = QueuePresence(self)
+        self.entries = RosterEntries(self)
+        self.patrons = PatronChat(self)
+        self.staff = LibrarianChat(self)
+        self.desk = DeskRoom(self, rooms)
         self.contact.subscribers.update(stored.subscribers)
         self._left = stored.left
         self._starting: IDelayedCall | None = None
@@ -132,7 +132,7 @@ class Queue:
         self.librarians: dict[JID, Librarian] = {one.jid: one for one in stored.librarians}
         self.patron_texts: PatronTexts = patron_texts(record.language)
         self.staff_texts: StaffTexts = staff_texts(record.language)
-        self.board = Board(stored.questions)
+        self.board = OpenQuestions(stored.questions)
 
     # -- life ------------------------------------------------------------------------
 
@@ -298,7 +298,7 @@ class Queue:
 
     async def give_rest_to_patrons(self) -> None:
         """Hand over what a crash has kept from patrons here; it is kept for them while they are away."""
-        for rest in await self.core.database.read(remainders.for_patrons, self.record.id, self.address):
+        for rest in await self.core.database.read(recovery.for_patrons, self.record.id, self.address):
             if rest.question.patron is not None and not self.is_elsewhere(rest.question.patron):
                 self.courier.carry_rest(rest.question, rest.due, rest.kept)
 
@@ -306,7 +306,7 @@ class Queue:
         """Hand over what has come for a librarian while she was away; elsewhere, what is owed sees to it."""
         elsewhere = self.is_elsewhere(librarian)
         rests = await self.core.database.write(
-            remainders.for_librarian, self.record.id, librarian, self.is_live(librarian)
+            recovery.for_librarian, self.record.id, librarian, self.is_live(librarian)
         )
         for rest in rests:
             self.courier.recapitulate(rest.question, rest.doubtful)

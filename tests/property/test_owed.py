@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
 from refserver.errors import Condition, StanzaError
-from refserver.reference import owed
+from refserver.reference import outbox
 from refserver.stanza import Stanza
 from refserver.storage import outbox as store
 from tests.server.elsewhere import Home, ask, wait
@@ -109,7 +109,7 @@ class Owing(RuleBasedStateMachine):
     def teardown(self) -> None:
         """In the end everything is there."""
         self.come_back()
-        wait(self.library, 2 * owed.UNSETTLED_SECONDS, 5)
+        wait(self.library, 2 * outbox.UNSETTLED_SECONDS, 5)
         self.look()
         assert self.said == self.heard
         assert {} == self.library.queue.owed._debts

@@ -6,7 +6,7 @@ from refserver import ns
 from refserver.core.hooks import RemoteReachable
 from refserver.errors import Condition, StanzaError
 from refserver.jid import JID
-from refserver.reference import owed
+from refserver.reference import outbox
 from refserver.stanza import Stanza
 from refserver.storage import outbox as store
 from refserver.storage.conversations import Relay
@@ -52,7 +52,7 @@ class Home:
         """It is there again, and a stream shows it."""
         self.away = None
         self._library.core.hooks.tell(RemoteReachable(HOME))
-        self._library.clock.pump([owed.SOONEST_SECONDS, 1])
+        self._library.clock.pump([outbox.SOONEST_SECONDS, 1])
 
     def taken(self) -> list[Stanza]:
         """The messages with words that it took since the last look."""

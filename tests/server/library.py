@@ -14,9 +14,9 @@ from refserver.features.offline import Offline
 from refserver.features.private_data import PrivateData
 from refserver.jid import JID
 from refserver.muc.service import RoomService
+from refserver.reference.feature import Reference
 from refserver.reference.offices import appoint
 from refserver.reference.queue import Queue
-from refserver.reference.service import Reference
 from refserver.stanza import Stanza
 from refserver.storage import Database, conversations, libraries, questions, queues
 from refserver.storage.questions import Question

@@ -5,7 +5,7 @@ from __future__ import annotations
 from refserver import ns
 from refserver.errors import Condition, StanzaError
 from refserver.jid import JID
-from refserver.reference import owed
+from refserver.reference import outbox
 from refserver.reference.undelivered import OWED_DAYS
 from refserver.storage import queues
 from refserver.storage.conversations import Relay
@@ -122,7 +122,7 @@ def test_last_words_for_a_librarian_who_has_closed_the_question_are_told_to_the_
     )
     mia = library.on_duty("mia")
     home.away = Condition.ITEM_NOT_FOUND
-    library.clock.pump([owed.SOONEST_SECONDS, 1])
+    library.clock.pump([outbox.SOONEST_SECONDS, 1])
     assert (
         "#1: what the patron wrote could not be delivered to eve. Why: that address does not exist any more."
         in bodies(mia)

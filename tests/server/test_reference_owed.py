@@ -12,7 +12,7 @@ from refserver.components.component import Component
 from refserver.core.hooks import RemoteReachable
 from refserver.errors import Condition, StanzaError
 from refserver.jid import JID
-from refserver.reference import debt, owed
+from refserver.reference import outbox
 from refserver.reference.undelivered import OWED_DAYS
 from refserver.storage import conversations
 from refserver.storage.conversations import Relay
@@ -66,7 +66,7 @@ def test_what_was_not_confirmed_is_sent_again_after_a_restart_with_its_id_and_ti
     before = home.taken()
     assert ["", "", "", ""] == delays(before)
     again, after = restarted(library)
-    again.clock.advance(owed.START_SECONDS)
+    again.clock.advance(outbox.START_SECONDS)
     sent = after.taken()
     assert [(s.id, s.body) for s in before] == [(s.id, s.body) for s in sent]
     assert all(stamp.startswith("2025-06-15T15:06:40") for stamp in delays(sent))
@@ -81,13 +81,13 @@ def test_what_is_said_before_it_is_known_what_is_owed_does_not_overtake_it(
     write(mia, chat(), "Upstairs.", "a1")
     again, after = restarted(library)
     again.queue.owed.stop()
-    debts = again.queue.owed = owed.Owed(again.queue, lambda: 0.5)
+    debts = again.queue.owed = outbox.Outbox(again.queue, lambda: 0.5)
     debts.hold()
     mia = again.online(f"mia@{DOMAIN}/desk")
     write(mia, chat(), "And left.", "a2")
     assert [] == after.words()
     again.run(debts.start())
-    again.clock.advance(owed.START_SECONDS)
+    again.clock.advance(outbox.START_SECONDS)
     assert ["Upstairs.", "And left."] == after.words()
 
 
@@ -217,7 +217,7 @@ def test_pauses_are_scattered(library: Library, home: Home) -> None:
     library.queue.owed._random = lambda: 1.0
     write(mia, chat(), "Upstairs.", "a1")
     (one,) = library.queue.owed._debts[HOME].values()
-    assert 60 * (1 + debt.JITTER) == pytest.approx(one.due - library.clock.seconds())
+    assert 60 * (1 + outbox.JITTER) == pytest.approx(one.due - library.clock.seconds())
 
 
 def test_it_is_tried_at_once_when_the_patron_is_heard_of_but_not_all_the_time(
@@ -230,7 +230,7 @@ def test_it_is_tried_at_once_when_the_patron_is_heard_of_but_not_all_the_time(
         library.clock.advance(1)
     assert tried == len(home.attempts)
     home.away = None
-    library.clock.advance(owed.SOONEST_SECONDS)
+    library.clock.advance(outbox.SOONEST_SECONDS)
     assert ["Upstairs."] == home.words()
 
 
@@ -238,7 +238,7 @@ def test_an_error_is_no_sign_of_life(library: Library, home: Home) -> None:
     answered_in_vain(library, home)
     tried = len(home.attempts)
     send_back(library, "nothing", "remote-server-timeout", "wait")
-    library.clock.pump([owed.SOONEST_SECONDS, 1])
+    library.clock.pump([outbox.SOONEST_SECONDS, 1])
     assert tried == len(home.attempts)
 
 
@@ -246,7 +246,7 @@ def test_another_server_that_is_back_changes_nothing(library: Library, home: Hom
     answered_in_vain(library, home)
     tried = len(home.attempts)
     library.core.hooks.tell(RemoteReachable("other.example"))
-    library.clock.pump([owed.SOONEST_SECONDS, 1])
+    library.clock.pump([outbox.SOONEST_SECONDS, 1])
     assert tried == len(home.attempts)
 
 
@@ -275,7 +275,7 @@ def test_what_has_no_known_fate_holds_the_rest_up_only_for_a_while(library: Libr
     home.unconfirmed[0].settle(StanzaError(Condition.REMOTE_SERVER_TIMEOUT))
     home.taken()
     home.confirms = True
-    wait(library, owed.UNSETTLED_SECONDS - MINUTE, 10)
+    wait(library, outbox.UNSETTLED_SECONDS - MINUTE, 10)
     assert [] == home.words()
     wait(library, 2 * MINUTE, 10)
     assert ["Answer 1.", "Answer 2."] == home.words()
@@ -290,7 +290,7 @@ def test_what_is_tried_again_and_has_no_known_fate_is_tried_again(library: Libra
     write(mia, chat(), "Answer 2.", "a2")
     assert ["Answer 1."] == home.words()
     home.confirms = True
-    wait(library, 2 * owed.UNSETTLED_SECONDS)
+    wait(library, 2 * outbox.UNSETTLED_SECONDS)
     assert ["Answer 1.", "Answer 2."] == home.words()
     assert {} == library.queue.owed._debts
 
@@ -301,7 +301,7 @@ def test_what_is_said_while_the_store_is_asked_is_sent_too(library: Library, hom
     library.database.write_now(conversations.confirm, library.question().id, "a1")
     library.core.hooks.tell(RemoteReachable(HOME))
     with library.holding():
-        library.clock.advance(owed.SOONEST_SECONDS)  # there is nothing in the store yet
+        library.clock.advance(outbox.SOONEST_SECONDS)  # there is nothing in the store yet
         library.queue.courier.tell_of(library.question(), "A moment, please.")
     assert ["A moment, please."] == home.words()
     assert {} == library.queue.owed._debts
@@ -338,7 +338,7 @@ def test_many_lines_wait_in_the_store_and_leave_in_order(library: Library, home:
 def test_not_all_patrons_of_a_server_are_served_at_the_same_moment(
     library: Library, home: Home, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(owed, "MOST_AT_ONCE", 10)
+    monkeypatch.setattr(outbox, "MOST_AT_ONCE", 10)
     home.away = Condition.REMOTE_SERVER_TIMEOUT
     patrons = [JID.parse(f"pat{number}@{HOME}") for number in range(30)]
     for patron in patrons:
@@ -380,7 +380,7 @@ def test_a_gateway_that_is_away_gets_it_when_it_is_back(library: Library) -> Non
     assert 3 == owing(library)
     sms.stream = gateway = Gateway()
     library.core.hooks.tell(RemoteReachable(sms.domain))
-    library.clock.pump([owed.SOONEST_SECONDS, 1])
+    library.clock.pump([outbox.SOONEST_SECONDS, 1])
     assert 1 == gateway.data.count(b"mia is with you now.")
     assert 1 == gateway.data.count(b"Upstairs.")
     library.clock.advance(0)

@@ -11,8 +11,8 @@ from refserver import ns
 from refserver.core.hooks import HostRemoved
 from refserver.jid import JID
 from refserver.reference import asking, numbered
+from refserver.reference.feature import Reference
 from refserver.reference.offices import appoint
-from refserver.reference.service import Reference
 from refserver.storage import DatabaseClosed
 from refserver.storage.queues import Librarian
 from tests.server.library import ASK, DOMAIN, ROOM, Library, bodies, chat, write

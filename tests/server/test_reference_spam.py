@@ -7,7 +7,7 @@ import pytest
 from refserver.features.library_access import LibraryAccess
 from refserver.jid import JID
 from refserver.reference import closing
-from refserver.reference.service import Reference
+from refserver.reference.feature import Reference
 from refserver.reference.spam import BLOCKED_SECONDS
 from refserver.storage import access_rules, queues, statistics
 from refserver.storage.access_rules import Rule, SpamCount

@@ -7,7 +7,7 @@ import pytest
 from refserver import ns
 from refserver.jid import JID
 from refserver.reference import answering, offices
-from refserver.reference.service import Reference
+from refserver.reference.feature import Reference
 from refserver.storage import private, questions, queues, statistics
 from tests.server.harness import Client
 from tests.server.library import ASK, DOMAIN, ROOM, Library, bodies, chat, messages, write

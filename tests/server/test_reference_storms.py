@@ -9,8 +9,8 @@ from refserver.core.hosts import Host
 from refserver.features.library_access import LibraryAccess
 from refserver.jid import JID
 from refserver.muc.service import RoomService
-from refserver.reference.restraint import REPEATED, Restraint
-from refserver.reference.service import Reference
+from refserver.reference.feature import Reference
+from refserver.reference.rate_limits import REPEATED, RateLimits
 from refserver.stanza import Stanza
 from refserver.storage import libraries, queues
 from refserver.storage.access_rules import Rule
@@ -159,7 +159,7 @@ def test_they_end_where_the_mark_is_lost_too() -> None:
 
 
 def test_a_server_brings_so_many_questions_in_an_hour_and_others_go_on(library: Library) -> None:
-    library.queue.restraint = Restraint(5, library.clock.seconds)
+    library.queue.restraint = RateLimits(5, library.clock.seconds)
     for number in range(5):
         assert says(library, "watches", by=f"s{number}@spam.example/x") != ["error"]
     for number in range(5, 50):
@@ -176,7 +176,7 @@ def test_a_server_brings_so_many_questions_in_an_hour_and_others_go_on(library: 
 
 
 def test_whom_the_library_allows_may_bring_any_number(library: Library) -> None:
-    library.queue.restraint = Restraint(1, library.clock.seconds)
+    library.queue.restraint = RateLimits(1, library.clock.seconds)
     library.core.feature(LibraryAccess).put(DOMAIN, Rule("partner.example", allowed=True))
     for number in range(5):
         assert says(library, "a question", by=f"p{number}@partner.example/x") != ["error"]

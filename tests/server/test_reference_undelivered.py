@@ -7,7 +7,7 @@ import pytest
 from refserver import ns
 from refserver.core.hooks import RemoteReachable
 from refserver.errors import Condition
-from refserver.reference import owed
+from refserver.reference import outbox
 from refserver.reference.closing import forget
 from refserver.reference.undelivered import OWED_DAYS
 from refserver.storage import conversations, queues
@@ -201,7 +201,7 @@ def test_what_comes_back_while_the_store_is_asked_is_not_forgotten(library: Libr
     library.core.hooks.tell(RemoteReachable(HOME))
     with library.holding():
         send_back(library, "a1", "resource-constraint", "wait")
-        library.clock.advance(owed.SOONEST_SECONDS)
+        library.clock.advance(outbox.SOONEST_SECONDS)
     assert [] == home.words()
     wait(library, HOUR)
     assert ["Answer 1."] == home.words()

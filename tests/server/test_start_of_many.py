@@ -11,7 +11,7 @@ from refserver.app.parts import Libraries, LibraryCertificates
 from refserver.features.library_access import LibraryAccess
 from refserver.jid import JID
 from refserver.muc.service import RoomService
-from refserver.reference.service import Reference
+from refserver.reference.feature import Reference
 from refserver.storage import Database, libraries, queues
 from tests.server.harness import Harness
 

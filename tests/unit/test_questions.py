@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from refserver.jid import JID
-from refserver.reference import answering, asking, closing, offering, remainders
+from refserver.reference import answering, asking, closing, offering, recovery
 from refserver.reference.asking import Asker, Said, Utterance
 from refserver.reference.refusals import (
     AlreadyClaimed,
@@ -563,7 +563,7 @@ def test_after_a_crash_patrons_get_what_was_not_handed_over_or_confirmed(desk: D
     desk.do(conversations.set_relay, [done.id], Relay.DONE)
     desk.do(conversations.confirm, question.id, "a3")
     desk.do(conversations.recover)
-    (rest,) = desk.database.read_now(remainders.for_patrons, desk.queue, ASK)
+    (rest,) = desk.database.read_now(recovery.for_patrons, desk.queue, ASK)
     assert [message.id for message in rest.due] == [lost.id]
 
 
@@ -572,14 +572,14 @@ def test_after_a_crash_a_librarian_gets_what_is_due_and_is_told_of_what_is_doubt
     doubtful, due = desk.say("one", live=[MIA]).message, desk.say("two").message
     desk.do(conversations.recover)
     new = desk.say("three", live=[MIA]).message
-    (rest,) = desk.do(remainders.for_librarian, desk.queue, MIA, True)
+    (rest,) = desk.do(recovery.for_librarian, desk.queue, MIA, True)
     assert (rest.question.id, [m.body for m in rest.doubtful]) == (question.id, ["one"])
     assert [m.body for m in rest.due] == ["Where are the maps?", "two"]
     relays = {m.id: m.relay for m in desk.database.read_now(conversations.of, question.id)}
     assert relays[doubtful.id] is Relay.DOUBTFUL  # until she was told
     assert (relays[due.id], relays[new.id]) == (Relay.GIVEN, Relay.UNDER_WAY)
     desk.do(conversations.set_relay, [doubtful.id], Relay.RETOLD)
-    assert desk.do(remainders.for_librarian, desk.queue, MIA, True) == []
+    assert desk.do(recovery.for_librarian, desk.queue, MIA, True) == []
 
 
 def test_notes_and_system_lines_are_never_to_be_handed_over(desk: Desk) -> None:

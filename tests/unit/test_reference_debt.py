@@ -7,7 +7,7 @@ import pytest
 from refserver import ns
 from refserver.errors import Condition
 from refserver.jid import JID
-from refserver.reference.debt import PAUSES, error_of, pause_after
+from refserver.reference.outbox import PAUSES, error_of, pause_after
 from refserver.stanza import Stanza
 from refserver.xml.write import parse
 

@@ -2,7 +2,7 @@
 
 Owns the stanzas: what travels with a text (threads, corrections, replies, links), ids and
 delays, receipts; and how far each stored message has come (`conversations.Relay`). What is for
-somebody on another server goes through owed.py, which tries again. Who may say what is decided
+somebody on another server goes through outbox.py, which tries again. Who may say what is decided
 elsewhere, before anything is carried.
 """
 
@@ -27,7 +27,7 @@ from refserver.xml.write import parse, serialise
 if TYPE_CHECKING:
     from refserver.reference.queue import Queue
 
-__all__ = ["Courier", "receipt_of", "signals", "utterance"]
+__all__ = ["MessageRelay", "receipt_of", "signals", "utterance"]
 
 LATE_SECONDS: Final = 5.0
 """A message handed over later than this after it was said carries its time (XEP-0203)."""
@@ -76,7 +76,7 @@ def _by_nobody() -> list[Element]:
     return [element(ns.CHATSTATES, "active"), element(ns.AUTOMATIC, "automatic")]
 
 
-class Courier:
+class MessageRelay:
     """Sends for one queue."""
 
     def __init__(self, queue: Queue) -> None:

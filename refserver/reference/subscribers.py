@@ -5,7 +5,7 @@ one leaves when that server has confirmed the last, and tells what is true by th
 thousands of subscribers elsewhere never has more on the way to a server than that server takes, and a
 server that is away costs one batch each time.
 
-What the presence says is contact.py's.
+What the presence says is queue_presence.py's.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from refserver.stanza import Stanza, Tracked
 if TYPE_CHECKING:
     from refserver.core.core import Core
 
-__all__ = ["Audience", "Status"]
+__all__ = ["Status", "Subscribers"]
 
 BATCH: Final = 200
 """Subscribers of one domain who are told at once."""
@@ -48,7 +48,7 @@ class _Part:
     held_until: float = 0.0  # on the reactor's clock: a batch is under way
 
 
-class Audience:
+class Subscribers:
     """All subscribers of one queue. `presence` makes what a status looks like, without `to`."""
 
     def __init__(self, core: Core, presence: Callable[[Status], Stanza]) -> None:

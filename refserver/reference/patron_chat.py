@@ -16,8 +16,8 @@ from refserver.jid import JID
 from refserver.reference import asking
 from refserver.reference.asking import Asker, Said
 from refserver.reference.commands import Word, plain_word
-from refserver.reference.courier import receipt_of, signals, utterance
 from refserver.reference.refusals import TooManyQuestions, WrongState
+from refserver.reference.relay import receipt_of, signals, utterance
 from refserver.reference.states import UNCLAIMED
 from refserver.reference.texts import PatronTexts, patron_texts
 from refserver.stanza import Stanza
@@ -29,7 +29,7 @@ from refserver.xml.element import child_text, clark, element
 if TYPE_CHECKING:
     from refserver.reference.queue import Queue
 
-__all__ = ["Patrons", "is_encrypted"]
+__all__ = ["PatronChat", "is_encrypted"]
 
 _LANGUAGE: Final = clark(ns.XML, "lang")
 _ENCRYPTED: Final = frozenset(
@@ -47,7 +47,7 @@ def is_encrypted(stanza: Stanza) -> bool:
     return any(found.tag in _ENCRYPTED for found in stanza.element)
 
 
-class Patrons:
+class PatronChat:
     """Takes what patrons send to one queue."""
 
     def __init__(self, queue: Queue) -> None:

@@ -40,7 +40,7 @@ from refserver.xml.element import child_text
 if TYPE_CHECKING:
     from refserver.reference.queue import Queue
 
-__all__ = ["Desk"]
+__all__ = ["DeskRoom"]
 
 READY: Final = ("", "chat")
 """The values of show (RFC 6121 4.7.2.1) that mean duty."""
@@ -48,7 +48,7 @@ UNHEARD_KEPT: Final = 100
 NO_MEMBER: Final = "321"  # status code: left because of a change of affiliation
 
 
-class Desk:
+class DeskRoom:
     """Implements the room's `Watcher`."""
 
     def __init__(self, queue: Queue, rooms: RoomService) -> None:

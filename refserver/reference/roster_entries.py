@@ -22,13 +22,13 @@ from refserver.xml.element import element
 if TYPE_CHECKING:
     from refserver.reference.queue import Queue
 
-__all__ = ["Entries"]
+__all__ = ["RosterEntries"]
 
 GROUP: Final = "Questions"
 NAME_LENGTH: Final = 40
 
 
-class Entries:
+class RosterEntries:
     """The roster entries of one queue's questions."""
 
     def __init__(self, queue: Queue) -> None:

@@ -14,7 +14,7 @@ from attrs import define, field
 from refserver.core.limits import Quota
 from refserver.jid import JID
 
-__all__ = ["Restraint"]
+__all__ = ["RateLimits"]
 
 REPEATED: Final = 3
 REPEATED_SECONDS: Final = 60.0
@@ -22,7 +22,7 @@ HOUR: Final = 3600.0
 
 
 @define(eq=False)
-class Restraint:
+class RateLimits:
     """`domain_questions` is how many questions another server may bring to one library in an hour, 0 for
     any number; `seconds` a clock that never goes back.
 

@@ -19,25 +19,38 @@ import heapq
 import random
 from collections import Counter
 from collections.abc import Callable
+from enum import Enum
 from functools import partial
 from itertools import count
 from typing import TYPE_CHECKING, Final
 
+from attrs import define, field
 from twisted.internet.interfaces import IDelayedCall
 
+from refserver import ns
 from refserver.errors import Condition, StanzaError
 from refserver.jid import JID
-from refserver.reference.debt import WORTH_TRYING, Debt, State, error_of, is_to_staff, pause_after
 from refserver.reference.undelivered import OWED_SECONDS, GivenUp, give_up
 from refserver.stanza import Stanza, Tracked
 from refserver.storage import conversations, outbox
-from refserver.storage.conversations import Message, Relay
+from refserver.storage.conversations import Direction, Message, Relay
 from refserver.storage.outbox import Due, Key
+from refserver.xml.element import split
 
 if TYPE_CHECKING:
     from refserver.reference.queue import Queue
 
-__all__ = ["Owed"]
+__all__ = [
+    "JITTER",
+    "PAUSES",
+    "WORTH_TRYING",
+    "Debt",
+    "Outbox",
+    "State",
+    "error_of",
+    "is_to_staff",
+    "pause_after",
+]
 
 SOONEST_SECONDS: Final = 5.0
 """The least time between two attempts, however often the other server is heard of."""
@@ -49,9 +62,52 @@ MOST_AT_ONCE: Final = 100
 """How many recipients of one domain are tried at the same time; the others wait for a moment."""
 UNSETTLED_SECONDS: Final = 600.0
 """What nobody has told the fate of for so long is tried again with what came back."""
+PAUSES: Final = (60.0, 300.0, 900.0, 1800.0, 3600.0)
+"""After each attempt that fails; the last one again and again. About: see JITTER."""
+JITTER: Final = 0.2
+
+WORTH_TRYING: Final = frozenset(
+    {
+        Condition.INTERNAL_SERVER_ERROR,
+        Condition.RECIPIENT_UNAVAILABLE,
+        Condition.REMOTE_SERVER_NOT_FOUND,  # its DNS may be broken for an hour
+        Condition.REMOTE_SERVER_TIMEOUT,
+        Condition.RESOURCE_CONSTRAINT,
+        Condition.SERVICE_UNAVAILABLE,
+    }
+)
 
 
-class Owed:
+class State(Enum):
+    """How far a recipient is: see the text above."""
+
+    OPEN = "open"
+    WAITING = "waiting"
+    RESUMING = "resuming"
+
+
+@define(eq=False)
+class Debt:
+    """What is owed to one recipient, as a patron or (`to_staff`) as a librarian.
+
+    `flying` is what was sent and nobody knows of yet, with the time when it was said. Other times are of the
+    reactor's clock.
+    """
+
+    recipient: JID
+    to_staff: bool
+    state: State = State.OPEN
+    flying: dict[Key, float] = field(factory=dict)
+    sent_at: float = 0.0
+    failed_at: float = float("-inf")
+    due: float = 0.0
+    reason: Condition = Condition.REMOTE_SERVER_TIMEOUT
+    more: bool = False  # the store may hold something that was not sent since it was last open
+    busy: bool = False  # the store is being asked
+    warned: bool = False  # the librarian knows
+
+
+class Outbox:
     """The debts of one queue. `random` gives numbers from 0 to 1."""
 
     def __init__(self, queue: Queue, random: Callable[[], float] = random.random) -> None:
@@ -349,3 +405,31 @@ class Owed:
             del self._debts[domain]
             for counter in self._count.values():
                 del counter[domain]
+
+
+def pause_after(age: float, random: float = 0.5) -> float:
+    """The seconds until the next attempt for what was said `age` seconds ago: PAUSES, one after the other.
+
+    `random`, from 0 to 1, scatters them.
+    """
+    elapsed = 0.0
+    for pause in PAUSES:
+        elapsed += pause
+        if age < elapsed:
+            break
+    return pause * (1 - JITTER + 2 * JITTER * random)
+
+
+def is_to_staff(due: Due) -> bool:
+    """Whether something owed is for the librarian of its question, not for the patron."""
+    return isinstance(due.said, Message) and due.said.direction is Direction.PATRON
+
+
+def error_of(stanza: Stanza) -> tuple[Condition, str]:
+    """The condition and the type of an error (RFC 6120 8.3.2); undefined-condition if it has none."""
+    error = stanza.child(ns.CLIENT, "error")
+    if error is None:
+        return Condition.UNDEFINED_CONDITION, ""
+    names = {split(child.tag)[1] for child in error if split(child.tag)[0] == ns.STANZAS}
+    found = (condition for condition in Condition if condition.value in names)
+    return next(found, Condition.UNDEFINED_CONDITION), error.get("type", "")

@@ -14,12 +14,12 @@ from refserver.jid import JID
 from refserver.reference.states import OPEN, UNCLAIMED, State
 from refserver.storage.questions import Question
 
-__all__ = ["Board"]
+__all__ = ["OpenQuestions"]
 
 FINISHED_KEPT: Final = 1000
 
 
-class Board:
+class OpenQuestions:
     """Open questions by number, patron and owner; and for a while, whose the newest finished ones were."""
 
     def __init__(self, questions: Iterable[tuple[Question, str]] = ()) -> None:

@@ -11,13 +11,13 @@ from refserver.storage.questions import Question
 if TYPE_CHECKING:
     from refserver.reference.queue import Queue
 
-__all__ = ["Line"]
+__all__ = ["PositionUpdates"]
 
 SECONDS: Final = 60.0
 """The least time between two lines for one patron."""
 
 
-class Line:
+class PositionUpdates:
     """The positions that patrons were told."""
 
     def __init__(self, queue: Queue) -> None:

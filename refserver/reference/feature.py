@@ -31,7 +31,7 @@ from refserver.muc.service import RoomService
 from refserver.reference import closing
 from refserver.reference.loading import load_all
 from refserver.reference.queue import Queue, Stored, load
-from refserver.reference.restraint import Restraint
+from refserver.reference.rate_limits import RateLimits
 from refserver.storage import conversations, queues
 
 __all__ = ["Reference"]
@@ -53,7 +53,7 @@ class Reference(Feature):
     def __init__(self, core: Core, hourly_limit: int = 20, domain_limit: int = 0) -> None:
         super().__init__(core)
         self.hourly_limit = hourly_limit
-        self.restraint = Restraint(domain_limit, core.clock.seconds)
+        self.restraint = RateLimits(domain_limit, core.clock.seconds)
         self._queues: dict[JID, Queue] = {}
         self._desks: dict[JID, list[Queue]] = {}  # of each librarian: every presence asks for them
         self._forgetting: IDelayedCall | None = None
@@ -70,7 +70,7 @@ class Reference(Feature):
         """Set how many questions a patron may ask and a server bring in an hour, for all queues at once."""
         self.hourly_limit = hourly_limit
         if domain_limit != self.restraint.domain_questions:
-            self.restraint = Restraint(domain_limit, self.core.clock.seconds)
+            self.restraint = RateLimits(domain_limit, self.core.clock.seconds)
         for queue in self._queues.values():
             queue.hourly_limit = hourly_limit
             queue.restraint = self.restraint

@@ -2,7 +2,7 @@
 
 Everybody who asks may subscribe. What subscribers see is who can answer and how soon. It is
 pushed when it has changed, not more often than every few seconds, and minutes are told in
-coarse steps: counts that only flicker are nobody's news. How it reaches many is audience.py's.
+coarse steps: counts that only flicker are nobody's news. How it reaches many is subscribers.py's.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from refserver import ns
 from refserver.errors import Condition, StanzaError
 from refserver.jid import JID
 from refserver.payloads.disco import info, items
-from refserver.reference.audience import Audience, Status
+from refserver.reference.subscribers import Status, Subscribers
 from refserver.stanza import Stanza
 from refserver.storage import queues
 from refserver.xml.element import Element, clark, element
@@ -25,7 +25,7 @@ from refserver.xml.element import Element, clark, element
 if TYPE_CHECKING:
     from refserver.reference.queue import Queue
 
-__all__ = ["Contact", "Status"]
+__all__ = ["QueuePresence", "Status"]
 
 FIRST_PUSH_SECONDS: Final = 1.0
 """How long after a change the presence is pushed: what changes together is pushed once."""
@@ -41,7 +41,7 @@ _PING: Final = clark(ns.PING, "ping")
 FEATURES: Final = (ns.VCARD, ns.PING, ns.RECEIPTS, ns.CHATSTATES, ns.MARKERS, ns.CORRECT, ns.OOB)
 
 
-class Contact:
+class QueuePresence:
     """What of a queue is seen from outside."""
 
     def __init__(self, queue: Queue) -> None:
@@ -49,7 +49,7 @@ class Contact:
         self._pushed: Status | None = None
         self._pushed_at = float("-inf")
         self._timer: IDelayedCall | None = None
-        self.subscribers = Audience(queue.core, self._presence)
+        self.subscribers = Subscribers(queue.core, self._presence)
 
     # -- presence --------------------------------------------------------------------
 

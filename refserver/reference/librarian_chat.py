@@ -18,10 +18,10 @@ from refserver.features.library_access import LibraryAccess
 from refserver.jid import JID
 from refserver.reference import commands, numbered, spam
 from refserver.reference.commands import Command, Say, parse
-from refserver.reference.courier import receipt_of, signals, utterance
 from refserver.reference.numbered import Answered
-from refserver.reference.patron import is_encrypted
+from refserver.reference.patron_chat import is_encrypted
 from refserver.reference.refusals import Refusal
+from refserver.reference.relay import receipt_of, signals, utterance
 from refserver.stanza import Stanza
 from refserver.storage import queues
 from refserver.storage.access_rules import Rule
@@ -30,7 +30,7 @@ from refserver.storage.questions import Question
 if TYPE_CHECKING:
     from refserver.reference.queue import Queue
 
-__all__ = ["Staff"]
+__all__ = ["LibrarianChat"]
 
 Answer = Callable[[str], None]
 
@@ -45,7 +45,7 @@ class Line:
     answer: Answer
 
 
-class Staff:
+class LibrarianChat:
     """Takes what librarians send to the chats of one queue's questions."""
 
     def __init__(self, queue: Queue) -> None:
