@@ -19,7 +19,7 @@ from refserver import ns
 from refserver.errors import Condition, StanzaError
 from refserver.jid import JID, InvalidJID
 from refserver.xml.element import Element
-from refserver.xml.write import serialise
+from refserver.xml.write import parse, serialise
 
 __all__ = ["Stanza", "Tracked", "new_id"]
 
@@ -129,6 +129,11 @@ class Stanza:
         """An iq of our own; without `id` it gets a new one."""
         children = () if payload is None else (payload,)
         return cls("iq", _new("iq", type, new_id() if id is None else id, children), to, from_)
+
+    @classmethod
+    def stored(cls, data: bytes) -> Stanza:
+        """The stanza whose `wire` bytes were stored or kept."""
+        return cls.received(parse(data), data)
 
     # -- reading -----------------------------------------------------------
 

@@ -37,7 +37,7 @@ EXPORTER_BYTES = 32
 
 
 class ClientConnection:
-    """Implements `Receiver` for the socket and `Outlet` for the session."""
+    """Implements `Receiver` for the socket and `Transport` for the session."""
 
     __slots__ = ("_connection", "_ip", "_router", "_service", "_stream", "send", "session")
 
@@ -87,7 +87,12 @@ class ClientConnection:
         """The client has not logged in in time."""
         self.close(StreamError(StreamCondition.CONNECTION_TIMEOUT))
 
-    # -- Outlet ---------------------------------------------------------------
+    # -- Transport ------------------------------------------------------------
+
+    @property
+    def unsent(self) -> int:
+        """See `Transport`."""
+        return self._connection.queued
 
     def close(self, error: StreamError | None = None) -> None:
         """End the stream, and the session with it."""

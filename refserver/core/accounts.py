@@ -73,7 +73,7 @@ class Accounts:
             if session is None:
                 raise StanzaError(Condition.SERVICE_UNAVAILABLE)  # RFC 6121 8.5.3.2.3
             if stanza.type not in IQ_REQUESTS or not self._hooks.run(IqDelivering(stanza, host, to.bare)):
-                session.send(stanza)
+                session.deliver(stanza)
             return
         payload = stanza.payload
         if stanza.type not in IQ_REQUESTS or payload is None:

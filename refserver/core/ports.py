@@ -10,7 +10,7 @@ from twisted.internet.interfaces import IDelayedCall
 from refserver.errors import StreamError
 from refserver.stanza import Stanza
 
-__all__ = ["Clock", "Destination", "Outlet"]
+__all__ = ["Clock", "Destination", "Transport"]
 
 
 class Destination(Protocol):
@@ -20,14 +20,21 @@ class Destination(Protocol):
         """Take a stanza whose `to` and `from_` are set. Answers errors itself and never raises."""
 
 
-class Outlet(Protocol):
-    """The stream of a session, as the core sees it."""
+class Transport(Protocol):
+    """What carries one session's stanzas to its client: a TCP connection, a WebSocket, a bus.
+
+    It may be slow, die half way, or claim to have sent what never arrives: only an acknowledgement counts.
+    """
 
     def send(self, data: bytes) -> None:
-        """Queue bytes for the client; they leave at the end of the reactor's turn."""
+        """Queue one element, written for a client stream, and frame it as the medium wants (RFC 7395)."""
+
+    @property
+    def unsent(self) -> int:
+        """Bytes that have not left this process."""
 
     def close(self, error: StreamError | None = None) -> None:
-        """End the stream in an orderly way, with a stream error if given."""
+        """End the stream, with a stream error if given, and the session with it."""
 
 
 class Clock(Protocol):

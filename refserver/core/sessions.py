@@ -11,7 +11,7 @@ from types import MappingProxyType
 from typing import Final
 
 from refserver.core.hosts import Host
-from refserver.core.ports import Outlet
+from refserver.core.ports import Transport
 from refserver.errors import StreamError
 from refserver.jid import JID
 from refserver.stanza import Stanza
@@ -30,11 +30,12 @@ class Session:
     `presence` is its last available presence, None while it is unavailable; `priority` then is
     `UNAVAILABLE`. `interested` says that it asked for the roster (RFC 6121 2.1.6); `directed`
     holds whom it sent directed presence (4.6). `take_offline`: it has not been given its
-    account's offline messages yet. `send_bytes` takes bytes made for a client stream.
+    account's offline messages yet.
     """
 
     __slots__ = (
-        "_outlet",
+        "_send",
+        "_transport",
         "account",
         "address",
         "bound_at",
@@ -45,7 +46,6 @@ class Session:
         "presence",
         "priority",
         "secure",
-        "send_bytes",
         "take_offline",
     )
 
@@ -53,7 +53,7 @@ class Session:
         self,
         jid: JID,
         host: Host,
-        outlet: Outlet,
+        transport: Transport,
         address: str = "",
         bound_at: float = 0.0,
         secure: bool = False,
@@ -69,16 +69,20 @@ class Session:
         self.interested = False
         self.directed: set[JID] | None = None
         self.take_offline = True
-        self.send_bytes = outlet.send
-        self._outlet = outlet
+        self._send = transport.send
+        self._transport = transport
 
-    def send(self, stanza: Stanza) -> None:
-        """Give a stanza to the client, as it is (`to` is not looked at)."""
-        self.send_bytes(stanza.wire())
+    def deliver(self, stanza: Stanza, to: JID | None = None) -> None:
+        """Give a stanza to the client: the only way to it.
+
+        With `to` the copy names that address: so a fan-out serialises a stanza once for all recipients.
+        Else the stanza's own `to` is written, whatever it is.
+        """
+        self._send(stanza.wire() if to is None else stanza.wire_to(to))
 
     def close(self, error: StreamError | None = None) -> None:
         """End the session's stream."""
-        self._outlet.close(error)
+        self._transport.close(error)
 
 
 class Sessions:

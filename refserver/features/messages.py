@@ -28,7 +28,7 @@ class Messages(Feature):
         if to.resourcepart:
             session = self.core.sessions.get(to)
             if session is not None:  # 8.5.3.1: a connected resource, available or not
-                session.send(stanza)
+                session.deliver(stanza)
                 return True
             if stanza.type != "chat":  # 8.5.3.2.1
                 return self._refuse(event)
@@ -43,7 +43,7 @@ class Messages(Feature):
         delivered = False
         for session in self.core.sessions.of(event.account).values():
             if session.priority >= 0:
-                session.send(event.stanza)
+                session.deliver(event.stanza)
                 delivered = True
         return delivered
 

@@ -134,7 +134,7 @@ class Offline(Feature):
         if not waiting or session is None:
             return
         for _, _, stanza in waiting:
-            session.send_bytes(stanza)
+            session.deliver(Stanza.stored(stanza))
         sent: Deferred[None] = Deferred()
         self.core.clock.callLater(0, sent.callback, None)
         await sent  # the bytes leave at the end of this turn: they must not be forgotten before

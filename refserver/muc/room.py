@@ -175,7 +175,7 @@ class Room:
         """Send a stanza (whose tree may be shared) to one session."""
         session = self.core.sessions.get(to)
         if session is not None:
-            session.send_bytes(stanza.wire_to(to))
+            session.deliver(stanza, to)
         else:
             self.core.router.route(stanza.copy_to(to))
 

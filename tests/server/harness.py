@@ -209,18 +209,23 @@ class Client:
 
 
 class _Stream:
-    """Implements `Outlet`."""
+    """Implements `Transport`."""
 
     def __init__(self) -> None:
         self._data = b""
         self.closed: StreamError | bool = False
 
     def send(self, data: bytes) -> None:
-        """See `Outlet`."""
+        """See `Transport`."""
         self._data += data
 
+    @property
+    def unsent(self) -> int:
+        """See `Transport`."""
+        return 0
+
     def close(self, error: StreamError | None = None) -> None:
-        """See `Outlet`."""
+        """See `Transport`."""
         self.closed = error or True
 
     def take(self) -> bytes:

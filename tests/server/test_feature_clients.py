@@ -107,7 +107,7 @@ class Slow(Feature):
 
     @on(SessionBound)
     def bound(self, event: SessionBound) -> None:
-        event.session.send(Stanza.message(event.session.jid, event.session.account, id="welcome"))
+        event.session.deliver(Stanza.message(event.session.jid, event.session.account, id="welcome"))
 
 
 class Server:

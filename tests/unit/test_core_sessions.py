@@ -15,7 +15,7 @@ MIA = JID.parse("mia@library.example")
 
 
 class Stream:
-    """Implements `Outlet`."""
+    """Implements `Transport`."""
 
     def __init__(self) -> None:
         self.sent: list[bytes] = []
@@ -23,6 +23,10 @@ class Stream:
 
     def send(self, data: bytes) -> None:
         self.sent.append(data)
+
+    @property
+    def unsent(self) -> int:
+        return 0
 
     def close(self, error: StreamError | None = None) -> None:
         self.ended.append(error)
@@ -42,12 +46,12 @@ def test_a_session_sends_and_ends_through_its_stream() -> None:
     stream = Stream()
     mine = session(stream=stream)
     stanza = Stanza.message(mine.jid, MIA, body="a")
-    mine.send(stanza)
-    mine.send_bytes(b"<a/>")
+    mine.deliver(stanza)
+    mine.deliver(stanza, MIA)
     error = StreamError(StreamCondition.CONFLICT)
     mine.close(error)
     mine.close()
-    assert [stanza.wire(), b"<a/>"] == stream.sent
+    assert [stanza.wire(), stanza.wire_to(MIA)] == stream.sent
     assert [error, None] == stream.ended
 
 

@@ -43,7 +43,7 @@ class Delivery:
                 continue
             for session in tuple(resources.values()):
                 if session.presence is not None:
-                    session.send(copy)
+                    session.deliver(copy)
 
     def to_account(self, stanza: Stanza, account: JID) -> None:
         """Give an account's available resources what has come for its bare JID, after its commits."""
@@ -56,12 +56,12 @@ class Delivery:
     def to_available(self, stanza: Stanza, account: JID) -> None:
         """Give an account's available resources a stanza now."""
         for session in self._sessions.available(account):
-            session.send(stanza)
+            session.deliver(stanza)
 
     def to_interested(self, stanza: Stanza, account: JID) -> None:
         """Give an account's interested resources a stanza now."""
         for session in self._sessions.interested(account):
-            session.send(stanza)
+            session.deliver(stanza)
 
     def is_account(self, jid: JID) -> bool:
         """Whether a bare JID is the address of an account here, whether or not there is one."""
@@ -81,4 +81,4 @@ class Delivery:
     def _to_resource(self, stanza: Stanza, to: JID) -> None:
         session = self._sessions.get(to)
         if session is not None:
-            session.send(stanza)
+            session.deliver(stanza)

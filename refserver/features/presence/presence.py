@@ -130,11 +130,11 @@ class Presence(Feature):
         """Tell a session that has just become available what it missed."""
         for other in self.core.sessions.available(session.account):
             if other is not session and other.presence is not None:
-                session.send(other.presence.copy_to(session.account))
+                session.deliver(other.presence.copy_to(session.account))
         if roster is not None:
             self._probes.ask(session, roster.subscriptions())
             for request in roster.requests():
-                session.send_bytes(request)
+                session.deliver(Stanza.stored(request))
 
     def _unavailable(self, session: Session, stanza: Stanza) -> None:
         """The end of a presence session, or at least of all directed presence."""
@@ -156,7 +156,7 @@ class Presence(Feature):
             own = stanza.copy_to(session.account)
             self._delivery.to_available(own, session.account)
             if self.core.sessions.get(session.jid) is session:
-                session.send(own)
+                session.deliver(own)
         known = set(subscribers)
         self._delivery.route(stanza.copy_to(jid) for jid in directed if jid.bare not in known)
 

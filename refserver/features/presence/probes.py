@@ -52,7 +52,7 @@ class Probes:
             self._core.router.route(Stanza.presence(account, contact, "unsubscribed", new_id()))
             return
         for presence in presences(self._core.sessions, contact, account):
-            session.send(presence)
+            session.deliver(presence)
 
     # -- answering -------------------------------------------------------------------
 

@@ -123,7 +123,7 @@ class RosterQueries(Feature):
             item = roster.find(contact)
             pushed = format_removal(contact) if item is None else format_item(item)
             label = str(version) if number == len(changed) else f"{known.partition('.')[0]}.{number}"
-            session.send(format_push(session.account, pushed, label).copy_to(session.jid))
+            session.deliver(format_push(session.account, pushed, label).copy_to(session.jid))
 
     async def _committed(self, account: JID) -> None:
         """Wait for the changes under way: the version that is told must be durable."""

@@ -211,7 +211,7 @@ class Rosters(Feature):
         item = format_removal(pushed) if isinstance(pushed, JID) else format_item(pushed)
         push = format_push(account, item, str(version))
         for session in interested:
-            session.send(push.copy_to(session.jid))
+            session.deliver(push.copy_to(session.jid))
 
     def _by_server(self, account: JID, use: Callable[..., None], *args: Any) -> Deferred[None]:
         done: Deferred[None] = Deferred()
