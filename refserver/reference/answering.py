@@ -1,19 +1,24 @@
-"""The librarian's verbs: claim, answer, note, release, hand over. One transaction each.
+"""The verbs of librarians and of the dispatcher: offer, claim, answer, note, release, hand over.
 
-A claim is one compare-and-set: of all who try exactly one wins, the others learn from
-`AlreadyClaimed` who did. How a question ends is in closing.py. Every function raises
+Each is one database transaction over the id of a question; `by_number` runs one over the number that
+people use. A claim is one compare-and-set: of all who try exactly one wins, the others learn from
+`AlreadyClaimed` who did. How a question ends is in closing.py. A librarian's verb raises
 `NotALibrarian` for an address that does not work at the question's queue.
 """
 
 from __future__ import annotations
 
-from attrs import frozen
+from collections.abc import Callable
+from typing import Concatenate, ParamSpec, TypeVar
+
+from attrs import evolve, frozen
 from sqlalchemy import Connection
 
 from refserver.jid import JID
 from refserver.reference.asking import Utterance, seconds_since_last
 from refserver.reference.refusals import (
     AlreadyClaimed,
+    NoSuchCannedReply,
     NoSuchLibrarian,
     NoSuchQuestion,
     NotALibrarian,
@@ -29,9 +34,11 @@ from refserver.storage.questions import Question
 from refserver.storage.queues import Librarian
 
 __all__ = [
-    "Replied",
+    "Answered",
+    "Taken",
     "accept",
     "answer",
+    "by_number",
     "change",
     "claim",
     "colleague",
@@ -41,24 +48,64 @@ __all__ = [
     "nick_of",
     "note",
     "numbered",
+    "offer",
     "owned",
     "release",
     "reply",
+    "reply_canned",
     "take",
+    "widen",
+    "withdraw",
 ]
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 @frozen
-class Replied:
+class Taken:
+    """A question with a new owner, its previous owner, and what was said until then.
+
+    If the new owner is live, the patron's words that nobody has got yet are marked as given.
+    """
+
+    question: Question
+    before: JID | None
+    said: list[Message]
+
+
+@frozen
+class Answered:
     """What became of a librarian's message to the patron.
 
-    `claimed`: it took the question, which was not hers before. `again`: it was known already.
+    `taken` is set if it took the question. `again`: the message was known already.
     """
 
     question: Question
     message: Message
-    claimed: bool
     again: bool
+    taken: Taken | None = None
+
+
+# -- the dispatcher ------------------------------------------------------------
+# All three return None if the question has moved on meanwhile (somebody claimed it): no error here.
+
+
+def offer(connection: Connection, question_id: int, librarian: JID | None, now: float) -> Question | None:
+    """Offer a question to one librarian, or (None) to everyone on duty."""
+    offered = {"state": State.OFFERED, "offered_to": librarian, "offered_at": now}
+    return questions.compare_and_set(connection, question_id, sources(Verb.OFFER), None, **offered)
+
+
+def widen(connection: Connection, question_id: int) -> Question | None:
+    """Offer a question to everyone, since the librarian it was offered to did not take it."""
+    return questions.compare_and_set(connection, question_id, sources(Verb.WIDEN), None, offered_to=None)
+
+
+def withdraw(connection: Connection, question_id: int) -> Question | None:
+    """Let a question wait again, since nobody is on duty any more."""
+    waiting = {"state": State.WAITING, "offered_to": None, "offered_at": None}
+    return questions.compare_and_set(connection, question_id, sources(Verb.WITHDRAW), None, **waiting)
 
 
 # -- whose it is ---------------------------------------------------------------
@@ -88,11 +135,19 @@ def claim(connection: Connection, question_id: int, librarian: JID, now: float) 
     return claimed
 
 
-def take(connection: Connection, question_id: int, librarian: JID, now: float) -> Question:
-    """Claim a question, or accept it if it is being handed to this librarian."""
-    if questions.get(connection, question_id).handed_to == librarian:
-        return accept(connection, question_id, librarian, now)
-    return claim(connection, question_id, librarian, now)
+def take(connection: Connection, question_id: int, librarian: JID, now: float, live: bool = False) -> Taken:
+    """Claim a question, or accept it if it is being handed to this librarian.
+
+    `live`: a client of the librarian can take at once what the patron has said.
+    """
+    question = questions.get(connection, question_id)
+    verb = accept if question.handed_to == librarian else claim
+    taken = verb(connection, question_id, librarian, now)
+    said = conversations.of(connection, question_id)
+    if live:
+        new = [m.id for m in said if m.direction is Direction.PATRON and m.relay is Relay.TO_DO]
+        conversations.set_relay(connection, new, Relay.GIVEN)
+    return Taken(taken, question.owner, said)
 
 
 def release(connection: Connection, question_id: int, librarian: JID) -> Question:
@@ -157,18 +212,13 @@ def decline(connection: Connection, question_id: int, librarian: JID) -> Questio
 
 
 def answer(
-    connection: Connection,
-    question_id: int,
-    librarian: JID,
-    utterance: Utterance,
-    *,
-    now: float,
-) -> Replied:
+    connection: Connection, question_id: int, librarian: JID, utterance: Utterance, now: float
+) -> Answered:
     """Store what the owner says to the patron. Raises `NotYours`, `WrongState`, or `PatronGone`."""
     known = conversations.known(connection, Direction.STAFF, utterance.origin_id, question_id=question_id)
     question = owned(connection, question_id, librarian, Verb.ANSWER)
     if known is not None:
-        return Replied(question, known, False, True)
+        return Answered(question, known, True)
     if question.patron is None:
         raise PatronGone(question.number)
     message = conversations.add(
@@ -184,7 +234,7 @@ def answer(
         relay=Relay.TO_DO,
         receipt=utterance.receipt,
     )
-    return Replied(question, message, False, False)
+    return Answered(question, message, False)
 
 
 def reply(
@@ -192,22 +242,32 @@ def reply(
     question_id: int,
     librarian: JID,
     utterance: Utterance,
-    *,
     now: float,
-) -> Replied:
-    """A plain message in the question's chat: the first one takes the question and answers it.
+    live: bool = False,
+) -> Answered:
+    """Store a plain message in the question's chat: the first one takes the question and answers it.
 
-    Raises what `take` and `answer` raise; then nothing was stored.
+    `live` is as for `take`. Raises what `take` and `answer` raise; then nothing was stored.
     """
-    claimed = questions.get(connection, question_id).owner != librarian
-    if claimed:
-        take(connection, question_id, librarian, now)
-    replied = answer(connection, question_id, librarian, utterance, now=now)
-    return Replied(replied.question, replied.message, claimed, replied.again)
+    taken = None
+    if questions.get(connection, question_id).owner != librarian:
+        taken = take(connection, question_id, librarian, now, live)
+    return evolve(answer(connection, question_id, librarian, utterance, now), taken=taken)
+
+
+def reply_canned(
+    connection: Connection, question_id: int, librarian: JID, name: str, origin_id: str | None, now: float
+) -> Answered:
+    """Answer with what the queue keeps under `name`. Raises `NoSuchCannedReply` and what `answer` raises."""
+    queue_id = questions.get(connection, question_id).queue_id
+    text = queues.canned(connection, queue_id).get(name.casefold())
+    if text is None:
+        raise NoSuchCannedReply(name)
+    return answer(connection, question_id, librarian, Utterance(text, origin_id), now)
 
 
 def note(
-    connection: Connection, question_id: int, librarian: JID, utterance: Utterance, *, now: float
+    connection: Connection, question_id: int, librarian: JID, utterance: Utterance, now: float
 ) -> Message:
     """Keep a remark for the staff. Raises `WrongState` once the question is finished."""
     question = questions.get(connection, question_id)
@@ -230,12 +290,24 @@ def note(
 # -- who is who ----------------------------------------------------------------
 
 
-def numbered(connection: Connection, queue_id: int, number: int) -> Question:
-    """The question of that number. Raises `NoSuchQuestion`."""
-    question = questions.find(connection, queue_id, number)
+def numbered(connection: Connection, library: str, number: int) -> Question:
+    """Return the question of that number in a library (its domain). Raises `NoSuchQuestion`."""
+    question = questions.find(connection, library, number)
     if question is None:
         raise NoSuchQuestion(number)
     return question
+
+
+def by_number(
+    connection: Connection,
+    library: str,
+    number: int,
+    verb: Callable[Concatenate[Connection, int, P], T],
+    *args: P.args,
+    **kwargs: P.kwargs,
+) -> T:
+    """Run a verb on the question of that number in a library. Raises `NoSuchQuestion` and what it raises."""
+    return verb(connection, numbered(connection, library, number).id, *args, **kwargs)
 
 
 def colleague(connection: Connection, queue_id: int, jid: JID) -> Librarian:

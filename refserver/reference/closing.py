@@ -12,7 +12,7 @@ from attrs import frozen
 from sqlalchemy import Connection
 
 from refserver.jid import JID
-from refserver.reference.answering import change, colleague, owned
+from refserver.reference.answering import Taken, change, colleague, owned
 from refserver.reference.refusals import PatronBusy, PatronGone, WrongState
 from refserver.reference.settings import Settings
 from refserver.reference.states import OPEN, Outcome, State, Verb, after, closing_verb, sources
@@ -42,8 +42,8 @@ def close(
     connection: Connection,
     question_id: int,
     librarian: JID,
-    *,
     now: float,
+    *,
     level: int | None = None,
     outcome: Outcome = Outcome.ANSWERED,
     tags: tuple[str, ...] = (),
@@ -72,21 +72,21 @@ def close(
     return closed
 
 
-def park(connection: Connection, question_id: int, librarian: JID, *, now: float) -> Question:
+def park(connection: Connection, question_id: int, librarian: JID, now: float) -> Question:
     """Keep a question for follow-up. Raises `NotYours` or `WrongState`."""
     question = owned(connection, question_id, librarian, Verb.PARK)
     return close(
         connection,
         question_id,
         librarian,
-        now=now,
+        now,
         level=question.read_level,
         outcome=Outcome.FOLLOW_UP,
         tags=question.tags,
     )
 
 
-def reopen(connection: Connection, question_id: int, librarian: JID, *, now: float) -> Question:
+def reopen(connection: Connection, question_id: int, librarian: JID, now: float) -> Taken:
     """Undo a close: the question is then `librarian`'s.
 
     Raises `WrongState`, `PatronGone` once the link to the patron is deleted, `PatronBusy` when
@@ -117,7 +117,7 @@ def reopen(connection: Connection, question_id: int, librarian: JID, *, now: flo
     if counted is not None:
         wait = round(now - question.asked_at, 3) if counted.wait is None else counted.wait
         statistics.change(connection, question_id, outcome="", duration=None, wait=wait)
-    return reopened
+    return Taken(reopened, None, conversations.of(connection, question_id))
 
 
 def _count(

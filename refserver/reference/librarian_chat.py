@@ -16,9 +16,9 @@ from attrs import frozen
 from refserver.errors import Condition, StanzaError
 from refserver.features.library_access import LibraryAccess
 from refserver.jid import JID
-from refserver.reference import commands, numbered, spam
+from refserver.reference import answering, closing, commands, spam
+from refserver.reference.answering import Answered
 from refserver.reference.commands import Command, Say, parse
-from refserver.reference.numbered import Answered
 from refserver.reference.patron_chat import is_encrypted
 from refserver.reference.refusals import Refusal
 from refserver.reference.relay import receipt_of, signals, utterance
@@ -86,7 +86,7 @@ class LibrarianChat:
 
     async def _take(self, number: int, librarian: JID) -> None:
         now, live = self._queue.core.now(), self._queue.is_live(librarian)
-        self._queue.turns.taken(await self._write(numbered.take, number, librarian, now, live))
+        self._queue.turns.taken(await self._write(answering.take, number, librarian, now, live))
 
     def list_canned(self, answer: Answer) -> None:
         """Tell which canned replies there are."""
@@ -159,7 +159,7 @@ class LibrarianChat:
         said = type(said)(text, said.origin_id, said.extras, said.receipt)
         self._answered(
             await self._write(
-                numbered.reply,
+                answering.reply,
                 line.number,
                 line.librarian,
                 said,
@@ -175,25 +175,25 @@ class LibrarianChat:
         match command:
             case commands.Note():
                 said = type(utterance(line.stanza))(command.text, line.stanza.id or None)
-                await self._write(numbered.note, number, librarian, said, now)
+                await self._write(answering.note, number, librarian, said, now)
                 line.answer(texts.noted())
             case commands.Canned():
                 await self._canned(line, command.name)
             case commands.Release():
-                question = await self._write(numbered.release, number, librarian)
+                question = await self._write(answering.release, number, librarian)
                 line.answer(texts.is_released(number))
                 self._queue.turns.released(question, librarian, command.reason)
             case commands.HandOver():
-                question = await self._write(numbered.hand_over, number, librarian, command.nick)
+                question = await self._write(answering.hand_over, number, librarian, command.nick)
                 self._handed(line, question, command.reason)
             case commands.Decline():
                 await self._decline(line, command.reason)
             case commands.Close():
-                ending = (command.level, command.outcome, command.tags)
-                question = await self._write(numbered.close, number, librarian, *ending, now)
+                ending = {"level": command.level, "outcome": command.outcome, "tags": command.tags}
+                question = await self._write(closing.close, number, librarian, now, **ending)
                 self._queue.turns.ended(question, librarian)
             case commands.Park():
-                question = await self._write(numbered.park, number, librarian, now)
+                question = await self._write(closing.park, number, librarian, now)
                 self._queue.turns.ended(question, librarian)
             case commands.Reopen():
                 taken, rule = await self._write(spam.reopen, number, librarian, now)
@@ -203,7 +203,7 @@ class LibrarianChat:
 
     async def _canned(self, line: Line, name: str) -> None:
         answered: Answered = await self._write(
-            numbered.reply_canned,
+            answering.reply_canned,
             line.number,
             line.librarian,
             name,
@@ -211,15 +211,14 @@ class LibrarianChat:
             self._queue.core.now(),
         )
         self._answered(answered)
-        line.answer(self._queue.staff_texts.sent(answered.replied.message.body))
+        line.answer(self._queue.staff_texts.sent(answered.message.body))
 
     def _answered(self, answered: Answered) -> None:
         """After the commit: what it took, then what was said."""
-        replied = answered.replied
         if answered.taken is not None:
             self._queue.turns.taken(answered.taken)
-        if not replied.again:
-            self._queue.courier.carry(replied.question, [replied.message])
+        if not answered.again:
+            self._queue.courier.carry(answered.question, [answered.message])
 
     # -- handing over -----------------------------------------------------------------------
 
@@ -233,7 +232,7 @@ class LibrarianChat:
         queue.courier.tell_staff(line.number, question.handed_to, f"{text}\n{queue.guest(question)}: {words}")
 
     async def _decline(self, line: Line, reason: str) -> None:
-        question = await self._write(numbered.decline, line.number, line.librarian)
+        question = await self._write(answering.decline, line.number, line.librarian)
         queue, texts = self._queue, self._queue.staff_texts
         queue.board.put(question)
         line.answer(texts.you_declined(line.number))
@@ -243,8 +242,12 @@ class LibrarianChat:
 
     # -- doing ------------------------------------------------------------------------------
 
-    async def _write(self, verb: Callable[..., Any], number: int, librarian: JID, *args: object) -> Any:
-        return await self._queue.core.database.write(verb, self._queue.record.id, number, librarian, *args)
+    async def _write(
+        self, verb: Callable[..., Any], number: int, librarian: JID, *args: object, **kwargs: object
+    ) -> Any:
+        run: Callable[..., Any] = answering.by_number
+        library, write = self._queue.jid.domainpart, self._queue.core.database.write
+        return await write(run, library, number, verb, librarian, *args, **kwargs)
 
     def _do(self, doing: Any, answer: Answer, not_sent: bool = False) -> None:
         self._queue.run(self._explained(doing, answer, not_sent))

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from twisted.internet.interfaces import IDelayedCall
 
 from refserver.jid import JID
-from refserver.reference import offering
+from refserver.reference import answering
 from refserver.reference.dispatch import Policy, expected_wait, next_librarian
 from refserver.reference.states import State
 from refserver.storage.questions import Question
@@ -93,7 +93,7 @@ class Offers:
     def _consider(self, question: Question) -> None:
         if not self._queue.desk.duties():
             if question.state == State.OFFERED:
-                self._write(question, None, offering.withdraw)
+                self._write(question, None, answering.withdraw)
         elif question.state == State.WAITING:
             self._offer(question)
         elif question.offered_to is not None:
@@ -108,9 +108,9 @@ class Offers:
         chosen = next_librarian(self._queue.desk.duties(), policy, passed)
         if chosen is not None:
             self.was_busy(chosen.jid)
-            self._write(question, chosen.jid, offering.offer, chosen.jid, now)
+            self._write(question, chosen.jid, answering.offer, chosen.jid, now)
         elif policy is Policy.EVERYONE or question.state == State.OFFERED:
-            self._write(question, None, offering.offer, None, now)
+            self._write(question, None, answering.offer, None, now)
         elif question.number not in self._announced:
             self._announced.add(question.number)
             self._queue.desk.announce(question, ())  # all have enough to do; whoever wants may take it
@@ -162,4 +162,4 @@ class Offers:
         self._timers.pop(number, None)
         question = self._queue.board.numbered(number)
         if question is not None and question.state == State.OFFERED and number not in self._writing:
-            self._write(question, None, offering.widen)
+            self._write(question, None, answering.widen)

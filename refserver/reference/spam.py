@@ -13,15 +13,13 @@ from attrs import frozen
 from sqlalchemy import Connection
 
 from refserver.jid import JID
-from refserver.reference import answering, closing, numbered
-from refserver.reference.answering import colleague
-from refserver.reference.numbered import Taken
+from refserver.reference import answering, closing
+from refserver.reference.answering import Taken, colleague
 from refserver.reference.refusals import NotBlockable, NotBlocked, PatronGone
 from refserver.reference.states import Outcome
-from refserver.storage import access_rules, outbox, queues
+from refserver.storage import access_rules, outbox, questions, queues
 from refserver.storage.access_rules import Rule
 from refserver.storage.questions import Question
-from refserver.storage.queues import Queue
 
 __all__ = ["Blocked", "reopen", "spam", "unspam"]
 
@@ -38,14 +36,15 @@ class Blocked:
     key: bytes
 
 
-def spam(connection: Connection, queue_id: int, number: int, librarian: JID, now: float) -> Blocked:
+def spam(connection: Connection, question_id: int, librarian: JID, now: float) -> Blocked:
     """Close a question as spam, taking it first if it is nobody's, and block who asked it in this library.
 
     Raises what `take` and `close` raise, `PatronGone`, and `NotBlockable` for a colleague or somebody whom
     the library allows by name.
     """
-    question = answering.numbered(connection, queue_id, number)
-    patron, queue = question.patron, queues.get(connection, queue_id)
+    question = questions.get(connection, question_id)
+    patron, number, queue_id = question.patron, question.number, question.queue_id
+    queue = queues.get(connection, queue_id)
     if patron is None:
         raise PatronGone(number)
     library = queue.jid.domainpart
@@ -53,7 +52,7 @@ def spam(connection: Connection, queue_id: int, number: int, librarian: JID, now
         raise NotBlockable(number)
     if question.owner != librarian:
         answering.take(connection, question.id, librarian, now)
-    closed = closing.close(connection, question.id, librarian, now=now, outcome=Outcome.SPAM)
+    closed = closing.close(connection, question.id, librarian, now, outcome=Outcome.SPAM)
     key = access_rules.fingerprint_key(connection, library)
     rule = Rule(
         patron.domainpart,
@@ -79,31 +78,28 @@ def spam(connection: Connection, queue_id: int, number: int, librarian: JID, now
     return Blocked(closed, rule, key)
 
 
-def unspam(connection: Connection, queue_id: int, number: int, librarian: JID) -> Rule:
+def unspam(connection: Connection, question_id: int, librarian: JID) -> Rule:
     """Let in again who asked a question, and do not count it as spam; the rule that held.
 
     Works as long as the block does, also when nobody knows any more who asked. Raises `NotBlocked`.
     """
-    colleague(connection, queue_id, librarian)
-    question = answering.numbered(connection, queue_id, number)
-    rule = _lift(connection, queues.get(connection, queue_id), question)
+    question = questions.get(connection, question_id)
+    colleague(connection, question.queue_id, librarian)
+    rule = _lift(connection, question)
     if rule is None:
-        raise NotBlocked(number)
+        raise NotBlocked(question.number)
     return rule
 
 
-def reopen(
-    connection: Connection, queue_id: int, number: int, librarian: JID, now: float
-) -> tuple[Taken, Rule | None]:
+def reopen(connection: Connection, question_id: int, librarian: JID, now: float) -> tuple[Taken, Rule | None]:
     """Undo a close; if it was one as spam, who asked is let in again, and the rule that held is returned."""
-    was = answering.numbered(connection, queue_id, number)
-    taken = numbered.reopen(connection, queue_id, number, librarian, now)
-    if was.outcome != Outcome.SPAM:
-        return taken, None
-    return taken, _lift(connection, queues.get(connection, queue_id), taken.question)
+    was = questions.get(connection, question_id)
+    taken = closing.reopen(connection, question_id, librarian, now)
+    return taken, _lift(connection, was) if was.outcome == Outcome.SPAM else None
 
 
-def _lift(connection: Connection, queue: Queue, question: Question) -> Rule | None:
+def _lift(connection: Connection, question: Question) -> Rule | None:
+    queue = queues.get(connection, question.queue_id)
     library, name = queue.jid.domainpart, queue.jid.localpart
     rule = access_rules.of_question(connection, library, name, question.number) or _newer(
         connection, library, question

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from refserver.jid import JID
-from refserver.reference.numbered import Taken
+from refserver.reference.answering import Taken
 from refserver.reference.states import Outcome, State
 from refserver.storage.questions import Question
 

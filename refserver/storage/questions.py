@@ -14,8 +14,10 @@ from attrs import frozen
 from sqlalchemy import Connection, Row, func, insert, or_, select, update
 
 from refserver.jid import JID
-from refserver.storage import queues
+from refserver.storage.queues import NoSuchQueue
+from refserver.storage.schema.accounts import libraries
 from refserver.storage.schema.questions import questions
+from refserver.storage.schema.queues import queues
 
 __all__ = [
     "Question",
@@ -34,7 +36,7 @@ __all__ = [
 
 @frozen
 class Question:
-    """One question. JIDs are bare; times Unix seconds; `number` counts within the queue.
+    """One question. JIDs are bare; times Unix seconds; `number` counts within the library.
 
     `patron` is None once the link was deleted. While it is offered, `offered_to` None means
     everyone. `handed_to` is whom the owner wants to hand it over to. `claimed_at` is the
@@ -75,10 +77,11 @@ def add(
     state: str,
     now: float,
 ) -> Question:
-    """Add a question with the queue's next number. Raises `NoSuchQueue`."""
-    number = queues.next_number(connection, queue_id)
+    """Add a question with the library's next number. Raises `NoSuchQueue`."""
+    library, number = _next_number(connection, queue_id)
     added = connection.execute(
         insert(questions).values(
+            library=library,
             queue=queue_id,
             number=number,
             patron=patron.text,
@@ -102,9 +105,10 @@ def get(connection: Connection, question_id: int) -> Question:
     return _question(connection.execute(select(questions).where(questions.c.id == question_id)).one())
 
 
-def find(connection: Connection, queue_id: int, number: int) -> Question | None:
-    """The question of that number in a queue."""
-    query = select(questions).where(questions.c.queue == queue_id, questions.c.number == number)
+def find(connection: Connection, library: str, number: int) -> Question | None:
+    """Return the question of that number in a library, given by its domain."""
+    of_library = select(libraries.c.id).where(libraries.c.domain == library).scalar_subquery()
+    query = select(questions).where(questions.c.library == of_library, questions.c.number == number)
     found = connection.execute(query).first()
     return None if found is None else _question(found)
 
@@ -186,6 +190,17 @@ def unlink_patrons(connection: Connection, queue_id: int, time: float, keep: Col
         .values(patron=None, thread="")
     )
     return unlinked.rowcount
+
+
+def _next_number(connection: Connection, queue_id: int) -> tuple[int, int]:
+    """Count one question more in a queue's library; its id and the number, without holes."""
+    of_queue = select(queues.c.library).where(queues.c.id == queue_id).scalar_subquery()
+    counted = update(libraries).where(libraries.c.id == of_queue)
+    counted = counted.values(last_number=libraries.c.last_number + 1)
+    found = connection.execute(counted.returning(libraries.c.id, libraries.c.last_number)).first()
+    if found is None:
+        raise NoSuchQueue(f"id {queue_id}")
+    return found[0], found[1]
 
 
 def _stored(value: Any) -> Any:

@@ -34,7 +34,6 @@ __all__ = [
     "librarian",
     "librarians_by_queue",
     "librarians_of",
-    "next_number",
     "put_canned",
     "put_librarian",
     "remove",
@@ -155,15 +154,6 @@ def all_queues(connection: Connection, domain: str = "") -> list[Queue]:
     if domain:
         query = query.where(libraries.c.domain == domain)
     return [_queue(row) for row in connection.execute(query)]
-
-
-def next_number(connection: Connection, queue_id: int) -> int:
-    """The number of the queue's next question: counted by queue, without holes. Raises `NoSuchQueue`."""
-    counted = update(queues).where(queues.c.id == queue_id).values(last_number=queues.c.last_number + 1)
-    number: int | None = connection.execute(counted.returning(queues.c.last_number)).scalar()
-    if number is None:
-        raise NoSuchQueue(f"id {queue_id}")
-    return number
 
 
 def _selected() -> Select[Any]:

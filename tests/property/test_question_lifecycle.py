@@ -17,7 +17,7 @@ from hypothesis.stateful import (
 )
 
 from refserver.jid import JID
-from refserver.reference import answering, asking, closing, offering
+from refserver.reference import answering, asking, closing
 from refserver.reference.asking import Asker, Utterance
 from refserver.reference.refusals import AlreadyClaimed, NotYours, PatronBusy, Refusal, WrongState
 from refserver.reference.states import FINISHED, OPEN, TABLE, UNCLAIMED, Outcome, State, Verb
@@ -75,7 +75,7 @@ class Lifecycle(RuleBasedStateMachine):
         return number, self.expected[number]
 
     def id_of(self, number: int) -> int:
-        found = self.database.read_now(questions.find, self.queue, number)
+        found = self.database.read_now(questions.find, "library.example", number)
         assert found is not None
         return found.id
 
@@ -140,18 +140,18 @@ class Lifecycle(RuleBasedStateMachine):
     @rule(data=st.data(), librarian=st.none() | staff)
     def offered(self, data: st.DataObject, librarian: JID | None) -> None:
         number, expected = self.one(data)
-        done = self.database.write_now(offering.offer, self.id_of(number), librarian, self.now)
+        done = self.database.write_now(answering.offer, self.id_of(number), librarian, self.now)
         assert (done is not None) == (expected.state in UNCLAIMED)
         if done is not None:
             expected.state = State.OFFERED
 
     @precondition(lambda self: self.expected)
-    @rule(data=st.data(), verb=st.sampled_from([offering.widen, offering.withdraw]))
+    @rule(data=st.data(), verb=st.sampled_from([answering.widen, answering.withdraw]))
     def offer_ends(self, data: st.DataObject, verb) -> None:
         number, expected = self.one(data)
         done = self.database.write_now(verb, self.id_of(number))
         assert (done is not None) == (expected.state is State.OFFERED)
-        if done is not None and verb is offering.withdraw:
+        if done is not None and verb is answering.withdraw:
             expected.state = State.WAITING
 
     # -- the librarians ------------------------------------------------------------
@@ -285,7 +285,7 @@ class Lifecycle(RuleBasedStateMachine):
         if not hasattr(self, "database"):
             return
         for number, expected in self.expected.items():
-            found = self.database.read_now(questions.find, self.queue, number)
+            found = self.database.read_now(questions.find, "library.example", number)
             assert found is not None
             assert (found.state, found.owner) == (expected.state, expected.owner)
             assert found.handed_to == expected.handed_to

@@ -84,7 +84,7 @@ class Library(Harness):
         return found
 
     def question(self, number: int = 1) -> Question:
-        found = self.database.read_now(questions.find, self.queue.record.id, number)
+        found = self.database.read_now(questions.find, DOMAIN, number)
         assert found is not None
         return found
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from refserver import ns
-from refserver.reference import numbered
+from refserver.reference import answering
 from refserver.stanza import Stanza
 from tests.server.harness import Client
 from tests.server.library import ASK, DOMAIN, ROOM, Library, bodies, chat, messages, write
@@ -245,9 +245,7 @@ def test_what_came_with_a_claim_does_not_come_again(library: Library) -> None:
     """The claim was committed and the words handed over, but the store did not learn of that any more."""
     mia, pat = library.on_duty("mia"), library.patron()
     write(pat, ASK.text, "Where are the maps?", "m1", RECEIPT)
-    library.database.write_now(
-        numbered.take, library.queue.record.id, 1, mia.jid.bare, library.core.now(), True
-    )
+    library.database.write_now(answering.take, library.question().id, mia.jid.bare, library.core.now(), True)
     again = library.restart()
     mia = again.client(f"mia@{DOMAIN}/desk")
     mia.send("<presence/>")

@@ -10,7 +10,7 @@ from twisted.internet.defer import fail
 from refserver import ns
 from refserver.core.hooks import HostRemoved
 from refserver.jid import JID
-from refserver.reference import asking, numbered
+from refserver.reference import answering, asking
 from refserver.reference.feature import Reference
 from refserver.reference.offices import appoint
 from refserver.storage import DatabaseClosed
@@ -138,7 +138,7 @@ def broken(library: Library, monkeypatch: pytest.MonkeyPatch) -> Library:
     write_ = library.database.write
 
     def write(function: Any, /, *args: Any, **kwargs: Any) -> Any:
-        if function in (asking.say, numbered.reply):
+        if function in (asking.say, answering.by_number):
             return fail(DatabaseClosed("no more"))
         return write_(function, *args, **kwargs)
 

@@ -535,4 +535,4 @@ def test_open_questions_survive_a_refresh(library: Library, mia: Client, pat: Cl
     library.run(library.core.feature(Reference).refresh(DOMAIN))
     write(pat, ASK.text, "Still there?")
     assert bodies(mia, chat()) == ["Still there?"]
-    assert library.database.read_now(questions.find, library.queue.record.id, 2) is None
+    assert library.database.read_now(questions.find, DOMAIN, 2) is None

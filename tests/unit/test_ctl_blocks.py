@@ -38,9 +38,8 @@ class Store:
         said = self.database.write_now(
             asking.say, self.queue.id, Asker(JID.parse(sender)), Utterance("Watches"), now=now
         )
-        number: int = said.question.number
-        self.database.write_now(spam.spam, self.queue.id, number, JID.parse(MIA), now)
-        return number
+        self.database.write_now(spam.spam, said.question.id, JID.parse(MIA), now)
+        return said.question.number
 
     def subscribe(self, *jids: str) -> None:
         for jid in jids:

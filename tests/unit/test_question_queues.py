@@ -57,14 +57,6 @@ def test_a_queue_can_be_set_up_anew_and_removed(database: Database) -> None:
         database.write_now(queues.remove, ASK)
     with pytest.raises(NoSuchQueue):
         database.write_now(queues.set_up, queue)
-    with pytest.raises(NoSuchQueue):
-        database.write_now(queues.next_number, queue.id)
-
-
-def test_each_queue_counts_for_itself(database: Database) -> None:
-    first = database.write_now(queues.add, ASK).id
-    other = database.write_now(queues.add, JID.parse("maps@library.example")).id
-    assert [database.write_now(queues.next_number, queue) for queue in (first, first, other)] == [1, 2, 1]
 
 
 def test_librarians_have_nicks_of_their_own(database: Database) -> None:

@@ -60,19 +60,30 @@ def handed(connection: Connection, queue: int) -> Question:
 # -- queues ------------------------------------------------------------------------
 
 
-def test_the_same_number_is_another_question_at_another_queue(
+def test_the_same_number_is_another_question_in_another_library(
     connection: Connection, queue: int, other: int
 ) -> None:
     here, there = ask(connection, queue).question, ask(connection, other, SAM).question
     assert here.number == there.number
-    assert here == answering.numbered(connection, queue, here.number)
-    assert there == answering.numbered(connection, other, there.number)
+    assert here == answering.numbered(connection, "library.example", here.number)
+    assert there == answering.numbered(connection, "other.example", there.number)
 
 
-def test_a_number_of_another_queue_is_none_here(connection: Connection, queue: int, other: int) -> None:
+def test_the_queues_of_a_library_count_together(connection: Connection, queue: int) -> None:
+    maps = queues.add(connection, JID.parse("maps@library.example")).id
+    asked = [
+        ask(connection, queue).question,
+        ask(connection, maps).question,
+        ask(connection, queue, SAM).question,
+    ]
+    assert [1, 2, 3] == [question.number for question in asked]
+    assert asked == [answering.numbered(connection, "library.example", number) for number in (1, 2, 3)]
+
+
+def test_a_number_of_another_library_is_none_here(connection: Connection, queue: int, other: int) -> None:
     question = ask(connection, other).question
     with pytest.raises(NoSuchQuestion):
-        answering.numbered(connection, queue, question.number)
+        answering.numbered(connection, "library.example", question.number)
 
 
 def test_the_place_in_the_line_counts_one_queue(connection: Connection, queue: int, other: int) -> None:

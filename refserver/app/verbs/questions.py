@@ -52,7 +52,7 @@ class ListQuestions(Verb):
 
 @frozen
 class ShowQuestion(Verb):
-    """One question; the queue must be named where several have that number."""
+    """One question; a queue must be named where several libraries have that number."""
 
     verb: ClassVar[str] = "question show"
     writes: ClassVar[bool] = False
@@ -85,15 +85,18 @@ class ShowQuestion(Verb):
 
     def _found(self, connection: Connection) -> tuple[Queue, Question]:
         desks = queues_at(connection, self.queue)
-        found = [(queue, questions.find(connection, queue.id, self.number)) for queue in desks]
-        there = [(queue, question) for queue, question in found if question is not None]
+        by_id = {queue.id: queue for queue in desks}
+        domains = sorted({queue.jid.domainpart for queue in desks})
+        found = [questions.find(connection, domain, self.number) for domain in domains]
+        there = [(by_id[one.queue_id], one) for one in found if one is not None and one.queue_id in by_id]
         if not there:
             raise Refused(
                 f"there is no question {self.number}: `refserverctl question list --state all` shows all"
             )
         if len(there) > 1:
             names = ", ".join(queue.jid.text for queue, _ in there)
-            raise Refused(f"several queues have a question {self.number}: choose with --queue among {names}")
+            several = f"several libraries have a question {self.number}"
+            raise Refused(f"{several}: choose with --queue among {names}")
         return there[0]
 
 

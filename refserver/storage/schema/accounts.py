@@ -24,6 +24,7 @@ libraries = Table(
     Column("id", Integer, primary_key=True),
     Column("domain", Text, nullable=False, unique=True),
     Column("name", Text, nullable=False),
+    Column("last_number", Integer, nullable=False, server_default="0"),  # of the library's questions
 )
 
 accounts = Table(

@@ -15,8 +15,9 @@ questions = Table(
     "questions",
     metadata,
     Column("id", Integer, primary_key=True),
+    owned_by("library", "libraries.id"),
     owned_by("queue", "queues.id"),
-    Column("number", Integer, nullable=False),
+    Column("number", Integer, nullable=False),  # counted in the library
     Column("patron", Text),  # bare JID; NULL once the link is deleted
     Column("pseudonym", Text, nullable=False),
     Column("channel", Text, nullable=False),
@@ -34,7 +35,7 @@ questions = Table(
     Column("read_level", Integer),
     Column("outcome", Text, nullable=False),
     Column("tags", Text, nullable=False),  # separated by blanks
-    UniqueConstraint("queue", "number"),
+    UniqueConstraint("library", "number"),
     Index("ix_questions_state", "queue", "state"),
     Index("ix_questions_patron", "patron", "queue"),
     Index("ix_questions_owner", "owner"),

@@ -18,7 +18,6 @@ queues = Table(
     Column("language", Text, nullable=False),
     Column("hours", Text, nullable=False),  # refserver/reference/hours.py
     Column("settings", Text, nullable=False),  # JSON object
-    Column("last_number", Integer, nullable=False, server_default="0"),
     UniqueConstraint("library", "localpart"),
 )
 
