@@ -11,9 +11,16 @@ from twisted.internet.threads import deferToThreadPool
 
 from refserver.app.components import Components
 from refserver.app.control import SOCKET, Control
-from refserver.app.federation import Neighbours, make_federation
-from refserver.app.live import Live
-from refserver.app.parts import Clients, Desks, Libraries, LibraryCertificates, Rereading, Storage
+from refserver.app.federation import make_federation
+from refserver.app.parts import (
+    Clients,
+    Desks,
+    Libraries,
+    LibraryCertificates,
+    Rereading,
+    RunningServer,
+    Storage,
+)
 from refserver.app.server import Part, Server
 from refserver.app.settings import Settings
 from refserver.c2s.service import ClientPolicy, ClientService
@@ -122,16 +129,9 @@ def _parts(settings: Settings, reactor: Any, reread: Callable[[], Settings]) -> 
         yield federation
     desks = Desks(reference)
     yield desks
-    live = Live(core, libraries, desks.take_over, federation.service.review)
-    yield Control(
-        settings.server.data / SOCKET,
-        core,
-        storage.database,
-        live.apply,
-        running=Neighbours(federation if settings.s2s.enabled else None),
-        figures=lambda: {"s2s_streams": federation.streams},
-        reactor=reactor,
-    )
+    servers = federation.service if settings.s2s.enabled else None
+    server = RunningServer(core, libraries, servers)
+    yield Control(settings.server.data / SOCKET, server, reactor=reactor)
 
 
 def _offload(reactor: Any) -> Callable[..., Deferred[Any]]:

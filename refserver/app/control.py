@@ -1,14 +1,14 @@
-"""The running server's door for operators: a unix socket in the data folder, mode 600.
+"""The socket on which a running server takes requests of refserverctl: in the data folder, mode 600.
 
-Owns the socket, and that each verb is one transaction whose changes hold at once. What the verbs are is
-refserver/app/verbs; what a change means for the running server is given (`apply`).
+Each request is one transaction, and the running server acts on it before it is answered. The requests are in
+refserver/app/commands.
 """
 
 from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,17 +20,11 @@ from twisted.logger import Logger
 from twisted.protocols.basic import LineReceiver
 from twisted.python.failure import Failure
 
-from refserver.app.data_folder import SOCKET
+from refserver.app.commands import Refused, Request, ServerRequest, load_requests
+from refserver.app.commands.request import decode, ok, refused
+from refserver.app.data import SOCKET, UnixPath
+from refserver.app.parts import RunningServer
 from refserver.app.server import CannotStart
-from refserver.app.unix_path import UnixPath
-from refserver.app.verbs import Done, LiveVerb, Refused, Verb
-from refserver.app.verbs.changes import Change
-from refserver.app.verbs.status import ShowStatus
-from refserver.app.verbs.verb import Running, moment
-from refserver.app.verbs.wire import decode, ok, refused
-from refserver.core.core import Core
-from refserver.muc.service import RoomService
-from refserver.storage.engine import Database
 from refserver.storage.errors import StorageError
 
 __all__ = ["SOCKET", "Control"]
@@ -42,32 +36,17 @@ _ONLY_OWNER: Final = 0o600
 
 
 class Control:
-    """Implements `Part`. `path` is the socket's; `apply` lets a durable change hold in this process.
+    """Implements `Part`. `path` is the socket's, `server` what requests act on.
 
-    `running` knows what is not in the store; `figures` adds to what `status` tells of the running server.
     `reactor` is the process' own unless given.
     """
 
-    def __init__(
-        self,
-        path: Path,
-        core: Core,
-        database: Database,
-        apply: Callable[[Change], Awaitable[None] | None],
-        *,
-        running: Running,
-        figures: Callable[[], Mapping[str, object]] = dict,
-        reactor: Any = None,
-    ) -> None:
+    def __init__(self, path: Path, server: RunningServer, *, reactor: Any = None) -> None:
         self._path = UnixPath(path)
-        self._core = core
-        self._database = database
-        self._apply = apply
-        self._running = running
-        self._figures = figures
+        self._server = server
         self._reactor = reactor
+        self._kinds: Mapping[str, type[Request]] = {}
         self._port: IListeningPort | None = None
-        self._started = 0.0
         self._one_at_a_time = DeferredLock()
         self._connections: set[_Connection] = set()
 
@@ -81,7 +60,8 @@ class Control:
 
             self._reactor = reactor
         _remove_stale(self._path.path)
-        self._started = self._core.now()
+        self._kinds = load_requests()
+        self._server.started = self._server.core.now()
         endpoint = UNIXServerEndpoint(self._reactor, self._path.name, mode=_ONLY_OWNER)
         before = os.umask(0o777 & ~_ONLY_OWNER)  # the socket is never open to others, not for a moment
         try:
@@ -97,7 +77,7 @@ class Control:
             )
 
     async def stop(self) -> None:
-        """Take no more verbs; those under way are done and answered first."""
+        """Take no more requests; those under way are executed and answered first."""
         if self._port is not None:
             await _waiting(self._port.stopListening())
             self._port = None
@@ -112,16 +92,16 @@ class Control:
 
     @property
     def waiting(self) -> int:
-        """How many verbs wait for the one that is being done."""
+        """How many requests wait for the one that is being executed."""
         return len(self._one_at_a_time.waiting)
 
     async def answer(self, line: bytes) -> bytes:
-        """Do what a line asks for; the line that answers it. Never raises."""
+        """Execute the request in a line; return the line that answers it. Never raises."""
         try:
-            verb = decode(line)
+            request = decode(line, self._kinds)
             await self._one_at_a_time.acquire()
             try:
-                return ok(await self._do(verb))
+                return ok(await self._execute(request))
             finally:
                 self._one_at_a_time.release()
         except Refused as error:
@@ -129,56 +109,33 @@ class Control:
         except StorageError as error:
             return refused(str(error) or type(error).__name__)
         except Exception:
-            log.failure("a verb of refserverctl failed")
+            log.failure("a request of refserverctl failed")
             return refused("the server failed at this; its log says more")
 
-    async def _do(self, verb: Verb) -> Any:
-        if isinstance(verb, LiveVerb):
-            return verb.answer(self._running)
-        work = self._database.write if verb.writes else self._database.read
-        done: Done = await work(verb.run, self._core.now())
-        for change in done.changes:
-            await self._apply_now(change)
-        return self._own_figures() | done.data if isinstance(verb, ShowStatus) else done.data
-
-    async def _apply_now(self, change: Change) -> None:
+    async def _execute(self, request: Request) -> Any:
+        if isinstance(request, ServerRequest):
+            return request.answer(self._server)
+        core = self._server.core
+        work = core.database.write if request.writes else core.database.read
+        done = await work(request.run, core.now())
         try:
-            waiting = self._apply(change)
-            if waiting is not None:
-                await waiting
+            return await request.apply(self._server, done)
         except Exception:
-            log.failure("a change could not be applied: {change}", change=type(change).__name__)
+            log.failure("a change could not be applied: {words}", words=request.words)
             raise Refused(
-                "this was stored, but the running server could not take it up: "
+                "this was stored, but the running server could not act on it: "
                 "restart it; its log says why it failed"
             ) from None
-
-    def _own_figures(self) -> dict[str, object]:
-        return {
-            "running": True,
-            "process": os.getpid(),
-            "since": moment(self._started),
-            "uptime": round(self._core.now() - self._started),
-            "sessions": len(self._core.sessions),
-            "rooms": sum(len(service) for service in self._room_services()),
-            "s2s_streams": 0,
-            **self._figures(),
-        }
-
-    def _room_services(self) -> list[RoomService]:
-        hosts = self._core.hosts
-        services = (hosts.service(domain) for host in hosts for domain in hosts.services_of(host))
-        return [service for service in services if isinstance(service, RoomService)]
 
     def _listening(self, port: IListeningPort) -> None:
         self._port = port
 
     def connected(self, connection: _Connection) -> None:
-        """Somebody has come."""
+        """Remember a connection."""
         self._connections.add(connection)
 
     def lost(self, connection: _Connection) -> None:
-        """Somebody has gone."""
+        """Forget a connection."""
         self._connections.discard(connection)
 
 

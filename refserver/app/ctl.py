@@ -8,37 +8,17 @@ from __future__ import annotations
 
 from importlib import import_module
 from pathlib import Path
-from typing import Final
 
 import click
 
 import refserver
-from refserver.app.commandline.context import Context
+from refserver.app.commands import MODULES, Refused
+from refserver.app.commands.context import Context
 from refserver.app.config import ConfigurationError
-from refserver.app.verbs import Refused
 
-__all__ = ["COMMANDS", "command", "main"]
+__all__ = ["command", "main"]
 
 NAME = "refserverctl"
-
-COMMANDS: Final = {
-    "account": "accounts",
-    "allow": "blocks",
-    "backup": "backup",
-    "block": "blocks",
-    "canned": "canned",
-    "check": "check",
-    "librarian": "queues",
-    "library": "libraries",
-    "question": "questions",
-    "queue": "queues",
-    "report": "questions",
-    "restore": "backup",
-    "s2s": "s2s",
-    "spam": "blocks",
-    "status": "status",
-}
-"""Each command, and the module of refserver.app.commandline where it is: only that one is imported."""
 
 
 class _Commands(click.Group):
@@ -46,14 +26,14 @@ class _Commands(click.Group):
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """See `click.Group`."""
-        return sorted(COMMANDS)
+        return sorted(MODULES)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """See `click.Group`."""
-        module = COMMANDS.get(cmd_name)
+        module = MODULES.get(cmd_name)
         if module is None:
             return None
-        found: click.Command = getattr(import_module(f"refserver.app.commandline.{module}"), cmd_name)
+        found: click.Command = getattr(import_module(f"refserver.app.commands.{module}"), cmd_name)
         return found
 
     def invoke(self, ctx: click.Context) -> object:
@@ -77,7 +57,7 @@ class _Commands(click.Group):
 @click.version_option(refserver.__version__, prog_name=NAME)
 @click.pass_context
 def command(ctx: click.Context, config: Path | None, json: bool) -> None:
-    """Look after a refserver, whether or not it runs. A running server sees each change at once."""
+    """Manage a refserver, running or stopped. A running server sees each change at once."""
     ctx.obj = Context(config, json)
 
 

@@ -11,6 +11,7 @@ import os
 import secrets
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final, NoReturn
 
@@ -20,18 +21,17 @@ from sqlalchemy import Connection
 
 from refserver.app.certificates import Certificate, ensure
 from refserver.app.checks.ports import bind_error
-from refserver.app.commandline.caller import Caller
+from refserver.app.commands import Refused
+from refserver.app.commands.accounts import AddAccount, SetPassword
+from refserver.app.commands.caller import Caller
+from refserver.app.commands.librarians import AddLibrarian
+from refserver.app.commands.libraries import AddLibrary
+from refserver.app.commands.queues import AddQueue, QueueOptions
+from refserver.app.commands.status import ShowStatus
 from refserver.app.config import ConfigurationError, load
-from refserver.app.data_lock import DataInUse
-from refserver.app.demo_guide import guide
+from refserver.app.data import DataInUse
 from refserver.app.endpoints import tcp_address
 from refserver.app.settings import Settings
-from refserver.app.verbs import Refused
-from refserver.app.verbs.accounts import AddAccount, SetPassword
-from refserver.app.verbs.librarians import AddLibrarian
-from refserver.app.verbs.libraries import AddLibrary
-from refserver.app.verbs.queues import AddQueue, QueueWishes
-from refserver.app.verbs.status import ShowStatus
 from refserver.jid import JID
 from refserver.reference.states import State
 from refserver.sasl.verifier import Verifier, check_password, make_verifiers
@@ -67,6 +67,66 @@ certificates = "certs"
 
 [s2s]
 enabled = false
+"""
+
+
+_GUIDE: Final = """\
+refserver's demonstration: the library {domain}, on this machine only.
+
+  queue      {queue:<22} what patrons write to
+  librarian  {librarian:<22} password {librarian_password}
+  patron     {patron:<22} password {patron_password}
+
+  server     127.0.0.1, port {port} (STARTTLS) or {tls_port} (TLS from the start)
+  trust      {authority} (this demonstration's own certificate authority)
+  data       {folder}/ (delete it to begin anew)
+
+To see a question answered, open two terminals and start profanity in both (apt install profanity).
+Any other XMPP client does, too: log in with the addresses above, server, port and trust as given.
+
+1. As the librarian, in the first one:
+
+     profanity
+     /tls certpath set {trusted}
+     /connect {librarian} server 127.0.0.1 port {port} tls force
+                                   and the password {librarian_password}
+     /join {room} nick {nick}
+                                   the desk: being there is being on duty. It is bookmarked, so
+                                   your client is in it already; this shows it.
+
+2. As the patron, in the second one:
+
+     profanity
+     /tls certpath set {trusted}
+     /connect {patron} server 127.0.0.1 port {port} tls force
+                                   and the password {patron_password}
+     /roster add {queue} Library
+     /sub request {queue}
+                                   the queue is a contact now, and says who is on duty:
+     /status get {queue}
+     /msg {queue} Do you have a book about bees?
+                                   the question is asked; a line tells that it was received
+
+3. As the librarian: the question is announced in the desk room. Take it, there:
+
+     !{number}
+
+   It has a chat of its own. What you write in it the patron reads, and you see each other typing:
+
+     /win 1
+     /msg {chat} Yes, on shelf 638. Which one are you looking for?
+
+   The patron goes on in the chat with {queue}. To end it, type in the chat {chat}:
+
+     !close 3
+
+   3 is how much work it was, from 1 to 6 (READ scale). !help tells what else there is.
+
+4. What was counted, in a third terminal:
+
+     {python_bin}/refserverctl -c {config} report {queue}
+
+Ctrl-C ends the server. `make run` starts it again, and everything is as you left it.
 """
 
 
@@ -201,7 +261,7 @@ def _populate(
         AddLibrary(DOMAIN, "The Demo Library").run(connection, now)
         for jid in PEOPLE:
             AddAccount(jid, verifiers[jid]).run(connection, now)
-        AddQueue(QUEUE, QueueWishes(title="Ask a librarian")).run(connection, now)
+        AddQueue(QUEUE, QueueOptions(title="Ask a librarian")).run(connection, now)
         AddLibrarian(QUEUE, LIBRARIAN).run(connection, now)
     elif are_new:
         for jid in PEOPLE:
@@ -227,6 +287,41 @@ def _passwords(file: Path) -> dict[str, str]:
     with os.fdopen(descriptor, "w") as stream:
         json.dump(made, stream, indent=2)
     return made
+
+
+def guide(
+    *,
+    config: Path,
+    authority: Path,
+    trusted: Path,
+    port: int,
+    queue: str,
+    librarian: str,
+    patron: str,
+    passwords: Mapping[str, str],
+    number: int,
+) -> str:
+    """Return the text that `make run` prints; `number` is that of the next question."""
+    name, _, domain = queue.partition("@")
+    return _GUIDE.format(
+        config=config,
+        authority=authority.absolute(),
+        trusted=trusted,
+        folder=config.parent.absolute(),
+        port=port,
+        tls_port=port + 1,
+        domain=domain,
+        queue=queue,
+        librarian=librarian,
+        librarian_password=passwords[librarian],
+        patron=patron,
+        patron_password=passwords[patron],
+        room=f"{name}@rooms.{domain}",
+        nick=librarian.partition("@")[0],
+        chat=f"{name}+{number}@{domain}",
+        number=number,
+        python_bin=Path(sys.executable).parent,
+    )
 
 
 if __name__ == "__main__":

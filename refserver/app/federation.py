@@ -5,26 +5,24 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from attrs import define, frozen
+from attrs import define
 from twisted.names.client import Resolver as NameClient
 from twisted.names.hosts import Resolver as HostsFile
 from twisted.names.resolve import ResolverChain
 
 from refserver.app.parts import LibraryCertificates, open_ports
 from refserver.app.settings import Settings
-from refserver.app.verbs import Refused
 from refserver.core.core import Core
 from refserver.net.mux import Mux
 from refserver.s2s.contexts import CertificateContexts
 from refserver.s2s.inbound_limits import InboundLimits
-from refserver.s2s.known_servers import ServerStatus
 from refserver.s2s.resolver import Resolver
 from refserver.s2s.service import FederationPolicy, FederationService
 from refserver.storage import secrets
 from refserver.stream import ServerPolicy
 from refserver.xml import Limits
 
-__all__ = ["Federation", "Neighbours", "federation_policy", "make_federation", "make_resolver"]
+__all__ = ["Federation", "federation_policy", "make_federation", "make_resolver"]
 
 BEFORE_PROOF = Limits(stanza_bytes=10_000)
 """RFC 6120 13.12 has a server take 10,000 bytes; until a domain is proved nobody gets more."""
@@ -54,29 +52,10 @@ class Federation:
     def reload(self) -> None:
         """Nothing to read again: the certificates are another part's."""
 
-    @property
-    def streams(self) -> int:
-        """How many streams from and to other servers are open."""
-        remotes = self.service.status()
-        return sum(remote.outgoing_streams + remote.incoming_streams for remote in remotes)
-
     def renew(self, settings: Settings) -> None:
         """Let settings that were read again hold, for connections that come from now on."""
         self.service.renew(federation_policy(settings))
         self.service.resolver.overrides = _places(settings)
-
-
-@frozen(eq=False)
-class Neighbours:
-    """Implements `verbs.verb.Running`. `federation` is None where other servers are not talked to."""
-
-    federation: Federation | None
-
-    def remotes(self) -> list[ServerStatus]:
-        """See `Running`."""
-        if self.federation is None:
-            raise Refused("this server does not talk to other servers: s2s.enabled is false")
-        return self.federation.service.status()
 
 
 def make_federation(

@@ -16,10 +16,9 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from refserver.app.data_lock import DataLock
+from refserver.app.data import DATABASE, DataLock
 from refserver.app.server import CannotStart
 from refserver.app.settings import Settings
-from refserver.app.verbs.changes import Change
 from refserver.c2s.service import ClientService
 from refserver.core.core import Core
 from refserver.core.hooks import HostAdded, HostRemoved, HostsComing, ServerStopping
@@ -31,6 +30,7 @@ from refserver.net.certificates import BrokenCertificates, Certificates
 from refserver.net.mux import Mux
 from refserver.net.trust import Trust
 from refserver.reference.feature import Reference
+from refserver.s2s.service import FederationService
 from refserver.storage import libraries
 from refserver.storage.engine import Database
 
@@ -53,7 +53,7 @@ class Storage:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         lock = DataLock(folder)
         lock.take()
-        return cls(folder, lock, Database.open(folder / "refserver.sqlite", call_from_thread))
+        return cls(folder, lock, Database.open(folder / DATABASE, call_from_thread))
 
     def start(self) -> None:
         """Nothing: it is open already, for others' sake."""
@@ -240,11 +240,35 @@ class Desks:
     def reload(self) -> None:
         """Nothing to read again."""
 
-    async def take_over(self, change: Change) -> None:
-        """Let a change of a queue or its librarians, made in the store, hold at once."""
-        queue: JID | None = getattr(change, "queue", None) or getattr(change, "jid", None)
-        if queue is not None:
-            await self.reference.refresh(queue.domainpart)
+
+@define(eq=False)
+class RunningServer:
+    """What requests of refserverctl act on. `servers` is None if there are no streams to other servers.
+
+    `started` is when the server started, in Unix seconds.
+    """
+
+    core: Core
+    libraries: Libraries
+    servers: FederationService | None = None
+    started: float = 0.0
+
+    @property
+    def rooms(self) -> int:
+        """How many rooms are open."""
+        return sum(map(len, self.libraries.rooms.values()))
+
+    @property
+    def streams(self) -> int:
+        """How many streams from and to other servers are open."""
+        remotes = [] if self.servers is None else self.servers.status()
+        return sum(remote.outgoing_streams + remote.incoming_streams for remote in remotes)
+
+    def end_sessions(self, account: JID, condition: StreamCondition, text: str) -> None:
+        """End an account's sessions. Those of a library that is gone have ended with it."""
+        if self.core.hosts.get(account.domainpart) is not None:
+            for session in list(self.core.sessions.of(account).values()):
+                session.close(StreamError(condition, text))
 
 
 def _load_rooms(connection: Connection, domains: Iterable[str]) -> dict[str, StoredRooms]:

@@ -20,7 +20,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorCore
 from twisted.logger import Logger
 
-from refserver.app.data_lock import DataInUse
+from refserver.app.data import DataInUse
 from refserver.storage.errors import StorageError
 
 __all__ = ["CannotStart", "Part", "Server"]

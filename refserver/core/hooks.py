@@ -33,6 +33,7 @@ __all__ = [
     "MessageUndelivered",
     "PresenceReceived",
     "PresenceSent",
+    "QueuesChanged",
     "RemoteReachable",
     "ServerStopping",
     "SessionAvailable",
@@ -156,6 +157,13 @@ class CredentialsChanged:
     """An account has another password, or may log in no more, or again."""
 
     account: JID
+
+
+@define(slots=True, eq=False)
+class QueuesChanged:
+    """Queues of a library or their librarians were changed in the store. A handler may return a Deferred."""
+
+    domain: str
 
 
 @define(slots=True, eq=False)

@@ -11,6 +11,7 @@ from functools import partial
 from typing import Any, Final
 
 from sqlalchemy import Connection
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 
@@ -20,6 +21,7 @@ from refserver.core.hooks import (
     HostAdded,
     HostRemoved,
     HostsComing,
+    QueuesChanged,
     RemoteReachable,
     SendersChanged,
     SessionAvailable,
@@ -92,6 +94,11 @@ class Reference(Feature):
                 self._enter_desks(queue)
             else:
                 self._open(host, one)
+
+    @on(QueuesChanged)
+    def queues_changed(self, event: QueuesChanged) -> Deferred[None]:
+        """Take over the change."""
+        return Deferred.fromCoroutine(self.refresh(event.domain))
 
     def stop(self) -> None:
         """The server ends. To be called before the clients' streams are closed."""

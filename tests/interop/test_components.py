@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from refserver.app.verbs.librarians import AddLibrarian
+from refserver.app.commands.librarians import AddLibrarian
 from tests.interop.conftest import UNLIMITED, complaints
 from tests.interop.peers import (
     Library,

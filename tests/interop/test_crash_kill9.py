@@ -25,10 +25,10 @@ from random import Random
 import pytest
 from attrs import define, field
 
-from refserver.app.commandline.caller import Caller
+from refserver.app.commands import Refused
+from refserver.app.commands.caller import Caller
+from refserver.app.commands.questions import ListQuestions
 from refserver.app.config import load
-from refserver.app.verbs import Refused
-from refserver.app.verbs.questions import ListQuestions
 from tests.interop.conftest import UNLIMITED, complaints
 from tests.interop.crash.ledger import Ledger, State
 from tests.interop.crash.people import Floor, Librarian, Patron, Person

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from refserver.app.verbs.federation import ShowRemote
+from refserver.app.commands.s2s import ShowRemote
 from tests.interop.peers import EJABBERD, PROSODY, wait_until
 
 pytestmark = pytest.mark.peers

@@ -7,7 +7,7 @@ from xml.etree.ElementTree import Element
 import pytest
 from attrs import define
 
-from refserver.app.verbs.status import ShowStatus
+from refserver.app.commands.status import ShowStatus
 from tests.interop.peers import PROSODY, PeerServer, Region, wait_until
 from tests.interop.peers.people import DELAY, Librarian, Patron, body
 

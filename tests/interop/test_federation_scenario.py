@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import pytest
 
-from refserver.app.verbs.federation import ShowRemote
+from refserver.app.commands.s2s import ShowRemote
 from tests.interop.conftest import UNLIMITED, complaints
 from tests.interop.peers import EJABBERD, LIBRARY, PROSODY, Library, Patron, new_places
 from tests.interop.peers.library import PASSWORD

@@ -14,10 +14,10 @@ from typing import Any
 import pytest
 from attrs import frozen
 
-from refserver.app.commandline.caller import Caller
+from refserver.app.commands.accounts import AddAccount
+from refserver.app.commands.caller import Caller
+from refserver.app.commands.libraries import AddLibrary
 from refserver.app.config import load
-from refserver.app.verbs.accounts import AddAccount
-from refserver.app.verbs.libraries import AddLibrary
 from refserver.sasl.verifier import make_verifiers
 from tests.interop.peers import RefserverProcess, TestAuthority
 from tests.interop.peers.slixmpp_client import LoginFailed

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import pytest_twisted
 
 from refserver.app.certificates import Certificate, ensure
-from refserver.app.federation import Neighbours
-from refserver.app.verbs.federation import ShowRemote
+from refserver.app.commands.s2s import ShowRemote
 from refserver.net import Mux
 from refserver.s2s import outbound_queue
 from refserver.s2s.resolver import Target
@@ -45,15 +44,14 @@ class _Server:
     """A running server, as far as verbs need it."""
 
     def __init__(self, federated: FederatedServer) -> None:
-        self.service = federated.service
+        self.servers = federated.service
 
 
 async def shown(here: FederatedServer) -> dict[str, Any]:
     """What `s2s show` says after a stanza has come back."""
     here.send(MIA, PAT)
     await until(lambda: here.status(THERE).last_error != "" and here.status(THERE).returned == 1)
-    running: Any = _Server(here)
-    return ShowRemote(THERE).answer(Neighbours(running))
+    return ShowRemote(THERE).answer(cast(Any, _Server(here)))
 
 
 async def meeting(make: Make, certificate: Certificate, folder: Path) -> FederatedServer:

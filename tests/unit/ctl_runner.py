@@ -11,7 +11,7 @@ from typing import Any
 from click.testing import CliRunner, Result
 
 from refserver.app.ctl import command
-from refserver.app.data_folder import DATABASE
+from refserver.app.data import DATABASE
 from refserver.storage import Database
 
 __all__ = ["Ctl"]

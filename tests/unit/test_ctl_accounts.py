@@ -181,7 +181,7 @@ def test_a_person_is_asked_for_the_password_twice(ctl: Ctl, monkeypatch: pytest.
         asked.append(how)
         return "secret"
 
-    monkeypatch.setattr("refserver.app.commandline.accounts._is_terminal", lambda: True)
+    monkeypatch.setattr("refserver.app.commands.accounts._is_terminal", lambda: True)
     monkeypatch.setattr("click.prompt", prompt)
     ctl.ok("account", "add", MIA)
     assert asked == [{"hide_input": True, "confirmation_prompt": True}]

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from refserver.app.backup import BackupError, back_up, restore
-from refserver.app.data_lock import DataLock
+from refserver.app.commands.backup import back_up, put_back
+from refserver.app.commands.request import Refused
+from refserver.app.data import DataLock
 from refserver.storage import Database, libraries, migrations
 from tests.unit.ctl_runner import Ctl
 
@@ -153,7 +154,7 @@ def test_a_backup_of_an_older_refserver_is_brought_to_this_ones_schema(
         database.execute("CREATE TABLE alembic_version (version_num TEXT)")
     brought: list[Path] = []
     monkeypatch.setattr(migrations, "bring_to_head", brought.append)
-    assert restore(first, tmp_path / "database") is None
+    assert put_back(first, tmp_path / "database") is None
     (draft,) = brought
     assert draft.parent == tmp_path
     assert (tmp_path / "database").exists()
@@ -180,5 +181,5 @@ def test_a_database_is_restored_where_none_was(ctl: Ctl, tmp_path: Path) -> None
 
 
 def test_a_draft_in_the_way_is_no_crash(tmp_path: Path, ctl: Ctl) -> None:
-    with pytest.raises(BackupError, match="nothing can be written"):
+    with pytest.raises(Refused, match="nothing can be written"):
         back_up(ctl.database, Path("/proc/copy"))

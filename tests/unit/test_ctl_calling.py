@@ -13,17 +13,12 @@ import pytest
 from click.testing import CliRunner
 
 import refserver
-from refserver.app.commandline import caller
-from refserver.app.commandline.questions import FORMATS, STATES
-from refserver.app.commandline.queues import PERSONAS, POLICIES
+from refserver.app.commands import caller
+from refserver.app.commands.questions import FORMATS
+from refserver.app.commands.request import ok
 from refserver.app.ctl import command
-from refserver.app.data_folder import DATABASE, SOCKET
-from refserver.app.data_lock import DataLock
-from refserver.app.unix_path import UnixPath
-from refserver.app.verbs import librarians, questions
-from refserver.app.verbs.wire import ok
+from refserver.app.data import DATABASE, SOCKET, DataLock, UnixPath
 from refserver.reference import report
-from refserver.reference.dispatch import Policy
 from tests.unit.ctl_runner import Ctl
 
 
@@ -63,7 +58,7 @@ def test_help_needs_no_configuration(ctl: Ctl) -> None:
 def test_data_that_a_silent_process_holds_are_refused_in_the_end(
     ctl: Ctl, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(caller, "BETWEEN_SECONDS", 0.1)
+    monkeypatch.setattr(caller, "STARTING_SECONDS", 0.1)
     lock = DataLock(ctl.database.parent)
     lock.take()
     try:
@@ -210,8 +205,5 @@ def test_a_call_to_a_running_server_imports_what_is_quick_to_import_only(ctl: Ct
     thread.join()
 
 
-def test_the_choices_that_are_repeated_for_this_are_those_of_the_verbs() -> None:
-    assert list(POLICIES) == list(Policy)
-    assert PERSONAS == librarians.PERSONAS
-    assert list(STATES) == list(questions.STATES)
+def test_the_formats_that_are_repeated_for_this_are_those_of_reports() -> None:
     assert list(FORMATS) == list(report.FORMATS)

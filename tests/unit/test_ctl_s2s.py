@@ -6,17 +6,16 @@ import socket
 import threading
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, Self, cast
 
 import pytest
 
-from refserver.app.data_folder import SOCKET
-from refserver.app.data_lock import DataLock
-from refserver.app.federation import Neighbours
-from refserver.app.verbs import Refused
-from refserver.app.verbs.federation import ListRemotes, ShowRemote
-from refserver.app.verbs.federation_words import explain
-from refserver.app.verbs.wire import ok
+from refserver.app.commands import Refused
+from refserver.app.commands.federation_words import explain
+from refserver.app.commands.request import ok
+from refserver.app.commands.s2s import ListRemotes, ShowRemote
+from refserver.app.data import SOCKET, DataLock
 from refserver.net import trust
 from refserver.s2s.known_servers import KnownServer, ServerStatus
 from refserver.stream import ending
@@ -148,8 +147,16 @@ class Known:
     def __init__(self, *remotes: KnownServer) -> None:
         self._remotes = remotes
 
-    def remotes(self) -> Sequence[ServerStatus]:
+    @property
+    def servers(self) -> Self:
+        return self
+
+    def status(self) -> Sequence[ServerStatus]:
         return [remote.status(2, True, 30.0, 1) for remote in self._remotes]
+
+
+def known(*remotes: KnownServer) -> Any:
+    return Known(*remotes)
 
 
 def remote(**more: Any) -> KnownServer:
@@ -169,8 +176,8 @@ def test_all_that_is_known_of_a_server_is_shown() -> None:
             certificate=ShownCertificate((THERE, f"*.{THERE}"), "CN=An Authority", NOW - 86400),
         )
     )
-    shown = ShowRemote(THERE.upper()).answer(Known(there))
-    assert [shown] == ListRemotes().answer(Known(there))
+    shown = ShowRemote(THERE.upper()).answer(known(there))
+    assert [shown] == ListRemotes().answer(known(there))
     assert shown == {
         "domain": THERE,
         "streams_out": 1,
@@ -201,30 +208,30 @@ def test_all_that_is_known_of_a_server_is_shown() -> None:
 
 def test_both_methods_are_shown_where_they_differ() -> None:
     there = remote(outgoing=1, incoming=1, outgoing_method="dialback", incoming_method="certificate")
-    assert ShowRemote(THERE).answer(Known(there))["method"] == "dialback, certificate"
+    assert ShowRemote(THERE).answer(known(there))["method"] == "dialback, certificate"
 
 
 def test_a_good_certificate_is_valid() -> None:
     there = remote()
     there.shows(TLSInfo("TLSv1.3", proves=lambda domain: True))
-    shown = ShowRemote(THERE).answer(Known(there))
+    shown = ShowRemote(THERE).answer(known(there))
     assert (shown["certificate"], shown["certificate_fault"]) == ("valid", "")
 
 
 def test_a_server_that_is_not_known_is_refused() -> None:
     with pytest.raises(Refused, match="has had nothing to do with this server since it started"):
-        ShowRemote("other.example").answer(Known(remote()))
+        ShowRemote("other.example").answer(known(remote()))
 
 
 @pytest.mark.parametrize("domain", ["", "mia@there.example", "there.example/x", "a b", "\u202eexample"])
 def test_what_is_no_domain_is_refused(domain: str) -> None:
     with pytest.raises(Refused, match="is no domain: write it like"):
-        ShowRemote(domain).answer(Known())
+        ShowRemote(domain).answer(known())
 
 
 def test_where_other_servers_are_not_talked_to_that_is_said() -> None:
     with pytest.raises(Refused, match=r"s2s\.enabled is false"):
-        ListRemotes().answer(Neighbours(None))
+        ListRemotes().answer(cast(Any, SimpleNamespace(servers=None)))
 
 
 # -- the command line ----------------------------------------------------------------
@@ -275,7 +282,7 @@ def running(ctl: Ctl, data: Any) -> threading.Thread:
 
 def test_the_list_has_a_line_for_each_server(ctl: Ctl) -> None:
     there = remote(outgoing=1, outgoing_method="certificate", certificate="valid", sent=12)
-    thread = running(ctl, ListRemotes().answer(Known(there)))
+    thread = running(ctl, ListRemotes().answer(known(there)))
     head, line = ctl.ok("s2s", "list").splitlines()
     thread.join()
     assert head.split("  ")[0] == "domain"

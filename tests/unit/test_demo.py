@@ -13,16 +13,15 @@ from cryptography import x509
 from sqlalchemy import Connection
 
 from refserver.app import demo
-from refserver.app.commandline.caller import Caller
+from refserver.app.commands.accounts import AccountVerifiers, SetPassword
+from refserver.app.commands.caller import Caller
+from refserver.app.commands.librarians import ListLibrarians, RemoveLibrarian
+from refserver.app.commands.libraries import ListLibraries
+from refserver.app.commands.queues import ListQueues, RemoveQueue
+from refserver.app.commands.request import from_json, ok
 from refserver.app.config import load
-from refserver.app.data_folder import SOCKET
+from refserver.app.data import SOCKET
 from refserver.app.demo import LIBRARIAN, PATRON, PEOPLE, QUEUE, CannotRun, Prepared, main, prepare
-from refserver.app.verbs.accounts import AccountVerifiers, SetPassword
-from refserver.app.verbs.librarians import ListLibrarians, RemoveLibrarian
-from refserver.app.verbs.libraries import ListLibraries
-from refserver.app.verbs.plain import made_of
-from refserver.app.verbs.queues import ListQueues, RemoveQueue
-from refserver.app.verbs.wire import ok
 from refserver.jid import JID
 from refserver.reference import asking
 from refserver.reference.asking import Asker, Utterance
@@ -43,7 +42,7 @@ def caller(prepared: Prepared) -> Caller:
 
 
 def verifiers(prepared: Prepared, jid: str) -> Mapping[str, Verifier]:
-    return made_of(caller(prepared).call(AccountVerifiers(jid)), dict[str, Verifier])
+    return from_json(caller(prepared).call(AccountVerifiers(jid)), dict[str, Verifier])
 
 
 def test_there_are_a_library_a_queue_a_librarian_and_a_patron(prepared: Prepared) -> None:

@@ -15,13 +15,13 @@ from refserver.app.checks.federation import check_federation
 from refserver.app.checks.finding import Finding
 from refserver.app.checks.machine import this_machine
 from refserver.app.checks.ports import check_ports, listeners
-from refserver.app.commandline.caller import Caller
+from refserver.app.commands import Refused
+from refserver.app.commands.caller import Caller
+from refserver.app.commands.libraries import ListLibraries
+from refserver.app.commands.queues import ListQueues
+from refserver.app.commands.status import ShowStatus
 from refserver.app.config import ConfigurationError, find, load
 from refserver.app.settings import Settings
-from refserver.app.verbs import Refused
-from refserver.app.verbs.libraries import ListLibraries
-from refserver.app.verbs.queues import ListQueues
-from refserver.app.verbs.status import ShowStatus
 
 __all__ = ["check_everything"]
 

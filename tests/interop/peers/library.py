@@ -11,15 +11,14 @@ from functools import cache
 from types import TracebackType
 from typing import Any, Self
 
-from refserver.app.commandline.caller import Caller
+from refserver.app.commands import Request
+from refserver.app.commands.accounts import AddAccount
+from refserver.app.commands.caller import Caller
+from refserver.app.commands.librarians import AddLibrarian
+from refserver.app.commands.libraries import AddLibrary
+from refserver.app.commands.questions import ListQuestions, MakeReport, ShowQuestion
+from refserver.app.commands.queues import AddQueue, QueueOptions, SetQueue
 from refserver.app.config import load
-from refserver.app.verbs import Verb
-from refserver.app.verbs.accounts import AddAccount
-from refserver.app.verbs.librarians import AddLibrarian
-from refserver.app.verbs.libraries import AddLibrary
-from refserver.app.verbs.questions import ListQuestions, ShowQuestion
-from refserver.app.verbs.queues import AddQueue, QueueWishes, SetQueue
-from refserver.app.verbs.reports import MakeReport
 from refserver.sasl.verifier import Verifier, make_verifiers
 from tests.interop.peers.people import Librarian, Patron
 from tests.interop.peers.refserver_process import RefserverProcess
@@ -48,10 +47,10 @@ class Library:
     # -- the operator --------------------------------------------------------------
 
     def set_up(self, librarians: tuple[str, ...] = (), patrons: tuple[str, ...] = (), **wishes: Any) -> Self:
-        """Make the library, its queue (`wishes` as for `QueueWishes`), and accounts for these people."""
+        """Make the library, its queue (`wishes` as for `QueueOptions`), and accounts for these people."""
         self.server.authority.certify(self.domain)
         self.call(AddLibrary(self.domain, None))
-        self.call(AddQueue(self.queue, QueueWishes(**wishes)))
+        self.call(AddQueue(self.queue, QueueOptions(**wishes)))
         for name in (*patrons, *librarians):
             self.call(AddAccount(self.jid(name), _verifiers()))
         for name in librarians:
@@ -64,7 +63,7 @@ class Library:
 
     def change(self, **wishes: Any) -> None:
         """Change how the queue is set up."""
-        self.call(SetQueue(self.queue, QueueWishes(**wishes)))
+        self.call(SetQueue(self.queue, QueueOptions(**wishes)))
 
     def question(self, number: int) -> dict[str, Any]:
         """What `refserverctl --json question show` prints."""
@@ -81,7 +80,7 @@ class Library:
         (made,) = self.call(MakeReport(self.queue))
         return dict(made)
 
-    def call(self, verb: Verb) -> Any:
+    def call(self, verb: Request) -> Any:
         """Get a verb done by the running server."""
         return Caller(load(self.server.config)).call(verb)
 

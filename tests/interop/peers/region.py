@@ -7,9 +7,9 @@ from typing import Any
 
 from attrs import define
 
-from refserver.app.verbs.federation import ShowRemote
-from refserver.app.verbs.librarians import AddLibrarian
-from refserver.app.verbs.status import ShowStatus
+from refserver.app.commands.librarians import AddLibrarian
+from refserver.app.commands.s2s import ShowRemote
+from refserver.app.commands.status import ShowStatus
 from tests.interop.peers.library import Library
 from tests.interop.peers.people import Librarian, Patron
 from tests.interop.peers.ports import free_port

@@ -1,17 +1,24 @@
-"""Verbs on canned replies: sentences that a queue's librarians send with `!c NAME`."""
+"""refserverctl canned: replies that a queue's librarians send with `!c NAME`."""
 
 from __future__ import annotations
 
-from typing import ClassVar, Final
+from typing import TYPE_CHECKING, ClassVar, Final
 
+import click
 from attrs import frozen
-from sqlalchemy import Connection
 
-from refserver.app.verbs.addresses import queue_at
-from refserver.app.verbs.verb import Done, Refused, Verb
-from refserver.storage import queues
+from refserver.app.commands.addresses import queue_at
+from refserver.app.commands.context import Context, pass_context
+from refserver.app.commands.request import Done, Refused, Request, late
 
-__all__ = ["ListCanned", "RemoveCanned", "SetCanned"]
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+    from refserver.storage import queues
+else:
+    queues = late("refserver.storage", "queues")
+
+__all__ = ["ListCanned", "RemoveCanned", "SetCanned", "canned"]
 
 LONGEST_NAME: Final = 40
 LONGEST_TEXT: Final = 4000
@@ -19,16 +26,16 @@ MOST_REPLIES: Final = 200
 
 
 @frozen
-class SetCanned(Verb):
+class SetCanned(Request):
     """Give a queue a canned reply, or another text for one."""
 
-    verb: ClassVar[str] = "canned set"
+    words: ClassVar[str] = "canned set"
     queue: str
     name: str
     text: str
 
     def run(self, connection: Connection, now: float) -> Done:
-        """See `Verb`."""
+        """See `Request`."""
         queue = queue_at(connection, self.queue)
         known = queues.canned(connection, queue.id)
         name, text = self.name.casefold(), self.text.strip()
@@ -46,30 +53,30 @@ class SetCanned(Verb):
 
 
 @frozen
-class ListCanned(Verb):
-    """A queue's canned replies."""
+class ListCanned(Request):
+    """List a queue's canned replies."""
 
-    verb: ClassVar[str] = "canned list"
+    words: ClassVar[str] = "canned list"
     writes: ClassVar[bool] = False
     queue: str
 
     def run(self, connection: Connection, now: float) -> Done:
-        """See `Verb`."""
+        """See `Request`."""
         queue = queue_at(connection, self.queue)
         found = queues.canned(connection, queue.id)
         return Done([{"queue": queue.jid.text, "name": name, "text": found[name]} for name in sorted(found)])
 
 
 @frozen
-class RemoveCanned(Verb):
+class RemoveCanned(Request):
     """Take a canned reply away."""
 
-    verb: ClassVar[str] = "canned remove"
+    words: ClassVar[str] = "canned remove"
     queue: str
     name: str
 
     def run(self, connection: Connection, now: float) -> Done:
-        """See `Verb`."""
+        """See `Request`."""
         queue, name = queue_at(connection, self.queue), self.name.casefold()
         if name not in queues.canned(connection, queue.id):
             raise Refused(
@@ -77,3 +84,42 @@ class RemoveCanned(Verb):
             )
         queues.remove_canned(connection, queue.id, name)
         return Done({"queue": queue.jid.text, "name": name, "done": "removed"})
+
+
+# -- what is typed -------------------------------------------------------------------
+
+
+@click.group()
+def canned() -> None:
+    """Canned replies: what librarians send with !c NAME."""
+
+
+@canned.command("set")
+@click.argument("queue")
+@click.argument("name")
+@click.argument("text")
+@pass_context
+def set_(context: Context, queue: str, name: str, text: str) -> None:
+    """Give a queue a canned reply, or another text for one."""
+    context.change(SetCanned(queue, name, text), "name")
+
+
+@canned.command("list")
+@click.argument("queue")
+@pass_context
+def list_(context: Context, queue: str) -> None:
+    """List a queue's canned replies."""
+    context.show(
+        ListCanned(queue),
+        ("name", "text"),
+        f"no canned reply yet: refserverctl canned set {queue}",
+    )
+
+
+@canned.command("remove")
+@click.argument("queue")
+@click.argument("name")
+@pass_context
+def remove(context: Context, queue: str, name: str) -> None:
+    """Take a canned reply away."""
+    context.change(RemoveCanned(queue, name), "name")

@@ -1,4 +1,4 @@
-"""Verbs refuse what a caller other than refserverctl may ask: it checks choices itself, they check again."""
+"""Requests check what callers other than refserverctl may send."""
 
 from __future__ import annotations
 
@@ -7,15 +7,13 @@ from collections.abc import Iterator
 import pytest
 from sqlalchemy import Connection
 
-from refserver.app.verbs import Refused, Verb
-from refserver.app.verbs.blocks import ListSpam
-from refserver.app.verbs.librarians import AddLibrarian
-from refserver.app.verbs.libraries import AddLibrary
-from refserver.app.verbs.questions import STATES, ListQuestions
-from refserver.app.verbs.queues import AddQueue, QueueWishes
-from refserver.app.verbs.reports import MakeReport
-from refserver.app.verbs.verb import moment
-from refserver.app.verbs.wire import VERBS, refused
+from refserver.app.commands import Refused, Request, load_requests
+from refserver.app.commands.blocks import ListSpam
+from refserver.app.commands.librarians import AddLibrarian
+from refserver.app.commands.libraries import AddLibrary
+from refserver.app.commands.questions import STATES, ListQuestions, MakeReport
+from refserver.app.commands.queues import AddQueue, QueueOptions
+from refserver.app.commands.request import moment, refused
 from refserver.storage import schema, sqlite
 
 ASK, MIA = "ask@library.example", "mia@elsewhere.example"
@@ -26,13 +24,13 @@ def connection() -> Iterator[Connection]:
     """A library with a queue."""
     with sqlite.memory_engine().begin() as made:
         schema.metadata.create_all(made)
-        for verb in (AddLibrary("library.example"), AddQueue(ASK)):
-            verb.run(made, 0.0)
+        for request in (AddLibrary("library.example"), AddQueue(ASK)):
+            request.run(made, 0.0)
         yield made
 
 
 @pytest.mark.parametrize(
-    ("verb", "refusal"),
+    ("asked", "refusal"),
     [
         (
             AddLibrarian(ASK, MIA, persona="friends"),
@@ -48,9 +46,9 @@ def connection() -> Iterator[Connection]:
         (ListSpam("*", "2026-2-1"), "'2026-2-1' is no day: write it like 2026-01-31"),
     ],
 )
-def test_what_is_no_choice_is_refused(connection: Connection, verb: Verb, refusal: str) -> None:
+def test_what_is_no_choice_is_refused(connection: Connection, asked: Request, refusal: str) -> None:
     with pytest.raises(Refused) as caught:
-        verb.run(connection, 0.0)
+        asked.run(connection, 0.0)
     assert str(caught.value) == refusal
 
 
@@ -59,11 +57,11 @@ def test_what_is_no_choice_is_refused(connection: Connection, verb: Verb, refusa
 )
 def test_settings_are_checked_whoever_sends_them(connection: Connection, settings: dict[str, object]) -> None:
     with pytest.raises(Refused):
-        AddQueue("desk@library.example", QueueWishes(settings=settings)).run(connection, 0.0)
+        AddQueue("desk@library.example", QueueOptions(settings=settings)).run(connection, 0.0)
 
 
-def test_the_verbs_that_only_read_say_so() -> None:
-    reading = {name for name, kind in VERBS.items() if not kind.writes}
+def test_the_requests_that_only_read_say_so() -> None:
+    reading = {name for name, kind in load_requests().items() if not kind.writes}
     assert reading == {
         "library list",
         "account verifiers",

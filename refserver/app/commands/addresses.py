@@ -5,12 +5,18 @@ A queue `ask` owns `ask` and every `ask+…` of its domain: its personas and que
 
 from __future__ import annotations
 
-from sqlalchemy import Connection
+from typing import TYPE_CHECKING
 
-from refserver.app.verbs.verb import Refused
+from refserver.app.commands.request import Refused, late
 from refserver.jid import JID, InvalidJID
-from refserver.storage import accounts, libraries, queues
-from refserver.storage.queues import Queue
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+    from refserver.storage import accounts, libraries, queues
+    from refserver.storage.queues import Queue
+else:
+    accounts, libraries, queues = late("refserver.storage", "accounts", "libraries", "queues")
 
 __all__ = [
     "bare_address",
@@ -25,7 +31,7 @@ __all__ = [
 
 
 def library_domain(text: str) -> str:
-    """A domain in its normal form. Raises `Refused`."""
+    """Return a domain in its normal form. Raises `Refused`."""
     jid = _parsed(text)
     if jid is None or jid.localpart or jid.resourcepart:
         raise Refused(f"{text!r} is no domain: write it like library.example")
@@ -33,14 +39,14 @@ def library_domain(text: str) -> str:
 
 
 def served_domain(connection: Connection, text: str) -> str:
-    """The domain of a library that is there. Raises `Refused`."""
+    """Return the domain of a library that is there. Raises `Refused`."""
     domain = library_domain(text)
     _library(connection, domain)
     return domain
 
 
 def bare_address(text: str) -> JID:
-    """An address local@domain. Raises `Refused`."""
+    """Return an address local@domain. Raises `Refused`."""
     jid = _parsed(text)
     if jid is None or not jid.localpart or not jid.is_bare:
         raise Refused(f"{text!r} is no address: write it like mia@library.example")
@@ -48,13 +54,13 @@ def bare_address(text: str) -> JID:
 
 
 def domain_of(connection: Connection, jid: JID) -> str:
-    """The domain of an address, if it is a library's. Raises `Refused`."""
+    """Return the domain of an address. Raises `Refused` if it is no library's."""
     _library(connection, jid.domainpart)
     return jid.domainpart
 
 
 def queue_at(connection: Connection, text: str) -> Queue:
-    """The queue of that address. Raises `Refused`."""
+    """Return the queue of that address. Raises `Refused`."""
     jid = bare_address(text)
     found = queues.find(connection, jid)
     if found is None:
@@ -64,7 +70,7 @@ def queue_at(connection: Connection, text: str) -> Queue:
 
 
 def queues_at(connection: Connection, text: str | None) -> list[Queue]:
-    """The queue of that address, or all queues where none is named. Raises `Refused`."""
+    """Return the queue of that address, or all queues if none is named. Raises `Refused`."""
     return queues.all_queues(connection) if text is None else [queue_at(connection, text)]
 
 
@@ -76,7 +82,7 @@ def refuse_shadowing(connection: Connection, account: JID) -> None:
 
 
 def refuse_shadowed_accounts(connection: Connection, queue: JID) -> None:
-    """Raise `Refused` if accounts are where a new queue's address, personas or questions would be."""
+    """Raise `Refused` if an account has the address of a new queue, or of its personas or questions."""
     own, personas = queue.localpart, f"{queue.localpart}+"
     for account in accounts.list(connection, queue.domainpart):
         if account.jid.localpart == own or account.jid.localpart.startswith(personas):

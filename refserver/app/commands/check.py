@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from refserver.app.commandline.context import Context, pass_context
-from refserver.app.commandline.printing import print_json, printable
-from refserver.app.verbs.plain import plain
+from refserver.app.commands.context import Context, pass_context, print_json, printable
+from refserver.app.commands.request import to_json
 
 if TYPE_CHECKING:
     from refserver.app.checks.finding import Finding
@@ -25,7 +24,7 @@ def check(context: Context, ctx: click.Context) -> None:
 
     findings = list(check_everything(context.config))
     if context.json:
-        print_json(plain(findings))
+        print_json(to_json(findings))
     else:
         for finding in findings:
             _print(finding)

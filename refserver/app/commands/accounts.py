@@ -1,0 +1,310 @@
+"""refserverctl account: accounts of librarians and patrons who log in here.
+
+Passwords come from a prompt or from standard input. Only the verifiers made of them leave this process.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar
+
+import click
+from attrs import frozen
+
+from refserver.app.commands.addresses import bare_address, domain_of, refuse_shadowing, served_domain
+from refserver.app.commands.context import Context, pass_context
+from refserver.app.commands.request import Done, Refused, Request, from_json, late, moment
+from refserver.errors import StreamCondition
+from refserver.jid import JID
+from refserver.sasl.password import InvalidPassword
+from refserver.sasl.verifier import Verifier, check_password, make_verifiers
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+    from refserver.app.parts import RunningServer
+    from refserver.core import hooks
+    from refserver.reference import offices
+    from refserver.storage import accounts, libraries, queues
+else:
+    hooks = late("refserver.core", "hooks")
+    offices = late("refserver.reference", "offices")
+    accounts, libraries, queues = late("refserver.storage", "accounts", "libraries", "queues")
+
+__all__ = [
+    "AccountVerifiers",
+    "AddAccount",
+    "DisableAccount",
+    "EnableAccount",
+    "ListAccounts",
+    "RemoveAccount",
+    "SetPassword",
+    "account",
+]
+
+LONGEST_PASSWORD: Final = 1023  # bytes
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+@frozen
+class AddAccount(Request):
+    """Make an account. Raises `Refused` if there is one: its password is not changed."""
+
+    words: ClassVar[str] = "account add"
+    jid: str
+    verifiers: Mapping[str, Verifier]
+
+    def run(self, connection: Connection, now: float) -> Done:
+        """See `Request`."""
+        jid = bare_address(self.jid)
+        domain_of(connection, jid)
+        refuse_shadowing(connection, jid)
+        known = accounts.get(connection, jid)
+        if known is not None:
+            state, way = ("disabled", "enable") if known.disabled else ("with another password", "password")
+            raise Refused(
+                f"there is an account {jid} already, {state}: `refserverctl account {way} {jid}` changes that"
+            )
+        accounts.add(connection, jid, self.verifiers, now)
+        events: list[object] = [hooks.AccountAdded(jid)]
+        for queue, librarian in queues.desks_of(connection, jid):  # a librarian before she had an account
+            offices.appoint(connection, queue.id, librarian)
+            events.append(hooks.QueuesChanged(queue.jid.domainpart))
+        return Done({"jid": jid.text, "done": "added"}, tuple(events))
+
+
+@frozen
+class AccountVerifiers(Request):
+    """Return the verifiers of an account that may log in; refserverctl compares a password with them."""
+
+    words: ClassVar[str] = "account verifiers"
+    writes: ClassVar[bool] = False
+    jid: str
+
+    def run(self, connection: Connection, now: float) -> Done:
+        """See `Request`. The data is as `AddAccount.verifiers`; empty if there is no such account."""
+        return Done(dict(accounts.verifiers(connection, bare_address(self.jid)) or {}))
+
+
+@frozen
+class ListAccounts(Request):
+    """List the accounts of one library or of all, by address."""
+
+    words: ClassVar[str] = "account list"
+    writes: ClassVar[bool] = False
+    domain: str | None = None
+
+    def run(self, connection: Connection, now: float) -> Done:
+        """See `Request`."""
+        if self.domain is None:
+            domains = [library.domain for library in libraries.list(connection)]
+        else:
+            domains = [served_domain(connection, self.domain)]
+        return Done(
+            [
+                {"jid": each.jid.text, "disabled": each.disabled, "created": moment(each.created)}
+                for domain in domains
+                for each in accounts.list(connection, domain)
+            ]
+        )
+
+
+@frozen
+class RemoveAccount(Request):
+    """Remove an account and all that belongs to it. Its owner is no librarian of any queue any more."""
+
+    words: ClassVar[str] = "account remove"
+    jid: str
+
+    def run(self, connection: Connection, now: float) -> Done:
+        """See `Request`."""
+        jid = _account(connection, self.jid)
+        events: list[object] = []
+        # Else whoever gets the address next would be a librarian.
+        for queue, _ in queues.desks_of(connection, jid):
+            offices.dismiss(connection, queue.id, jid)
+            events.append(hooks.QueuesChanged(queue.jid.domainpart))
+        accounts.remove(connection, jid)
+        return Done({"jid": jid.text, "done": "removed"}, (*events, hooks.AccountRemoved(jid)))
+
+    async def apply(self, server: RunningServer, done: Done) -> Any:
+        """See `Request`."""
+        await super().apply(server, done)
+        server.end_sessions(bare_address(self.jid), StreamCondition.NOT_AUTHORIZED, "the account was removed")
+        return done.data
+
+
+@frozen
+class SetPassword(Request):
+    """Give an account another password."""
+
+    words: ClassVar[str] = "account password"
+    jid: str
+    verifiers: Mapping[str, Verifier]
+
+    def run(self, connection: Connection, now: float) -> Done:
+        """See `Request`."""
+        jid = _account(connection, self.jid)
+        accounts.set_verifiers(connection, jid, self.verifiers)
+        return Done({"jid": jid.text, "done": "password changed"}, (hooks.CredentialsChanged(jid),))
+
+    async def apply(self, server: RunningServer, done: Done) -> Any:
+        """See `Request`."""
+        await super().apply(server, done)
+        server.end_sessions(bare_address(self.jid), StreamCondition.RESET, "the password was changed")
+        return done.data
+
+
+@frozen
+class DisableAccount(Request):
+    """Refuse an account's log-ins and end its sessions. Nothing of it is lost."""
+
+    words: ClassVar[str] = "account disable"
+    jid: str
+
+    def run(self, connection: Connection, now: float) -> Done:
+        """See `Request`."""
+        jid = _account(connection, self.jid)
+        if _is_disabled(connection, jid):
+            return Done({"jid": jid.text, "done": "unchanged"})
+        accounts.disable(connection, jid)
+        return Done({"jid": jid.text, "done": "disabled"}, (hooks.CredentialsChanged(jid),))
+
+    async def apply(self, server: RunningServer, done: Done) -> Any:
+        """See `Request`."""
+        await super().apply(server, done)
+        if done.events:
+            server.end_sessions(
+                bare_address(self.jid), StreamCondition.NOT_AUTHORIZED, "the account was disabled"
+            )
+        return done.data
+
+
+@frozen
+class EnableAccount(Request):
+    """Let an account log in again."""
+
+    words: ClassVar[str] = "account enable"
+    jid: str
+
+    def run(self, connection: Connection, now: float) -> Done:
+        """See `Request`."""
+        jid = _account(connection, self.jid)
+        if not _is_disabled(connection, jid):
+            return Done({"jid": jid.text, "done": "unchanged"})
+        accounts.enable(connection, jid)
+        return Done({"jid": jid.text, "done": "enabled"}, (hooks.CredentialsChanged(jid),))
+
+
+def _account(connection: Connection, text: str) -> JID:
+    """Return the address of an account that is there. Raises `Refused`."""
+    jid = bare_address(text)
+    domain_of(connection, jid)
+    if not accounts.exists(connection, jid):
+        raise Refused(f"there is no account {jid}: `refserverctl account list` shows those there are")
+    return jid
+
+
+def _is_disabled(connection: Connection, jid: JID) -> bool:
+    found = accounts.get(connection, jid)
+    return found is not None and found.disabled
+
+
+# -- what is typed -------------------------------------------------------------------
+
+
+def _password_option(command: F) -> F:
+    return click.option(
+        "--password-stdin",
+        is_flag=True,
+        help="Read the password from standard input: its first line. Otherwise it is asked for.",
+    )(command)
+
+
+@click.group()
+def account() -> None:
+    """Accounts: librarians and patrons who log in here."""
+
+
+@account.command("add")
+@click.argument("jid")
+@_password_option
+@pass_context
+def add(context: Context, jid: str, password_stdin: bool) -> None:
+    """Make an account. If it is there with the same password, nothing is changed."""
+    password = _password(jid, from_stdin=password_stdin)
+    known = from_json(context.caller.call(AccountVerifiers(jid)), dict[str, Verifier])
+    if known and all(check_password(verifier, password) for verifier in known.values()):
+        context.say_done({"jid": jid, "done": "unchanged"}, "jid")
+    else:
+        context.change(AddAccount(jid, _verifiers(password)), "jid")
+
+
+@account.command("list")
+@click.option("--domain", help="Only this library's.")
+@pass_context
+def list_(context: Context, domain: str | None) -> None:
+    """List the accounts."""
+    context.show(ListAccounts(domain), ("jid", "disabled", "created"), "no accounts")
+
+
+@account.command("remove")
+@click.argument("jid")
+@pass_context
+def remove(context: Context, jid: str) -> None:
+    """Remove an account and all that belongs to it; its sessions end."""
+    context.change(RemoveAccount(jid), "jid")
+
+
+@account.command("password")
+@click.argument("jid")
+@_password_option
+@pass_context
+def change_password(context: Context, jid: str, password_stdin: bool) -> None:
+    """Give an account another password; its sessions end."""
+    new = _password(jid, from_stdin=password_stdin)
+    context.change(SetPassword(jid, _verifiers(new)), "jid")
+
+
+@account.command("disable")
+@click.argument("jid")
+@pass_context
+def disable(context: Context, jid: str) -> None:
+    """Refuse an account's log-ins and end its sessions; nothing of it is lost."""
+    context.change(DisableAccount(jid), "jid")
+
+
+@account.command("enable")
+@click.argument("jid")
+@pass_context
+def enable(context: Context, jid: str) -> None:
+    """Let an account log in again."""
+    context.change(EnableAccount(jid), "jid")
+
+
+def _password(jid: str, *, from_stdin: bool) -> str:
+    if not from_stdin:
+        if not _is_terminal():
+            raise click.UsageError("There is no terminal to ask for the password: use --password-stdin.")
+        return str(click.prompt(f"Password for {jid}", hide_input=True, confirmation_prompt=True))
+    line: bytes = sys.stdin.buffer.readline(LONGEST_PASSWORD + 3)
+    try:
+        return line.decode("utf-8").rstrip("\r\n")
+    except UnicodeDecodeError:
+        raise Refused("the password on standard input is not UTF-8: encode it so") from None
+
+
+def _is_terminal() -> bool:
+    return sys.stdin.isatty()
+
+
+def _verifiers(password: str) -> dict[str, Verifier]:
+    """Return what is stored of a password. Raises `Refused`."""
+    if len(password.encode()) > LONGEST_PASSWORD:
+        raise Refused(f"the password is longer than {LONGEST_PASSWORD} bytes: choose a shorter one")
+    try:
+        return make_verifiers(password)
+    except InvalidPassword as error:
+        raise Refused(f"{error}: choose another one") from None

@@ -1,0 +1,172 @@
+"""refserverctl librarian: who works at which queue, and under which name."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar, Final
+
+import click
+from attrs import frozen
+
+from refserver.app.commands.addresses import bare_address, queue_at, queues_at
+from refserver.app.commands.context import Context, pass_context
+from refserver.app.commands.request import Done, Refused, Request, late
+from refserver.jid import JID, InvalidJID
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+    from refserver.core import hooks
+    from refserver.reference import offices
+    from refserver.storage import accounts, libraries, queues
+else:
+    hooks = late("refserver.core", "hooks")
+    offices = late("refserver.reference", "offices")
+    accounts, libraries, queues = late("refserver.storage", "accounts", "libraries", "queues")
+
+__all__ = ["AddLibrarian", "ListLibrarians", "RemoveLibrarian", "librarian"]
+
+PERSONAS: Final = ("public", "patrons", "staff", "none")
+DEFAULT_CHATS: Final = 3
+MOST_CHATS: Final = 100
+RESERVED_NICKS: Final = frozenset({"queue", "partner"})  # what `!to` takes besides a nick
+
+
+@frozen
+class AddLibrarian(Request):
+    """Make somebody a librarian of a queue, or change what is given of one; `persona`: see `PERSONAS`."""
+
+    words: ClassVar[str] = "librarian add"
+    queue: str
+    jid: str
+    nick: str | None = None
+    max_chats: int | None = None
+    persona: str | None = None
+
+    def run(self, connection: Connection, now: float) -> Done:
+        """See `Request`."""
+        queue, jid = queue_at(connection, self.queue), bare_address(self.jid)
+        known = queues.librarian(connection, queue.id, jid)
+        wanted = self._applied_to(known or queues.Librarian(jid, jid.localpart, DEFAULT_CHATS, ""))
+        data = {"queue": queue.jid.text, "jid": jid.text, "nick": wanted.nick}
+        if wanted == known:
+            return Done({**data, "done": "unchanged"})
+        if jid == queue.jid:
+            raise Refused("a queue cannot be its own librarian")
+        _check_nick(connection, queue, wanted)
+        offices.appoint(connection, queue.id, wanted)
+        data["done"] = "added" if known is None else "changed"
+        if libraries.get(connection, jid.domainpart) and not accounts.exists(connection, jid):
+            data["note"] = f"there is no account {jid} yet: `refserverctl account add {jid}` makes it"
+        return Done(data, (hooks.QueuesChanged(queue.jid.domainpart),))
+
+    def _applied_to(self, librarian: queues.Librarian) -> queues.Librarian:
+        persona = librarian.persona if self.persona is None else self.persona
+        max_chats = librarian.max_chats if self.max_chats is None else self.max_chats
+        if persona not in ("", *PERSONAS):
+            raise Refused(f"{persona!r} is no persona: choose one of {', '.join(PERSONAS)}")
+        if not 1 <= max_chats <= MOST_CHATS:
+            raise Refused(f"a librarian may have from 1 to {MOST_CHATS} chats at a time")
+        nick = librarian.nick if self.nick is None else self.nick
+        return queues.Librarian(librarian.jid, nick, max_chats, "" if persona == "none" else persona)
+
+
+@frozen
+class ListLibrarians(Request):
+    """List the librarians of one queue, or of all."""
+
+    words: ClassVar[str] = "librarian list"
+    writes: ClassVar[bool] = False
+    queue: str | None = None
+
+    def run(self, connection: Connection, now: float) -> Done:
+        """See `Request`."""
+        return Done(
+            [
+                {
+                    "queue": queue.jid.text,
+                    "jid": each.jid.text,
+                    "nick": each.nick,
+                    "max_chats": each.max_chats,
+                    "persona": each.persona or "none",
+                }
+                for queue in queues_at(connection, self.queue)
+                for each in queues.librarians_of(connection, queue.id)
+            ]
+        )
+
+
+@frozen
+class RemoveLibrarian(Request):
+    """End somebody's work at a queue. The questions she had claimed wait again."""
+
+    words: ClassVar[str] = "librarian remove"
+    queue: str
+    jid: str
+
+    def run(self, connection: Connection, now: float) -> Done:
+        """See `Request`."""
+        queue, jid = queue_at(connection, self.queue), bare_address(self.jid)
+        if queues.librarian(connection, queue.id, jid) is None:
+            raise Refused(
+                f"{jid} is no librarian of {queue.jid}: "
+                f"`refserverctl librarian list --queue {queue.jid}` shows who is"
+            )
+        released = offices.dismiss(connection, queue.id, jid)
+        data = {"queue": queue.jid.text, "jid": jid.text, "released": len(released), "done": "removed"}
+        return Done(data, (hooks.QueuesChanged(queue.jid.domainpart),))
+
+
+def _check_nick(connection: Connection, queue: queues.Queue, librarian: queues.Librarian) -> None:
+    """Raise `Refused` unless the nick is one word, for `!to`, and in no case another librarian's."""
+    nick = librarian.nick
+    try:
+        valid = JID.of(queue.jid.localpart, queue.jid.domainpart, nick).resourcepart == nick
+    except InvalidJID:
+        valid = False
+    if not valid or not nick or nick != "".join(nick.split()) or nick.startswith("!"):
+        raise Refused(f"{nick!r} is no nick: it is one word, choose one with --nick")
+    if nick.casefold() in RESERVED_NICKS | {queue.jid.localpart}:  # the desk speaks under the queue's name
+        raise Refused(f"the desk uses the name {nick} otherwise: choose another with --nick")
+    for other in queues.librarians_of(connection, queue.id):
+        if other.jid != librarian.jid and other.nick.casefold() == nick.casefold():
+            raise Refused(f"{other.jid} is called {other.nick} already: choose another nick with --nick")
+
+
+# -- what is typed -------------------------------------------------------------------
+
+
+@click.group()
+def librarian() -> None:
+    """Librarians: who works at which queue."""
+
+
+@librarian.command("add")
+@click.argument("queue")
+@click.argument("jid")
+@click.option("--nick", help="What colleagues call her: one word. Default: what stands before the @.")
+@click.option("--max-chats", type=int, help="How many questions she takes at a time. Default: 3.")
+@click.option("--persona", type=click.Choice(PERSONAS), help="Who sees her persona. Default: none.")
+@pass_context
+def add(
+    context: Context, queue: str, jid: str, nick: str | None, max_chats: int | None, persona: str | None
+) -> None:
+    """Make somebody a librarian of a queue, or change what is given of one."""
+    context.change(AddLibrarian(queue, jid, nick, max_chats, persona), "jid")
+
+
+@librarian.command("list")
+@click.option("--queue", help="Only this queue's.")
+@pass_context
+def list_(context: Context, queue: str | None) -> None:
+    """List who works where."""
+    columns = ("queue", "jid", "nick", "max_chats", "persona")
+    context.show(ListLibrarians(queue), columns, "no librarian yet: refserverctl librarian add QUEUE JID")
+
+
+@librarian.command("remove")
+@click.argument("queue")
+@click.argument("jid")
+@pass_context
+def remove(context: Context, queue: str, jid: str) -> None:
+    """End somebody's work at a queue. The questions she had claimed wait again."""
+    context.change(RemoveLibrarian(queue, jid), "jid")

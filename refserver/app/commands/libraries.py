@@ -1,0 +1,142 @@
+"""refserverctl library: the XMPP domains served here."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar, Final
+
+import click
+from attrs import frozen
+
+from refserver.app.commands.addresses import library_domain, served_domain
+from refserver.app.commands.context import Context, confirm, pass_context
+from refserver.app.commands.request import Done, Refused, Request, late
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+    from refserver.app.parts import RunningServer
+    from refserver.core import hooks
+    from refserver.storage import accounts, libraries, queues
+else:
+    hooks = late("refserver.core", "hooks")
+    accounts, libraries, queues = late("refserver.storage", "accounts", "libraries", "queues")
+
+__all__ = ["AddLibrary", "ListLibraries", "RemoveLibrary", "library"]
+
+SERVICES: Final = ("rooms", "guest", "upload", "pubsub")
+"""Labels of the domains under a library's that are its services."""
+
+
+@frozen
+class AddLibrary(Request):
+    """Add a library. If it is there, give it the name, if one is given."""
+
+    words: ClassVar[str] = "library add"
+    domain: str
+    name: str | None = None
+
+    def run(self, connection: Connection, now: float) -> Done:
+        """See `Request`."""
+        domain = library_domain(self.domain)
+        known = libraries.get(connection, domain)
+        name = self.name if self.name is not None else known.name if known else ""
+        if known is None:
+            _refuse_service_names(connection, domain)
+            libraries.add(connection, domain, name)
+            done = "added"
+        elif known.name != name:
+            libraries.rename(connection, domain, name)
+            done = "renamed"
+        else:
+            done = "unchanged"
+        return Done({"domain": domain, "name": name, "done": done})
+
+    async def apply(self, server: RunningServer, done: Done) -> Any:
+        """See `Request`."""
+        if done.data["done"] != "unchanged":
+            server.libraries.take_up(done.data["domain"], done.data["name"])
+        return done.data
+
+
+@frozen
+class ListLibraries(Request):
+    """List the libraries by domain."""
+
+    words: ClassVar[str] = "library list"
+    writes: ClassVar[bool] = False
+
+    def run(self, connection: Connection, now: float) -> Done:
+        """See `Request`."""
+        return Done([{"domain": each.domain, "name": each.name} for each in libraries.list(connection)])
+
+
+@frozen
+class RemoveLibrary(Request):
+    """Remove a library with its accounts, rooms, queues and questions. Statistics stay."""
+
+    words: ClassVar[str] = "library remove"
+    domain: str
+
+    def run(self, connection: Connection, now: float) -> Done:
+        """See `Request`."""
+        domain = served_domain(connection, self.domain)
+        lost_queues = queues.all_queues(connection, domain)
+        lost_accounts = [hooks.AccountRemoved(account.jid) for account in accounts.list(connection, domain)]
+        libraries.remove(connection, domain)
+        data = {
+            "domain": domain,
+            "accounts": len(lost_accounts),
+            "queues": len(lost_queues),
+            "done": "removed",
+        }
+        return Done(data, tuple(lost_accounts))
+
+    async def apply(self, server: RunningServer, done: Done) -> Any:
+        """See `Request`. Its queues close and its sessions end with it."""
+        await server.core.hooks.ask(hooks.QueuesChanged(done.data["domain"]))
+        server.libraries.remove(done.data["domain"])
+        return await super().apply(server, done)
+
+
+def _refuse_service_names(connection: Connection, domain: str) -> None:
+    """Raise `Refused` if `domain` is a service of a library, or a library is a service of `domain`."""
+    label, _, parent = domain.partition(".")
+    if label in SERVICES and libraries.get(connection, parent) is not None:
+        raise Refused(f"{domain} is a service of the library {parent}: choose another domain")
+    for service in SERVICES:
+        if libraries.get(connection, f"{service}.{domain}") is not None:
+            raise Refused(f"the library {service}.{domain} is where {domain} would have its own service")
+
+
+# -- what is typed -------------------------------------------------------------------
+
+
+@click.group()
+def library() -> None:
+    """Libraries: the XMPP domains served here."""
+
+
+@library.command("add")
+@click.argument("domain")
+@click.option("--name", help="The library's name for people.")
+@pass_context
+def add(context: Context, domain: str, name: str | None) -> None:
+    """Add a library. If it is there, --name gives it another name."""
+    context.change(AddLibrary(domain, name), "domain")
+
+
+@library.command("list")
+@pass_context
+def list_(context: Context) -> None:
+    """List the libraries."""
+    context.show(ListLibraries(), ("domain", "name"), "no library yet: refserverctl library add DOMAIN")
+
+
+@library.command("remove")
+@click.argument("domain")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@pass_context
+def remove(context: Context, domain: str, yes: bool) -> None:
+    """Remove a library with its accounts, rooms, queues and questions. Statistics stay."""
+    confirm(f"Remove {domain} with all its accounts, rooms, queues and questions?", yes=yes)
+    context.change(RemoveLibrary(domain), "domain")

@@ -1,0 +1,244 @@
+"""refserverctl queue: the addresses that patrons write to, and how each is set up."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar
+
+import click
+from attrs import asdict, evolve, field, frozen
+
+from refserver.app.commands.addresses import (
+    bare_address,
+    domain_of,
+    queue_at,
+    refuse_shadowed_accounts,
+    served_domain,
+)
+from refserver.app.commands.context import Context, confirm, pass_context
+from refserver.app.commands.request import Done, Refused, Request, late
+from refserver.jid import JID
+from refserver.reference.dispatch import Policy
+from refserver.reference.hours import Hours, HoursError
+from refserver.reference.settings import Settings, SettingsError
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+    from refserver.core import hooks
+    from refserver.reference import offices
+    from refserver.storage import queues, rooms
+else:
+    hooks = late("refserver.core", "hooks")
+    offices = late("refserver.reference", "offices")
+    queues, rooms = late("refserver.storage", "queues", "rooms")
+
+__all__ = ["AddQueue", "ListQueues", "QueueOptions", "RemoveQueue", "SetQueue", "queue"]
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+@frozen
+class QueueOptions:
+    """The options of a queue. What is None, or not among `settings`, stays as it is or is the default.
+
+    `settings` are those of reference/settings.py by name.
+    """
+
+    title: str | None = None
+    language: str | None = None
+    hours: str | None = None
+    settings: Mapping[str, Any] = field(factory=dict)
+
+    def applied_to(self, queue: queues.Queue) -> queues.Queue:
+        """Return the queue with these options. Raises `Refused` for what is impossible."""
+        given = {name: getattr(self, name) for name in ("title", "language", "hours")}
+        changed = evolve(queue, **{name: value for name, value in given.items() if value is not None})
+        _check_language(changed.language)
+        try:
+            settings = Settings.of({**queue.settings, **self.settings})
+            Hours.parse(changed.hours, settings.time_zone)
+        except (SettingsError, HoursError) as error:
+            raise Refused(str(error)) from error
+        return evolve(changed, settings=settings.to_json())
+
+
+@frozen
+class AddQueue(Request):
+    """Add a queue. Raises `Refused` if it is there with other options; `queue set` changes one."""
+
+    words: ClassVar[str] = "queue add"
+    address: str
+    options: QueueOptions = QueueOptions()
+
+    def run(self, connection: Connection, now: float) -> Done:
+        """See `Request`."""
+        jid = bare_address(self.address)
+        domain_of(connection, jid)
+        known = queues.find(connection, jid)
+        if known is not None:
+            if self.options.applied_to(known) != known:
+                raise Refused(
+                    f"there is a queue {jid} already, set up differently: "
+                    f"`refserverctl queue set {jid}` changes it"
+                )
+            return Done({"queue": jid.text, "done": "unchanged"})
+        if "+" in jid.localpart:
+            raise Refused("a queue's address holds no +: what follows it names personas and questions")
+        refuse_shadowed_accounts(connection, jid)
+        new = self.options.applied_to(queues.Queue(0, jid, "", "en", "", {}))
+        queues.add(
+            connection,
+            jid,
+            title=new.title,
+            language=new.language,
+            hours=new.hours,
+            settings=new.settings,
+        )
+        # The desk is nobody's room: one that somebody had made under its address is taken over.
+        rooms.delete_room(connection, JID.of(jid.localpart, f"rooms.{jid.domainpart}"))
+        return Done({"queue": jid.text, "done": "added"}, (hooks.QueuesChanged(jid.domainpart),))
+
+
+@frozen
+class SetQueue(Request):
+    """Change the options of a queue."""
+
+    words: ClassVar[str] = "queue set"
+    address: str
+    options: QueueOptions
+
+    def run(self, connection: Connection, now: float) -> Done:
+        """See `Request`."""
+        known = queue_at(connection, self.address)
+        changed = self.options.applied_to(known)
+        if changed == known:
+            return Done({"queue": known.jid.text, "done": "unchanged"})
+        queues.set_up(connection, changed)
+        return Done(
+            {"queue": known.jid.text, "done": "changed"}, (hooks.QueuesChanged(known.jid.domainpart),)
+        )
+
+
+@frozen
+class ListQueues(Request):
+    """List the queues of one library or of all, by address, each with all its settings."""
+
+    words: ClassVar[str] = "queue list"
+    writes: ClassVar[bool] = False
+    domain: str | None = None
+
+    def run(self, connection: Connection, now: float) -> Done:
+        """See `Request`."""
+        domain = "" if self.domain is None else served_domain(connection, self.domain)
+        return Done(
+            [
+                {
+                    "queue": each.jid.text,
+                    "title": each.title,
+                    "language": each.language,
+                    "hours": each.hours,
+                    "librarians": len(queues.librarians_of(connection, each.id)),
+                    **asdict(Settings.of(each.settings)),
+                }
+                for each in queues.all_queues(connection, domain)
+            ]
+        )
+
+
+@frozen
+class RemoveQueue(Request):
+    """Remove a queue with its librarians and questions. Statistics stay."""
+
+    words: ClassVar[str] = "queue remove"
+    address: str
+
+    def run(self, connection: Connection, now: float) -> Done:
+        """See `Request`."""
+        queue = queue_at(connection, self.address)
+        for librarian in queues.librarians_of(connection, queue.id):
+            offices.dismiss(connection, queue.id, librarian.jid)
+        queues.remove(connection, queue.jid)
+        return Done(
+            {"queue": queue.jid.text, "done": "removed"}, (hooks.QueuesChanged(queue.jid.domainpart),)
+        )
+
+
+def _check_language(tag: str) -> None:
+    if not (2 <= len(tag) <= 3 and tag.isascii() and tag.isalpha() and tag.islower()):
+        raise Refused(f"{tag!r} is no language: write its short code, like en or de")
+
+
+# -- what is typed -------------------------------------------------------------------
+
+_OPTIONS: Final = (
+    click.option("--title", help="The queue's name in contact lists."),
+    click.option("--language", help="The language it speaks first: en, de, …"),
+    click.option("--hours", help='When it is open: "Mon-Fri 09:00-17:00; Sat 10:00-13:00". "" is no hours.'),
+    click.option("--time-zone", help="The hours' time zone, like Europe/Berlin. Default: UTC."),
+    click.option(
+        "--dispatch",
+        type=click.Choice([policy.value for policy in Policy]),
+        help="Who is offered a question first. Default: least-busy.",
+    ),
+    click.option("--offer-seconds", type=float, help="Then it is offered to all on duty. Default: 30."),
+    click.option("--undo-hours", type=float, help="How long a close can be undone. Default: 24."),
+    click.option("--retention-days", type=float, help="How long words are kept after the close. Default: 0."),
+    click.option("--practice/--no-practice", default=None, help="Stay out of the statistics, or not."),
+    click.option("--privacy-url", help="Where the privacy policy is; named to patrons."),
+    click.option("--web-page", help="The desk's page; named on the queue's business card."),
+)
+
+
+def _with_options(command: F) -> F:
+    for option in reversed(_OPTIONS):
+        command = option(command)
+    return command
+
+
+def _options(given: dict[str, Any]) -> QueueOptions:
+    """Return what was given on the command line."""
+    own = {name: given.pop(name) for name in ("title", "language", "hours")}
+    return QueueOptions(**own, settings={name: value for name, value in given.items() if value is not None})
+
+
+@click.group()
+def queue() -> None:
+    """Queues: the addresses that patrons write to."""
+
+
+@queue.command("add")
+@click.argument("address")
+@_with_options
+@pass_context
+def add(context: Context, /, address: str, **options: Any) -> None:
+    """Add a queue. If it is there and set up like this, nothing is changed."""
+    context.change(AddQueue(address, _options(options)), "queue")
+
+
+@queue.command("set")
+@click.argument("address")
+@_with_options
+@pass_context
+def set_(context: Context, /, address: str, **options: Any) -> None:
+    """Change what is given of a queue; the rest stays."""
+    context.change(SetQueue(address, _options(options)), "queue")
+
+
+@queue.command("list")
+@click.option("--domain", help="Only this library's.")
+@pass_context
+def list_(context: Context, domain: str | None) -> None:
+    """List the queues; with --json all their settings."""
+    columns = ("queue", "title", "language", "hours", "time_zone", "librarians")
+    context.show(ListQueues(domain), columns, "no queue yet: refserverctl queue add ask@DOMAIN")
+
+
+@queue.command("remove")
+@click.argument("address")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@pass_context
+def remove(context: Context, address: str, yes: bool) -> None:
+    """Remove a queue with its librarians and questions. Statistics stay."""
+    confirm(f"Remove {address} with all its questions?", yes=yes)
+    context.change(RemoveQueue(address), "queue")
