@@ -12,6 +12,7 @@ from refserver.core.accounts import Accounts
 from refserver.core.feature import Feature, arrange
 from refserver.core.hooks import Hooks
 from refserver.core.hosts import Hosts
+from refserver.core.iqs import Iqs
 from refserver.core.ports import Clock
 from refserver.core.router import Router
 from refserver.core.sessions import Sessions
@@ -30,7 +31,7 @@ class Offload(Protocol):
 
 
 class Core:
-    """Router, sessions, hosts, hooks, database and clock, wired together.
+    """Router, sessions, hosts, hooks, iqs, database and clock, wired together.
 
     `clock` is the reactor's (for timers), `now` gives the wall clock's seconds since the epoch,
     `offload` calls a function that computes for long (key derivation) off the reactor's thread.
@@ -51,8 +52,8 @@ class Core:
         self.hooks = Hooks()
         self.sessions = Sessions()
         self.router = Router(self.hosts, self.hooks)
-        self._accounts = Accounts(self.router, self.sessions, self.hooks)
-        self.router.accounts = self._accounts
+        self.iqs = Iqs(self.router, self.sessions)
+        self.router.accounts = Accounts(self.router, self.sessions, self.hooks, self.iqs)
         self.features: tuple[Feature, ...] = ()
 
     def install(self, features: Iterable[Feature]) -> None:
@@ -61,7 +62,7 @@ class Core:
         self.features = arrangement.features
         self.hooks.freeze(arrangement.events)
         self.router.freeze()
-        self._accounts.freeze(arrangement.iqs)
+        self.iqs.freeze(arrangement.iqs)
 
     def feature(self, kind: type[T]) -> T:
         """The installed feature of that class. Raises `LookupError` if there is none."""

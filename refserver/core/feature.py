@@ -1,74 +1,25 @@
-"""What a feature is, and the registry that puts features in order.
+"""`Feature`, the base class of features, and `arrange`, which puts features in order.
 
-A feature is a class: its name, the XEPs it implements, what it adds to service discovery,
-and handlers: methods marked with `@iq` and `@on`. The registry freezes at start-up:
-duplicate handlers, unknown neighbours and cycles are errors then, not surprises later.
+A feature is a class: its name, the XEPs it implements, what it adds to service discovery, and methods
+declared with `@iq`, `@disco_info`, `@disco_items` (core/iqs.py) and `@on`. Duplicate handlers and cycles are
+errors at the start.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from enum import Enum
 from graphlib import CycleError, TopologicalSorter
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from attrs import frozen
 
 from refserver.core.hooks import Handler
-from refserver.core.hosts import Host
-from refserver.core.sessions import Session
-from refserver.jid import JID
-from refserver.stanza import Stanza
-from refserver.xml.element import Element, clark
+from refserver.core.iqs import IqHandlers, Request, Target, disco_info, disco_items, iq, marks_of
 
 if TYPE_CHECKING:
     from refserver.core.core import Core
 
-__all__ = ["Feature", "FeatureError", "Request", "Target", "arrange", "iq", "on"]
-
-
-class Target(Enum):
-    """Whom an iq asks."""
-
-    __hash__ = object.__hash__  # members are single; Enum's own hash is a Python function
-
-    SERVER = "server"
-    """A library's domain itself."""
-    OWN = "own"
-    """The sender's own account (its bare JID, or no `to`). Others' accounts: forbidden."""
-    ACCOUNT = "account"
-    """Any account's bare JID, the sender's own included."""
-
-
-@frozen
-class Request:
-    """An iq of type get or set for the server or an account, as its handler sees it."""
-
-    stanza: Stanza
-    payload: Element
-    host: Host
-    account: JID
-    """The bare JID asked (the library's own JID for `Target.SERVER`)."""
-    session: Session | None
-    """The sender's session, None for a sender elsewhere."""
-
-    @property
-    def sender(self) -> JID:
-        """Who asks: a full JID, or a server's."""
-        assert self.stanza.from_ is not None
-        return self.stanza.from_
-
-    @property
-    def is_own(self) -> bool:
-        """Whether the sender asks its own account."""
-        return self.session is not None and self.session.account == self.account
-
-
-@frozen
-class _IqMark:
-    type: str
-    tag: str
-    to: tuple[Target, ...]
+__all__ = ["Feature", "FeatureError", "Request", "Target", "arrange", "disco_info", "disco_items", "iq", "on"]
 
 
 @frozen
@@ -79,35 +30,14 @@ class _OnMark:
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-def iq(type: str, namespace: str, name: str, to: Target | tuple[Target, ...]) -> Callable[[F], F]:
-    """Mark the handler of an iq: `type` is get or set, the payload `{namespace}name`.
-
-    The handler takes a `Request` and returns the result's payload or None, now or (async) later.
-    """
-
-    def mark(function: F) -> F:
-        targets = to if isinstance(to, tuple) else (to,)
-        _marks(function).append(_IqMark(type, clark(namespace, name), targets))
-        return function
-
-    return mark
-
-
 def on(*events: type) -> Callable[[F], F]:
     """Mark the handler of events (core/hooks.py)."""
 
     def mark(function: F) -> F:
-        _marks(function).append(_OnMark(events))
+        marks_of(function).append(_OnMark(events))
         return function
 
     return mark
-
-
-def _marks(function: Any) -> list[_IqMark | _OnMark]:
-    if not hasattr(function, "feature_marks"):
-        function.feature_marks = []
-    marks: list[_IqMark | _OnMark] = function.feature_marks
-    return marks
 
 
 class Feature:
@@ -116,10 +46,8 @@ class Feature:
     name: ClassVar[str]
     xeps: ClassVar[tuple[str, ...]] = ()
     """Numbers of the XEPs implemented, as four digits."""
-    disco: ClassVar[tuple[str, ...]] = ()
-    """What the library's domain advertises (XEP-0030)."""
-    account_disco: ClassVar[tuple[str, ...]] = ()
-    """What an account's bare JID advertises."""
+    disco: ClassVar[Mapping[Target, tuple[str, ...]]] = {}
+    """The features that targets advertise (XEP-0030), besides the namespaces of iq handlers."""
     after: ClassVar[tuple[type[Feature] | str, ...]] = ()
     """Features whose handlers of the same event come first. Names not installed are passed over."""
 
@@ -136,32 +64,33 @@ class Arrangement:
     """All handlers of the installed features, in order."""
 
     features: tuple[Feature, ...]
-    iqs: Mapping[tuple[str, str, Target], Handler]
+    iqs: IqHandlers
     events: Mapping[type, tuple[Handler, ...]]
 
 
 def arrange(features: Iterable[Feature]) -> Arrangement:
     """Order features by `after` and collect their handlers. Raises `FeatureError`."""
     ordered = _order(list(features))
-    iqs: dict[tuple[str, str, Target], Handler] = {}
+    iqs = IqHandlers()
     events: dict[type, list[Handler]] = {}
     for feature in ordered:
-        for handler, mark in _handlers(feature):
+        for target, names in feature.disco.items():
+            iqs.advertise(target, names)
+        for handler, mark in _declared(feature):
             if isinstance(mark, _OnMark):
                 for event in mark.events:
                     events.setdefault(event, []).append(handler)
                 continue
-            for target in mark.to:
-                key = (mark.type, mark.tag, target)
-                if key in iqs:
-                    raise FeatureError(f"{feature.name}: {mark.type} {mark.tag} is handled twice")
-                iqs[key] = handler
+            try:
+                iqs.add(handler, mark, feature.name)
+            except ValueError as error:
+                raise FeatureError(str(error)) from error
     return Arrangement(tuple(ordered), iqs, {event: tuple(found) for event, found in events.items()})
 
 
-def _handlers(feature: Feature) -> Iterable[tuple[Handler, _IqMark | _OnMark]]:
+def _declared(feature: Feature) -> Iterable[tuple[Handler, object]]:
     for name in dir(type(feature)):
-        for mark in getattr(getattr(type(feature), name), "feature_marks", ()):
+        for mark in getattr(getattr(type(feature), name), "marks", ()):
             yield getattr(feature, name), mark
 
 

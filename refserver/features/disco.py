@@ -1,67 +1,55 @@
-"""Service discovery of libraries and accounts (XEP-0030, XEP-0128, XEP-0157).
-
-What the server advertises is what the installed features say they do. Rooms and queues
-answer for themselves.
-"""
+"""Service discovery of libraries and accounts (XEP-0030). The dispatcher answers: core/iqs.py."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from twisted.internet.defer import maybeDeferred
 
-from refserver import ns
-from refserver.core.feature import Feature, Request, Target, iq
+from refserver.core.feature import Feature, Request, Target, disco_info, disco_items
 from refserver.errors import Condition, StanzaError
 from refserver.features.presence import Presence
-from refserver.payloads.disco import info, items
-from refserver.xml.element import Element
+from refserver.payloads.disco import Identity, Info, Item
 
 __all__ = ["Disco"]
 
 
 class Disco(Feature):
-    """Answers disco at a library's domain and at bare JIDs."""
+    """Says what a library's domain and its accounts are, and what belongs to them."""
 
     name = "disco"
-    xeps = ("0030",)
+    xeps = ("0030", "0128")
 
-    @iq("get", ns.DISCO_INFO, "query", to=Target.SERVER)
-    def server_info(self, request: Request) -> Element:
-        """The library as an instant messaging server."""
-        _no_node(request)
-        features = (name for feature in self.core.features for name in feature.disco)
-        return info(("server", "im", request.host.name or "refserver"), features)
+    @disco_info(Target.SERVER)
+    def server(self, request: Request) -> Info:
+        """A library is an instant messaging server."""
+        return Info((Identity("server", "im", request.host.name or "refserver"),))
 
-    @iq("get", ns.DISCO_ITEMS, "query", to=Target.SERVER)
-    def server_items(self, request: Request) -> Element:
-        """The library's services, and its addresses that are not accounts (its queues)."""
-        _no_node(request)
-        services = [(domain, "") for domain in self.core.hosts.services_of(request.host)]
-        queues = [(f"{localpart}@{request.host.domain}", "") for localpart in sorted(request.host.addresses)]
-        return items(services + queues)
+    @disco_items(Target.SERVER)
+    def services(self, request: Request) -> Iterable[Item]:
+        """The library's services and queues."""
+        host = request.host
+        yield from map(Item, self.core.hosts.services_of(host))
+        yield from (Item(f"{localpart}@{host.domain}") for localpart in sorted(host.addresses))
 
-    @iq("get", ns.DISCO_INFO, "query", to=Target.ACCOUNT)
-    async def account_info(self, request: Request) -> Element:
-        """The account, to those who may see its presence; for all others there is none (XEP-0030 8)."""
-        _no_node(request)
+    @disco_info(Target.ACCOUNT)
+    async def account(self, request: Request) -> Info:
+        """An account exists for those who may see its presence; others are told what all addresses without
+        an account say (XEP-0030 8).
+        """
         if not await self._may_see(request):
             raise StanzaError(Condition.SERVICE_UNAVAILABLE)
-        features = (name for feature in self.core.features for name in feature.account_disco)
-        return info(("account", "registered", ""), features)
+        return Info((Identity("account", "registered"),))
 
-    @iq("get", ns.DISCO_ITEMS, "query", to=Target.ACCOUNT)
-    async def account_items(self, request: Request) -> Element:
-        """The account's resources, to those who may see them; an empty list for all others."""
-        if request.payload.get("node") or not await self._may_see(request):
-            return items(())
-        return items((session.jid.text, "") for session in self.core.sessions.available(request.account))
+    @disco_items(Target.ACCOUNT)
+    async def resources(self, request: Request) -> Iterable[Item]:
+        """The account's available resources, for those who may see its presence."""
+        if not await self._may_see(request):
+            return ()
+        return [Item(session.jid.text) for session in self.core.sessions.available(request.address)]
 
     async def _may_see(self, request: Request) -> bool:
         if request.is_own:
             return True
         presence = self.core.feature(Presence)
-        return bool(await maybeDeferred(presence.may_see, request.account, request.sender.bare))
-
-
-def _no_node(request: Request) -> None:
-    if request.payload.get("node"):
-        raise StanzaError(Condition.ITEM_NOT_FOUND)
+        return bool(await maybeDeferred(presence.may_see, request.address, request.sender.bare))

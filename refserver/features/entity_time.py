@@ -16,7 +16,6 @@ class EntityTime(Feature):
 
     name = "time"
     xeps = ("0202",)
-    disco = (ns.TIME,)
 
     @iq("get", ns.TIME, "time", to=Target.SERVER)
     def time(self, request: Request) -> Element:

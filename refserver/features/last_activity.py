@@ -34,8 +34,6 @@ class LastActivity(Feature):
 
     name = "last"
     xeps = ("0012",)
-    disco = (ns.LAST,)
-    account_disco = (ns.LAST,)
 
     def __init__(self, core: Core) -> None:
         super().__init__(core)
@@ -53,13 +51,13 @@ class LastActivity(Feature):
         """0 while a resource is connected, else seconds since the last one left, and its status."""
         if not request.is_own:
             presence = self.core.feature(Presence)
-            if not await maybeDeferred(presence.may_see, request.account, request.sender.bare):
+            if not await maybeDeferred(presence.may_see, request.address, request.sender.bare):
                 raise StanzaError(Condition.FORBIDDEN)  # the same for an account that is not there
-        if self.core.sessions.of(request.account):
+        if self.core.sessions.of(request.address):
             return _query(0)
-        left = self._left.get(request.account)
+        left = self._left.get(request.address)
         if left is None:
-            left = await self.core.database.read(accounts.last_activity, request.account)
+            left = await self.core.database.read(accounts.last_activity, request.address)
         if left is None:
             raise StanzaError(Condition.ITEM_NOT_FOUND)
         answer = _query(self.core.now() - left.at)

@@ -16,7 +16,7 @@ from twisted.python.failure import Failure
 
 from refserver import ns
 from refserver.core.core import Core
-from refserver.core.feature import Feature, on
+from refserver.core.feature import Feature, Target, on
 from refserver.core.hooks import MessageUndelivered, SessionAvailable, SessionUnavailable
 from refserver.core.sessions import Session
 from refserver.errors import Condition, StanzaError
@@ -58,7 +58,7 @@ class Offline(Feature):
 
     name = "offline"
     xeps = ("0160", "0203")
-    disco = (ns.OFFLINE,)
+    disco = {Target.SERVER: (ns.OFFLINE,)}
     after = ("archive", "presence")
 
     def __init__(self, core: Core) -> None:

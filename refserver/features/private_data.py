@@ -27,14 +27,13 @@ class PrivateData(Feature):
 
     name = "private"
     xeps = ("0049", "0048")
-    account_disco = (ns.PRIVATE,)
 
     @iq("get", ns.PRIVATE, "query", to=Target.OWN)
     async def get(self, request: Request) -> Element:
         """The element asked for, empty if it was never stored."""
         wanted = _only_child(request)
         key = split(wanted.tag)
-        stored = await self.core.database.read(private.get, request.account, *key)
+        stored = await self.core.database.read(private.get, request.address, *key)
         return element(ns.PRIVATE, "query", None, parse(stored) if stored else Element(wanted.tag))
 
     @iq("set", ns.PRIVATE, "query", to=Target.OWN)
@@ -47,7 +46,7 @@ class PrivateData(Feature):
         data = serialise(given, "")
         if len(data) > LARGEST:
             raise StanzaError(Condition.NOT_ACCEPTABLE, f"private data may be {LARGEST} bytes at most")
-        await self.core.database.write(_store, request.account, *key, data)
+        await self.core.database.write(_store, request.address, *key, data)
 
 
 def _store(connection: Connection, account: JID, namespace: str, name: str, data: bytes) -> None:

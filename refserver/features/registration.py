@@ -30,7 +30,6 @@ class Registration(Feature):
 
     name = "registration"
     xeps = ("0077",)
-    disco = (ns.REGISTER,)
 
     def form(self) -> Element:
         """What a newcomer has to give."""

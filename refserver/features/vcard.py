@@ -21,13 +21,12 @@ class VCard(Feature):
 
     name = "vcard"
     xeps = ("0054",)
-    disco = (ns.VCARD,)
-    account_disco = (ns.VCARD,)
+    disco = {Target.SERVER: (ns.VCARD,)}
 
     @iq("get", ns.VCARD, "vCard", to=Target.ACCOUNT)
     async def get(self, request: Request) -> Element:
         """The stored card; to others one that is not there is as an account that is not there (3.3)."""
-        stored = await self.core.database.read(vcards.get, request.account)
+        stored = await self.core.database.read(vcards.get, request.address)
         if stored is None:
             missing = Condition.ITEM_NOT_FOUND if request.is_own else Condition.SERVICE_UNAVAILABLE
             raise StanzaError(missing)
@@ -39,9 +38,9 @@ class VCard(Feature):
         if not request.is_own:
             raise StanzaError(Condition.FORBIDDEN)
         if not len(request.payload):
-            await self.core.database.write(vcards.delete, request.account)
+            await self.core.database.write(vcards.delete, request.address)
             return
         data = serialise(request.payload, "")
         if len(data) > LARGEST:
             raise StanzaError(Condition.NOT_ACCEPTABLE, f"a vCard may be {LARGEST} bytes at most")
-        await self.core.database.write(vcards.set, request.account, data)
+        await self.core.database.write(vcards.set, request.address, data)

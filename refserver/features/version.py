@@ -26,7 +26,6 @@ class Version(Feature):
 
     name = "version"
     xeps = ("0092",)
-    disco = (ns.VERSION,)
 
     @iq("get", ns.VERSION, "query", to=Target.SERVER)
     def version(self, request: Request) -> Element:

@@ -113,8 +113,25 @@ def test_who_sees_the_presence_sees_the_account_and_its_available_resources(
     server.client(f"{PAT}/hidden")
     assert [("account", "registered", None)] == identities(mia.ask("get", INFO, PAT))
     assert [f"{PAT}/phone"] == items(mia.ask("get", ITEMS, PAT))
-    assert "error item-not-found" == describe(mia.ask("get", INFO.replace("/>", " node='x'/>"), PAT))
-    assert [] == items(mia.ask("get", ITEMS.replace("/>", " node='x'/>"), PAT))
+
+
+@pytest.mark.parametrize("payload", [INFO, ITEMS])
+def test_an_account_has_no_nodes_for_those_who_see_it(server: Harness, mia: Client, payload: str) -> None:
+    befriend(server, mia, PAT)
+    with_node = payload.replace("/>", " node='x'/>")
+    assert "error item-not-found" == describe(mia.ask("get", with_node, PAT))
+    assert "error item-not-found" == describe(mia.ask("get", with_node))
+
+
+def test_to_a_stranger_a_node_of_an_account_is_as_the_account(server: Harness, mia: Client) -> None:
+    server.online(f"{PAT}/phone")
+    for to in (PAT, "nobody@library.example"):
+        answer = mia.ask("get", INFO.replace("/>", " node='x'/>"), to)
+        assert "error service-unavailable" == describe(answer)
+        answer = mia.ask("get", ITEMS.replace("/>", " node='x'/>"), to)
+        assert answer.payload is not None
+        assert "x" == answer.payload.get("node")
+        assert [] == items(answer)
 
 
 def test_who_was_sent_presence_directly_sees_the_account_too(server: Harness, mia: Client) -> None:

@@ -6,11 +6,12 @@ from typing import Any, ClassVar
 
 import pytest
 
-from refserver.core.feature import Feature, FeatureError, Target, arrange, iq, on
+from refserver.core.feature import Feature, FeatureError, Request, Target, arrange, iq, on
 from refserver.core.hooks import MessageDelivering, MessageSent
 from refserver.xml.element import clark
 
 CORE: Any = None  # no feature here looks at it
+REQUEST: Any = None
 
 
 def feature(name: str, *after: type[Feature] | str, event: type = MessageSent) -> type[Feature]:
@@ -68,12 +69,12 @@ class Ping(Feature):
     name = "ping"
 
     @iq("get", "urn:p", "ping", to=(Target.SERVER, Target.ACCOUNT))
-    def ping(self, request: object) -> str:
+    def ping(self, request: Request) -> str:
         return "pong"
 
     @iq("set", "urn:p", "ping", to=Target.SERVER)
     @iq("set", "urn:q", "ping", to=Target.OWN)
-    def change(self, request: object) -> str:
+    def change(self, request: Request) -> str:
         return "changed"
 
     @on(MessageSent, MessageDelivering)
@@ -86,7 +87,7 @@ class Other(Feature):
     target: ClassVar[Target] = Target.SERVER
 
     @iq("get", "urn:p", "ping", to=Target.SERVER)
-    def ping(self, request: object) -> str:
+    def ping(self, request: Request) -> str:
         return "mine"
 
 
@@ -97,7 +98,7 @@ def test_handlers_are_found_by_type_payload_and_target() -> None:
         ("get", clark("urn:p", "ping"), Target.ACCOUNT): "pong",
         ("set", clark("urn:p", "ping"), Target.SERVER): "changed",
         ("set", clark("urn:q", "ping"), Target.OWN): "changed",
-    } == {key: handler(None) for key, handler in iqs.items()}
+    } == {key: handler(REQUEST) for key, handler in iqs.iqs.items()}
 
 
 def test_one_handler_may_serve_several_events() -> None:
@@ -119,5 +120,5 @@ def test_the_handlers_of_a_base_class_are_inherited_and_may_be_overridden() -> N
             return "not a handler any more"
 
     arrangement = arrange([Derived(CORE)])
-    assert 4 == len(arrangement.iqs)
+    assert 4 == len(arrangement.iqs.iqs)
     assert MessageSent not in arrangement.events

@@ -67,7 +67,7 @@ class Trouble(Feature):
 
     @iq("set", "urn:t", "own", to=Target.OWN)
     def own(self, request: Request) -> Element:
-        return element("urn:t", "mine", {"who": str(request.sender), "account": str(request.account)})
+        return element("urn:t", "mine", {"who": str(request.sender), "account": str(request.address)})
 
     @iq("get", "urn:t", "both", to=Target.OWN)
     def mine(self, request: Request) -> Element:

@@ -45,7 +45,7 @@ class RosterQueries(Feature):
 
     name = "roster-queries"
     xeps = ("0237",)
-    disco = (ns.ROSTER,)
+    disco = {Target.SERVER: (ns.ROSTER,)}
 
     @iq("get", ns.ROSTER, "query", to=Target.OWN)
     async def get(self, request: Request) -> Element | None:
@@ -53,8 +53,8 @@ class RosterQueries(Feature):
         session = request.session
         assert session is not None
         session.interested = True
-        await self._committed(request.account)
-        roster = await self._roster(request.account)
+        await self._committed(request.address)
+        roster = await self._roster(request.address)
         known, version = request.payload.get("ver"), roster.version
         if known == str(version):
             return None
@@ -68,9 +68,9 @@ class RosterQueries(Feature):
     async def set(self, request: Request) -> None:
         """Add, update or remove an item; answered after the commit (2.3-2.5)."""
         wanted = read_set(request.payload)
-        if wanted.jid == request.account:
+        if wanted.jid == request.address:
             raise StanzaError(Condition.NOT_ALLOWED, "nobody is in their own roster")
-        roster = await self._roster(request.account)
+        roster = await self._roster(request.address)
         done: Deferred[None] = Deferred()
         if wanted.remove:
             self._remove(roster, wanted.jid, done)
