@@ -17,7 +17,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from refserver.app.data import DATABASE, DataLock
-from refserver.app.server import CannotStart
+from refserver.app.server import CannotStart, NotReloaded
 from refserver.app.settings import Settings
 from refserver.c2s.service import ClientService
 from refserver.core.core import Core
@@ -26,7 +26,7 @@ from refserver.core.hosts import Host
 from refserver.errors import StreamCondition, StreamError
 from refserver.jid import JID
 from refserver.muc.service import RoomService, StoredRooms, load_rooms
-from refserver.net.certificates import BrokenCertificates, Certificates
+from refserver.net.certificates import CertificateProblem, Certificates, explain
 from refserver.net.mux import Mux
 from refserver.net.trust import Trust
 from refserver.reference.feature import Reference
@@ -88,14 +88,13 @@ class Libraries:
         """Nothing that outlives the process."""
 
     def reload(self) -> None:
-        """Nothing to read again: changes come through refserverctl."""
+        """Log which libraries have no certificate now; other changes come through refserverctl."""
+        for host in self.core.hosts:
+            self.certificates.expect(host.domain)
 
     def take_up(self, domain: str, name: str) -> None:
         """A library was added while the server runs: its certificate may have come with it."""
-        try:
-            self.certificates.reload()
-        except BrokenCertificates as error:
-            log.error("a certificate cannot be used: {error}", error=str(error))
+        self.certificates.read(domain)
         self.add(domain, name)
 
     def add(self, domain: str, name: str, stored: StoredRooms | None = None) -> None:
@@ -104,6 +103,7 @@ class Libraries:
         if host is not None:
             host.name = name
             return
+        self.certificates.expect(domain)
         host = Host(domain, name)
         self.core.hosts.add(host)
         rooms = self.rooms[domain] = RoomService(self.core, host)
@@ -138,23 +138,53 @@ class LibraryCertificates:
         """Nothing: loaded before, since others need to know whether there are any."""
 
     def load(self) -> None:
-        """Read the folder. Raises `CannotStart` for files that cannot be used."""
+        """Read the folder. A file that cannot be used costs its domain TLS, and is logged."""
         try:
             trust = Trust(self.trusted_ca)
-        except (OSError, SSL.Error) as error:
+        except (OSError, ValueError, SSL.Error) as error:
             raise CannotStart(f"s2s.trusted_ca: {self.trusted_ca} holds no certificates to trust") from error
-        try:
-            self.certificates = Certificates(self.folder, trust=trust)
-        except BrokenCertificates as error:
-            raise CannotStart(str(error)) from error
+        self.certificates = Certificates(self.folder, trust=trust)
+        self._log(self.certificates.problems)
 
     async def stop(self) -> None:
         """Nothing to put away."""
 
     def reload(self) -> None:
-        """Read the folder again. Raises `BrokenCertificates`; what is good in it holds all the same."""
-        if self.certificates is not None:
-            self.certificates.reload()
+        """Read what has changed in the folder. Raises `NotReloaded`; what is good in it is used."""
+        certificates = self.loaded()
+        problems = certificates.reload()
+        self._log(problems)
+        try:
+            certificates.trust = Trust(self.trusted_ca)
+        except (OSError, ValueError, SSL.Error) as error:
+            raise NotReloaded(f"s2s.trusted_ca: {self.trusted_ca}: {explain(error)}") from error
+        if problems:
+            raise NotReloaded("certificates: see the errors above")
+
+    def read(self, domain: str) -> None:
+        """Read the certificate of a library that was added."""
+        self._log(self.loaded().reload(domain))
+
+    def expect(self, domain: str) -> None:
+        """Log an error if a library that is served from now on has no certificate."""
+        if self.loaded().certificate(domain) is None:
+            log.error(
+                "there is no certificate for {domain}, so clients and servers cannot reach it over TLS: put "
+                "its key and chain into {file} and reload",
+                domain=domain,
+                file=str(self.folder / f"{domain}.pem"),
+            )
+
+    def _log(self, problems: Iterable[CertificateProblem]) -> None:
+        """Log one error for each domain that is concerned."""
+        certificates = self.loaded()
+        for problem in problems:
+            concerned = [problem.domain] if problem.domain else [each.domain for each in certificates]
+            for domain in concerned:
+                kept = "the one it had stays" if certificates.certificate(domain) else "it has no TLS"
+                log.error("{domain}: {problem}; {kept}", domain=domain, problem=str(problem), kept=kept)
+            if not concerned:
+                log.error("no certificate can be read: {problem}", problem=str(problem))
 
     def __bool__(self) -> bool:
         """See `c2s.service.Contexts`."""

@@ -45,6 +45,10 @@ class CannotStart(RuntimeError):
     """A part cannot start; the text says why and what to do."""
 
 
+class NotReloaded(RuntimeError):
+    """A part could not read everything again; what worked before goes on."""
+
+
 class Server(Service):
     """Makes and starts the parts in order when twistd has forked, stops them in the opposite order.
 
@@ -84,13 +88,16 @@ class Server(Service):
         log.info("refserver is ready (process {pid})", pid=os.getpid())
 
     def reload(self) -> None:
-        """What SIGHUP asks for; a part that fails keeps what it had."""
+        """Read again what SIGHUP asks for; a part that fails keeps what it had."""
+        complete = True
         for part in self._started:
             try:
                 part.reload()
             except Exception as error:
+                complete = False
                 log.error("not reloaded: {error}", error=_explain(error))
-        log.info("certificates and settings were read again")
+        if complete:
+            log.info("certificates and settings were read again")
 
     def stopService(self) -> Deferred[None]:
         """See `IService`."""

@@ -6,8 +6,8 @@ Why it stands beside Twisted's own transports: docs/decisions/0003-multiplexer.m
 from .certificates import (
     XMPP_CLIENT,
     XMPP_SERVER,
-    BrokenCertificates,
     Certificate,
+    CertificateProblem,
     Certificates,
     UnknownDomain,
 )
@@ -23,8 +23,8 @@ __all__ = [
     "XMPP_CLIENT",
     "XMPP_SERVER",
     "Accept",
-    "BrokenCertificates",
     "Certificate",
+    "CertificateProblem",
     "Certificates",
     "Connection",
     "Listener",

@@ -1,34 +1,38 @@
 """The certificates of our domains, and the TLS contexts made of them.
 
-Owns the folder of `<domain>.pem` files (private key and chain, in any order), which certificate a client is
-shown (SNI, RFC 6066 3) and what TLS we speak (RFC 7590, RFC 9325). Does not own the handshake (tls.py).
+A folder holds a file `<domain>.pem` for each domain: its private key and chain, in any order. Files are
+named by the domain's A-labels (RFC 5890) or as people write it. A file with authorities' certificates
+alone, such as the one clients are told to trust, is passed over. A file is read again only if it has
+changed.
 
-A file with authorities' certificates alone, such as the one clients are told to trust, is passed over.
-Domains are known by their A-labels (RFC 5890), which is how clients ask for them; files may be named either
-way.
+The client's SNI (RFC 6066 3) chooses the certificate. `rooms.example.org` without a file of its own is
+served with that of `example.org`; so is any other name with one label more. For an unknown name the
+certificate of the context that the connection started with is shown, and the log says so, once a minute for
+each name.
 
-A name `rooms.example.org` without a file of its own is served with that of `example.org`; so is any other
-name with one label more. A name we do not know gets the certificate of the context the connection started
-with.
-
-Left off: TLS 1.0 and 1.1, compression, renegotiation; also session tickets and the session cache. A stream
-lives for hours, so a resumed handshake saves little, while a ticket key that is never changed would undo
-forward secrecy, and a session resumed after a reload would go on with a certificate that was replaced. (In
-TLS 1.3 OpenSSL still sends two tickets, which open nothing; the binding has no way to stop that.)
+TLS follows RFC 7590 and RFC 9325. Left off: TLS 1.0 and 1.1, compression, renegotiation; also session
+tickets and the session cache. A stream lives for hours, so a resumed handshake saves little, while a ticket
+key that is never changed would undo forward secrecy, and a session resumed after a reload would go on with
+a certificate that was replaced. (In TLS 1.3 OpenSSL still sends two tickets, which open nothing; the
+binding cannot stop that.)
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
 from pathlib import Path
 
 import idna
 from attrs import define, field, frozen
+from cachetools import TTLCache
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from OpenSSL import SSL
+from twisted.logger import Logger
 
 from .tls import describe, server_name
 from .trust import Trust
@@ -39,26 +43,24 @@ XMPP_SERVER = b"xmpp-server"
 # RFC 9325 4.2; TLS 1.3's own suites are all good.
 CIPHERS = b"ECDHE+AESGCM:ECDHE+CHACHA20:!aNULL:!PSK:!SHA1"
 
+MISSING_NAMES = 200
+MISSING_SECONDS = 60.0
+
+_log = Logger(namespace="refserver.net")
+
 PrivateKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey
 
 
 @frozen
-class Problem:
-    """A file that cannot be used."""
+class CertificateProblem:
+    """A file that cannot be used, or the folder itself, for which `domain` is ""."""
 
+    domain: str
     file: Path
     reason: str
 
     def __str__(self) -> str:
         return f"{self.file}: {self.reason}"
-
-
-class BrokenCertificates(Exception):
-    """Some certificate files cannot be used."""
-
-    def __init__(self, problems: Iterable[Problem]) -> None:
-        self.problems = tuple(problems)
-        super().__init__("; ".join(str(problem) for problem in self.problems))
 
 
 class UnknownDomain(LookupError):
@@ -71,7 +73,7 @@ class WrongProtocol(SSL.Error):
 
 @frozen(eq=False)
 class Certificate:
-    """What one file holds."""
+    """The key and the chain of one file."""
 
     domain: str
     file: Path
@@ -80,7 +82,7 @@ class Certificate:
 
     @property
     def expires(self) -> datetime:
-        """When it ends, in UTC."""
+        """The end of its validity, in UTC."""
         return self.chain[0].not_valid_after_utc
 
     @property
@@ -93,54 +95,85 @@ class Certificate:
         return tuple(name.lower() for name in alternatives.value.get_values_for_type(x509.DNSName))
 
     def covers(self, domain: str) -> bool:
-        """Whether it is valid for `domain` (RFC 9525 6.3)."""
+        """True if it is valid for `domain` (RFC 9525 6.3)."""
         names = self.names
         return domain in names or "*." + domain.partition(".")[2] in names
 
 
+@frozen(eq=False)
+class _File:
+    """A file of the folder as it was read: its certificate, None if it holds authorities only."""
+
+    signature: tuple[int, ...]
+    certificate: Certificate | None
+
+
 @define(eq=False)
 class Certificates:
-    """The certificates in `folder`; raises BrokenCertificates if a file in it cannot be used.
+    """The certificates in `folder`, read at once; `problems` are those of the last reading.
 
-    `default` is the domain whose certificate is shown where no other fits; else it is the first in the
+    The certificate of the domain `default` is shown where no other fits; without one, the first in the
     alphabet. With `trust`, other servers are asked for their certificates.
     """
 
     _folder: Path
     _default: str = ""
-    _trust: Trust | None = None
-    _known: Mapping[str, Certificate] = field(factory=dict, init=False)
-    _contexts: dict[tuple[str, bytes], SSL.Context] = field(factory=dict, init=False)
+    trust: Trust | None = None
+    _clock: Callable[[], float] = time.monotonic
+    problems: tuple[CertificateProblem, ...] = field(default=(), init=False)
+    _files: dict[Path, _File] = field(factory=dict, init=False)
+    _known: dict[str, Certificate] = field(factory=dict, init=False)
+    _contexts: dict[tuple[str, bytes], _Made] = field(factory=dict, init=False)
+    _missing: TTLCache[str, bool] = field(init=False)
 
     def __attrs_post_init__(self) -> None:
+        self._missing = TTLCache(MISSING_NAMES, MISSING_SECONDS, self._clock)
         self.reload()
 
     def __iter__(self) -> Iterator[Certificate]:
         return iter(self._known.values())
 
-    def reload(self) -> None:
-        """Read the folder again. Connections keep what they have; new ones get what is there now.
+    def reload(self, domain: str = "") -> tuple[CertificateProblem, ...]:
+        """Read the files that have changed, or only those that `domain` may use. Returns what cannot be used.
 
-        Raises BrokenCertificates for files that cannot be used, after all others were taken over: their
-        domains keep the certificate they had.
+        Connections keep the certificate they have; new ones get what is there now. A domain whose file cannot
+        be used keeps the certificate it had, and so do all domains if the folder cannot be read.
         """
-        known: dict[str, Certificate] = {}
-        problems = []
-        for file in sorted(self._folder.glob("*.pem")):
-            domain = ascii_name(file.stem)
+        name = ascii_name(domain)
+        wanted = {name, name.partition(".")[2]} if domain else None
+        problems: list[CertificateProblem] = []
+        try:
+            with os.scandir(self._folder) as entries:
+                found = sorted(
+                    Path(entry.path)
+                    for entry in entries
+                    if entry.name.endswith(".pem")
+                    and (wanted is None or ascii_name(entry.name[:-4]) in wanted)
+                )
+        except OSError as error:
+            self.problems = (CertificateProblem("", self._folder, explain(error)),)
+            return self.problems
+        files = {
+            file: old
+            for file, old in self._files.items()
+            if wanted is not None and ascii_name(file.stem) not in wanted
+        }
+        for file in found:
+            old = self._files.get(file)
             try:
-                certificate = load(file)
-                if certificate is not None:
-                    make_context(certificate)
-                    known[domain] = certificate
+                files[file] = _read(file, old)
             except (OSError, ValueError, SSL.Error) as error:
-                problems.append(Problem(file, explain(error)))
-                if domain in self._known:
-                    known[domain] = self._known[domain]
-        self._known = known
-        self._contexts = {}
-        if problems:
-            raise BrokenCertificates(problems)
+                problems.append(CertificateProblem(ascii_name(file.stem), file, explain(error)))
+                if old is not None:
+                    files[file] = old
+        self._files = files
+        certificates = [files[file].certificate for file in sorted(files)]
+        self._known = {each.domain: each for each in certificates if each is not None}
+        self._contexts = {
+            key: made for key, made in self._contexts.items() if made.certificate is self._known.get(key[0])
+        }
+        self.problems = tuple(problems)
+        return self.problems
 
     def certificate(self, domain: str) -> Certificate | None:
         """The certificate shown for `domain`: its own or its parent's."""
@@ -154,7 +187,7 @@ class Certificates:
         application protocols (ALPN), `protocol` must be one of them. Raises UnknownDomain if there is no
         certificate at all.
         """
-        chosen = self.certificate(domain) or self.certificate(self._default)
+        chosen = self._wanted(domain) or self.certificate(self._default)
         if chosen is None:
             chosen = next(iter(self._known.values()), None)
         if chosen is None:
@@ -166,37 +199,74 @@ class Certificates:
 
         `direct`: TLS comes first, so the protocol is told (ALPN, XEP-0368 3); after STARTTLS it is clear.
         """
-        certificate = self.certificate(domain)
+        certificate = self._wanted(domain)
         key = certificate.domain if certificate else "", b"client direct" if direct else b"client"
-        context = self._contexts.get(key)
-        if context is None:
+        made = self._contexts.get(key)
+        if made is None or made.trust is not self.trust:
             context = make_client_context(certificate)
             if direct:
                 context.set_alpn_protos([XMPP_SERVER])
-            if self._trust is not None:
-                self._trust.ask(context)
-            self._contexts[key] = context
-        return context
+            if self.trust is not None:
+                self.trust.verify_peers(context)
+            made = self._contexts[key] = _Made(certificate, self.trust, context)
+        return made.context
 
     def _context(self, certificate: Certificate, protocol: bytes) -> SSL.Context:
         key = certificate.domain, protocol
-        context = self._contexts.get(key)
-        if context is None:
+        trust = self.trust if protocol == XMPP_SERVER else None
+        made = self._contexts.get(key)
+        if made is None or made.trust is not trust:
             context = make_context(certificate)
             context.set_tlsext_servername_callback(lambda ssl: self._choose(ssl, protocol))
             context.set_alpn_select_callback(lambda ssl, offered: select_protocol(protocol, offered))
-            if protocol == XMPP_SERVER and self._trust is not None:
-                self._trust.ask(context)
-            self._contexts[key] = context
-        return context
+            if trust is not None:
+                trust.verify_peers(context)
+            made = self._contexts[key] = _Made(certificate, trust, context)
+        return made.context
 
     def _choose(self, ssl: SSL.Connection, protocol: bytes) -> None:
         """Show the certificate for the name the client asked for."""
-        certificate = self.certificate(server_name(ssl))
+        certificate = self._wanted(server_name(ssl))
         if certificate is not None:
             context = self._context(certificate, protocol)
             if context is not ssl.get_context():
                 ssl.set_context(context)
+
+    def _wanted(self, name: str) -> Certificate | None:
+        """The certificate for a name that a peer asked for; the log tells if there is none."""
+        certificate = self.certificate(name)
+        if certificate is None and _is_loggable(name) and name not in self._missing:
+            self._missing.expire()
+            if len(self._missing) < MISSING_NAMES:
+                self._missing[name] = True
+                _log.warn("no certificate for {domain} in {folder}", domain=name, folder=str(self._folder))
+        return certificate
+
+
+def _is_loggable(name: str) -> bool:
+    """True if `name` can be a host's: a peer may ask for anything."""
+    return 0 < len(name) < 254 and name.isprintable() and " " not in name
+
+
+@frozen(eq=False)
+class _Made:
+    """A context, and what it was made of."""
+
+    certificate: Certificate | None
+    trust: Trust | None
+    context: SSL.Context
+
+
+def _read(file: Path, old: _File | None) -> _File:
+    """Read `file`, unless it is still what it was when `old` was read."""
+    now = file.stat()
+    signature = now.st_mtime_ns, now.st_ctime_ns, now.st_size, now.st_ino, now.st_dev
+    if old is not None and old.signature == signature:
+        return old
+    certificate = load(file)
+    if certificate is not None:
+        make_context(certificate)  # OpenSSL says now if it does not take it
+    return _File(signature, certificate)
 
 
 def select_protocol(ours: bytes, offered: Iterable[bytes]) -> bytes:
@@ -211,7 +281,10 @@ def select_protocol(ours: bytes, offered: Iterable[bytes]) -> bytes:
 
 
 def load(file: Path) -> Certificate | None:
-    """Read a key and its chain; None: authorities only. Raises OSError or ValueError, worded for people."""
+    """Read a key and its chain; None if the file holds authorities only.
+
+    Raises OSError or ValueError, worded for people.
+    """
     text = file.read_bytes()
     if b"PRIVATE KEY-----" not in text and holds_authorities(text):
         return None
@@ -236,7 +309,7 @@ def load(file: Path) -> Certificate | None:
 
 
 def holds_authorities(text: bytes) -> bool:
-    """Whether there are certificates in the PEM text, all of them of authorities."""
+    """True if the PEM text holds certificates, and all are authorities'."""
     try:
         certificates = x509.load_pem_x509_certificates(text)
         constraints = [

@@ -8,7 +8,6 @@ docs/decisions/0003-multiplexer.md.
 One turn: the reactor finds our epoll object readable, `doRead` asks it for up to EVENTS ready sockets, reads
 each once, and then writes what all of that queued, once per connection. Watching is level-triggered, so what
 was left is found again in the next turn, after the reactor's own timers, threads and descriptors had theirs.
-On a crowded server the next turn may wait a moment (pace.py).
 """
 
 from __future__ import annotations
@@ -26,7 +25,6 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from .connection import Accept, Connection
-from .pace import Pace
 from .receiver import Receiver
 from .sockets import Attempt, Listener
 
@@ -80,7 +78,6 @@ class Mux:
     now: float = field(default=0.0, init=False)  # the reactor's clock at the start of this turn
     connections: int = field(default=0, init=False)  # open, closing ones included
     _epoll: select.epoll = field(factory=select.epoll, init=False)
-    _gate: select.epoll = field(factory=select.epoll, init=False)  # what the reactor sees of it
     _sources: dict[int, Source] = field(factory=dict, init=False)
     _dirty: list[Connection] = field(factory=list, init=False)
     _closed: list[socket.socket] = field(factory=list, init=False)
@@ -89,8 +86,6 @@ class Mux:
     _throttled: set[Connection] = field(factory=set, init=False)
     _deadlines: dict[Expiring, float] = field(factory=dict, init=False)
     _subscribers: list[Callable[[], None]] = field(factory=list, init=False)
-    _pace: Pace = field(factory=Pace, init=False)
-    _paused: bool = field(default=False, init=False)  # the next turn comes by the clock
     _calls: dict[str, IDelayedCall] = field(factory=dict, init=False)
     _stopped: Deferred[None] | None = field(default=None, init=False)
 
@@ -99,7 +94,6 @@ class Mux:
     def start(self) -> None:
         """Join the reactor."""
         self.now = self._reactor.seconds()
-        self._gate.register(self._epoll, select.EPOLLIN)
         self._reactor.addReader(self)
         self._calls["tick"] = self._reactor.callLater(TICK_SECONDS, self._tick)
 
@@ -147,8 +141,8 @@ class Mux:
     # -- what the reactor calls
 
     def fileno(self) -> int:
-        """The descriptor that is readable when a socket is ready, and there is no pause."""
-        return self._gate.fileno()
+        """The descriptor of the epoll object, readable when a socket is ready."""
+        return self._epoll.fileno()
 
     def logPrefix(self) -> str:
         """Under which name Twisted logs what escapes."""
@@ -160,8 +154,7 @@ class Mux:
         sources = self._sources
         self._draining = True
         self._handshakes = 0
-        ready = self._epoll.poll(0, EVENTS)
-        for fd, event in ready:
+        for fd, event in self._epoll.poll(0, EVENTS):
             source = sources.get(fd)
             if source is None:
                 continue
@@ -170,8 +163,6 @@ class Mux:
             except Exception:
                 self._failed(source)
         self._flush()
-        if self._stopped is None or self._paused:
-            self._choose_pace(len(ready))
 
     def connectionLost(self, reason: Failure) -> None:
         """The reactor is going away: drop everything."""
@@ -263,17 +254,6 @@ class Mux:
 
     # -- turns and ticks
 
-    def _choose_pace(self, served: int) -> None:
-        """Have the reactor begin the next turn as soon as a socket is ready, or the clock after a pause."""
-        if self._epoll.closed:  # the last connection is over
-            return
-        pause = 0.0 if self._stopped is not None else self._pace.pause(self.now, served, self.connections)
-        if pause:
-            self._calls["pace"] = self._reactor.callLater(pause, self.doRead)
-        if self._paused is not bool(pause):
-            self._paused = bool(pause)
-            self._gate.modify(self._epoll, 0 if pause else select.EPOLLIN)
-
     def _flush(self) -> None:
         self._draining = True
         while self._dirty:
@@ -335,7 +315,6 @@ class Mux:
         if self._stopped is None or self.connections or self._epoll.closed:
             return
         self._reactor.removeReader(self)
-        self._gate.close()
         self._epoll.close()
         for call in self._calls.values():
             if call.active():

@@ -1,8 +1,7 @@
-"""Whom we believe about other servers' certificates, and how OpenSSL is told to look at them.
+"""The authorities that may sign other servers' certificates, and the verification of a chain (RFC 5280).
 
-Owns the store of authorities (the system's, and the operator's `trusted_ca`) and the verification of a chain
-(RFC 5280, by OpenSSL). A bad chain does not break the handshake: there may be another way to prove a domain
-(XEP-0220), and the peer is to be told what is wrong. So it is written down here, and judged in identity.py.
+OpenSSL verifies. A bad chain does not break the handshake: there may be another way to prove a domain
+(XEP-0220), and the peer is told what is wrong. So the error is recorded here, and judged in identity.py.
 """
 
 from __future__ import annotations
@@ -37,8 +36,9 @@ _WORDS: Final = {
 
 @define
 class Verification:
-    """What OpenSSL found of a chain: the first error, 0 for none. `finished`: it came as far as the peer's
-    own certificate.
+    """What OpenSSL found in a chain: the number of the first error, 0 for none.
+
+    `finished` is True once the peer's own certificate was verified.
     """
 
     error: int = 0
@@ -46,26 +46,32 @@ class Verification:
 
 
 class Trust:
-    """The authorities that we believe: the system's, and those in the PEM file `trusted_ca`.
+    """The trusted authorities: the system's, and those in the PEM file `trusted_ca`.
 
-    Raises OSError or ValueError, worded for people, if that cannot be read.
+    They are read once, into one store that all contexts share: reading the system's takes 6 ms and 0.9 MB.
+    Raises OSError or ValueError, worded for people, if `trusted_ca` cannot be read.
     """
 
     def __init__(self, trusted_ca: Path | None = None) -> None:
-        self._more: list[x509.Certificate] = []
+        more: list[x509.Certificate] = []
         if trusted_ca is not None:
             try:
-                self._more = x509.load_pem_x509_certificates(trusted_ca.read_bytes())
+                more = x509.load_pem_x509_certificates(trusted_ca.read_bytes())
             except ValueError:
                 raise ValueError("there is no certificate in it that can be read") from None
-
-    def ask(self, context: SSL.Context) -> None:
-        """Let connections of `context` ask the peer for a certificate and look at it."""
-        context.set_default_verify_paths()
-        store = context.get_cert_store()
+        self._owner = SSL.Context(SSL.TLS_CLIENT_METHOD)  # only its store is used
+        self._owner.set_default_verify_paths()
+        store = self._owner.get_cert_store()
         assert store is not None
-        for certificate in self._more:
+        for certificate in more:
             store.add_cert(crypto.X509.from_cryptography(certificate))
+
+    def verify_peers(self, context: SSL.Context) -> None:
+        """Have the connections of `context` ask the peer for a certificate and verify it."""
+        # pyOpenSSL has no method for it. The context takes over the reference that it is given.
+        store = _lib.SSL_CTX_get_cert_store(self._owner._context)
+        _lib.X509_STORE_up_ref(store)
+        _lib.SSL_CTX_set_cert_store(context._context, store)
         context.set_verify(SSL.VERIFY_PEER, _record)
 
 
@@ -82,7 +88,7 @@ def _record(ssl: SSL.Connection, certificate: crypto.X509, error: int, depth: in
 
 
 def _is_for_servers(certificate: crypto.X509) -> bool:
-    """Whether the certificate may be a server's. Between servers either may be the client, but public
+    """True if the certificate may be a server's. Between servers either may be the client, but public
     authorities do not certify clients any more.
     """
     try:
@@ -93,7 +99,7 @@ def _is_for_servers(certificate: crypto.X509) -> bool:
 
 
 def in_words(error: int) -> str:
-    """What error number `error` of OpenSSL's says of a certificate, to stand behind "the certificate"."""
+    """OpenSSL's error number `error` in words that follow "the certificate"."""
     known = _WORDS.get(error)
     if known is not None:
         return known

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import ssl
 import time
 from pathlib import Path
 
@@ -56,3 +57,53 @@ def test_a_faulty_file_is_reported_and_changes_nothing(server: LiveServer) -> No
     assert b"iq-register" not in server.connect().open()
     assert "registration" in server.process.log
     server.process.stop()
+
+
+@pytest.fixture
+def own_certificates(tmp_path: Path) -> TestAuthority:
+    """An authority whose folder this test may damage."""
+    return TestAuthority(tmp_path / "certs")
+
+
+@pytest.fixture
+def two_libraries(tmp_path: Path, own_certificates: TestAuthority) -> LiveServer:
+    return LiveServer(tmp_path / "server", own_certificates, {LIBRARY: ["mia"], "town.example": ["pat"]})
+
+
+def test_a_broken_certificate_costs_its_library_and_the_others_start(
+    two_libraries: LiveServer, own_certificates: TestAuthority
+) -> None:
+    own_certificates.folder.joinpath("town.example.pem").write_text("nonsense")
+    with two_libraries as server:
+        server.login(f"mia@{LIBRARY}/desk", tls=True)
+        errors = [line for line in server.process.log.splitlines() if "town.example: " in line]
+        assert len(errors) == 1
+        assert errors[0].endswith(
+            "town.example.pem: there is no private key in it that can be read; it has no TLS"
+        )
+
+
+def test_certificates_stay_while_their_folder_is_missing_and_the_log_names_each_domain(
+    two_libraries: LiveServer, own_certificates: TestAuthority
+) -> None:
+    with two_libraries as server:
+        own_certificates.folder.rename(own_certificates.folder.parent / "away")
+        hang_up_signal(server, "not reloaded")
+        own_certificates.folder.parent.joinpath("away").rename(own_certificates.folder)
+        server.login(f"mia@{LIBRARY}/desk", tls=True)
+        for domain in (LIBRARY, "town.example"):
+            told = [line for line in server.process.log.splitlines() if f" {domain}: " in line]
+            assert len(told) == 1
+            assert told[0].endswith("No such file or directory; the one it had stays")
+        assert "were read again" not in server.process.log
+
+
+def test_a_client_that_asks_for_a_library_without_certificate_is_logged(
+    two_libraries: LiveServer, own_certificates: TestAuthority
+) -> None:
+    own_certificates.folder.joinpath("town.example.pem").unlink()
+    with two_libraries as server:
+        assert "there is no certificate for town.example" in server.process.log
+        with pytest.raises(ssl.SSLError):
+            server.open("town.example").starttls()
+        assert server.process.log.count("no certificate for town.example in ") == 1

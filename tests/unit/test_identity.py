@@ -200,11 +200,13 @@ def test_a_domain_without_certificate_can_still_connect(ours, tmp_path):
     assert "no certificate was shown" == PeerIdentity.of(server).error
 
 
-def test_contexts_are_made_once_and_anew_after_a_reload(ours):
+def test_contexts_are_made_once_and_anew_when_the_trusted_authorities_were_read_again(ours):
     first = ours.client_context(OURS, direct=True)
     assert first is ours.client_context(OURS, direct=True)
     assert first is not ours.client_context(OURS, direct=False)
     ours.reload()
+    assert first is ours.client_context(OURS, direct=True)
+    ours.trust = Trust()
     assert first is not ours.client_context(OURS, direct=True)
 
 
