@@ -116,7 +116,7 @@ class Libraries:
         if host is None:
             return
         self.core.hosts.remove(domain)
-        self.rooms.pop(domain).stop()
+        self.rooms.pop(domain).remove()
         self.core.hooks.tell(HostRemoved(host))
         for session in list(self.core.sessions):
             if session.host is host:

@@ -2,27 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import Any, Final
 
-from attrs import evolve, fields
-from twisted.internet.defer import Deferred
+from attrs import evolve
+from sqlalchemy import Connection
+from twisted.internet.defer import Deferred, succeed
 
 from refserver import ns
 from refserver.errors import Condition, StanzaError
-from refserver.jid import JID
-from refserver.muc.occupants import Affiliation, Role
-from refserver.muc.presence import MEMBERS_ONLY_NOW, SELF, Departure, departure_presence, expel
-from refserver.muc.room import Room, RoomConfig
+from refserver.jid import JID, InvalidJID
+from refserver.muc.presence import MEMBERS_ONLY_NOW, Departure, dismiss, expel
+from refserver.muc.room import MOST_REASON, Change, Room, RoomConfig
 from refserver.payloads.forms import Field, FormError, boolean, form, submitted
 from refserver.stanza import Stanza
-from refserver.xml.element import Element, child, element
+from refserver.storage import rooms
+from refserver.storage.rooms import Affiliation
+from refserver.xml.element import Element, child, child_text, element
 
-__all__ = ["changed", "config_form", "configuration", "configure", "destroy"]
+__all__ = ["LONGEST_TEXT", "MOST_HISTORY", "changed", "config_form", "configuration", "configure"]
 
 MOST_HISTORY: Final = 100
 LONGEST_TEXT: Final = 1000
 
+_PROTECTED: Final = "muc#roomconfig_passwordprotectedroom"
+_SECRET: Final = "muc#roomconfig_roomsecret"
 _LABELS: Final[Mapping[str, tuple[str, str]]] = {
     "name": ("muc#roomconfig_roomname", "Name"),
     "description": ("muc#roomconfig_roomdesc", "Description"),
@@ -32,34 +37,38 @@ _LABELS: Final[Mapping[str, tuple[str, str]]] = {
     "moderated": ("muc#roomconfig_moderatedroom", "Only those with voice may write"),
     "non_anonymous": ("muc#roomconfig_whois", "Who sees real addresses"),
     "change_subject": ("muc#roomconfig_changesubject", "Participants may change the subject"),
-    "password": ("muc#roomconfig_roomsecret", "Password"),
+    "password": (_SECRET, "Password"),
     "history": ("muc#maxhistoryfetch", "Messages of history"),
 }
 
 
 def configuration(room: Room, sender: JID) -> Element:
-    """The form. Raises `StanzaError`."""
+    """Return the configuration form for an owner. Raises `StanzaError`."""
     _check_owner(room, sender)
     return element(ns.MUC_OWNER, "query", None, config_form(room.config))
 
 
-def configure(room: Room, sender: JID, query: Element) -> Deferred[Any] | None:
-    """Take a submitted form, a cancelled one, or the order to destroy. Raises `StanzaError`.
+def configure(room: Room, sender: JID, query: Element) -> Deferred[None]:
+    """Take an owner's form, submitted or cancelled, or the order to destroy the room. Raises `StanzaError`.
 
-    Returns what must be durable before the answer.
+    The Deferred fires when the change is durable and the occupants are told.
     """
     _check_owner(room, sender)
-    ending = child(query, ns.MUC_OWNER, "destroy")
-    if ending is not None:
-        return destroy(room, ending)
+    order = child(query, ns.MUC_OWNER, "destroy")
+    if order is not None:
+        return _destroy(room, _destroyed(order))
     try:
         values = submitted(query, ns.MUC_ROOMCONFIG)
-        if values is None:
-            return destroy(room, element(ns.MUC_OWNER, "destroy")) if room.locked else None
+        if values is None:  # 10.1.3: cancelling the first configuration destroys the room
+            return _destroy(room, element(ns.MUC_USER, "destroy")) if room.locked else succeed(None)
         config = changed(room.config, values)
     except FormError as error:
         raise StanzaError(Condition.NOT_ACCEPTABLE, str(error)) from error
-    return _apply(room, config)
+    if config.persistent and not room.is_stored and not room.directory.may_persist(room):
+        raise StanzaError(Condition.RESOURCE_CONSTRAINT, "you have as many persistent rooms as you may")
+    affiliates = () if room.is_stored else tuple(room.affiliates.items())
+    change = Change(partial(_store, room, config, affiliates), partial(_apply, room, config))
+    return room.perform(change, stored=config.persistent or room.is_stored)
 
 
 def _check_owner(room: Room, sender: JID) -> None:
@@ -67,22 +76,38 @@ def _check_owner(room: Room, sender: JID) -> None:
         raise StanzaError(Condition.FORBIDDEN)
 
 
-def _apply(room: Room, config: RoomConfig) -> Deferred[None] | None:
+def _store(
+    room: Room,
+    config: RoomConfig,
+    affiliates: tuple[tuple[JID, rooms.Affiliate], ...],
+    connection: Connection,
+) -> None:
+    if not config.persistent:
+        rooms.delete_room(connection, room.jid)
+        return
+    rooms.save_room(connection, room.jid, config.stored(), room.creator)
+    for jid, affiliate in affiliates:
+        rooms.set_affiliation(connection, room.jid, jid, affiliate)
+    if room.subject is not None:
+        rooms.set_subject(connection, room.jid, room.subject)
+    rooms.trim_history(connection, room.jid, config.history)
+
+
+def _apply(room: Room, config: RoomConfig) -> None:
     was, first = room.config, room.locked
     room.config, room.locked = config, False
-    if config.history != was.history:
-        room.history = type(room.history)(room.history, config.history)
+    room.history.set_limit(config.history)
     if config.members_only and not was.members_only:
         for occupant in room.occupants:
             if occupant.affiliation is Affiliation.NONE:
                 expel(room, occupant, Departure((MEMBERS_ONLY_NOW,)))
     if not first:
         _tell(room, was)
-    return room.save() if config.persistent or was.persistent else None
+    room.close_if_empty()
 
 
 def _tell(room: Room, was: RoomConfig) -> None:
-    """10.2.1: occupants learn that the configuration changed, and how it touches their privacy."""
+    """Tell the occupants that the configuration changed, and how it touches their privacy (10.2.1)."""
     codes = ["104"]
     if room.config.non_anonymous != was.non_anonymous:
         codes.append("172" if room.config.non_anonymous else "173")
@@ -91,42 +116,51 @@ def _tell(room: Room, was: RoomConfig) -> None:
     room.broadcast(Stanza.message(room.jid, room.jid, "groupchat", children=(x,)))
 
 
-def destroy(room: Room, ending: Element) -> Deferred[None]:
-    """End a room: everybody goes, nothing of it is kept (10.9)."""
+def _destroyed(order: Element) -> Element:
+    """Return what occupants are told: the alternative venue, its password, and the reason (10.9)."""
     told = element(ns.MUC_USER, "destroy")
-    if "jid" in ending.attrib:
-        told.set("jid", ending.attrib["jid"])
-    reason = child(ending, ns.MUC_OWNER, "reason")
-    if reason is not None:
-        told.append(element(ns.MUC_USER, "reason", text=reason.text))
-    for session, occupant in room.occupants.sessions():
-        farewell = departure_presence(occupant, Departure(destroyed=told), True, (SELF,), Role.NONE)
-        room.send(farewell, session)  # everybody of herself only: that all others go too is clear
-        room.occupants.leave(session)
-        if room.watcher is not None:
-            room.watcher.occupant_left(room, occupant, session)
-    return room.delete()
+    if "jid" in order.attrib:
+        try:
+            told.set("jid", JID.parse(order.attrib["jid"]).text)
+        except InvalidJID as error:
+            raise StanzaError(Condition.JID_MALFORMED) from error
+    for name in ("password", "reason"):
+        text = child_text(order, ns.MUC_OWNER, name)[:MOST_REASON]
+        if text:
+            told.append(element(ns.MUC_USER, name, text=text))
+    return told
 
 
-# -- the form ----
+def _destroy(room: Room, told: Element) -> Deferred[None]:
+    def apply() -> None:
+        dismiss(room, Departure(destroyed=told))
+        room.directory.forget(room)
+
+    change = Change(lambda connection: rooms.delete_room(connection, room.jid), apply)
+    return room.perform(change, room.is_stored)
+
+
+# -- the form ------------------------------------------------------------------
 
 
 def config_form(config: RoomConfig) -> Element:
     """Return the configuration form with the present values."""
-    shown = [_field(config, field.name) for field in fields(RoomConfig)]
-    return form(ns.MUC_ROOMCONFIG, shown, title="Room settings")
+    return form(ns.MUC_ROOMCONFIG, _fields(config), title="Room settings")
 
 
-def _field(config: RoomConfig, name: str) -> Field:
-    var, label = _LABELS[name]
-    value = getattr(config, name)
-    if name == "non_anonymous":
-        options = (("moderators", "Moderators"), ("anyone", "Everyone"))
-        return Field(var, "list-single", label, ("anyone" if value else "moderators",), options)
-    if isinstance(value, bool):
-        return Field(var, "boolean", label, ("1" if value else "0",))
-    kind = "text-private" if name == "password" else "text-single"
-    return Field(var, kind, label, (str(value),))
+def _fields(config: RoomConfig) -> Iterator[Field]:
+    for name, (var, label) in _LABELS.items():
+        value = getattr(config, name)
+        if name == "non_anonymous":
+            options = (("moderators", "Moderators"), ("anyone", "Everyone"))
+            yield Field(var, "list-single", label, ("anyone" if value else "moderators",), options)
+        elif isinstance(value, bool):
+            yield Field(var, "boolean", label, ("1" if value else "0",))
+        elif name == "password":
+            yield Field(_PROTECTED, "boolean", "A password is needed to enter", ("1" if value else "0",))
+            yield Field(var, "text-private", label, (value,))
+        else:
+            yield Field(var, "text-single", label, (str(value),))
 
 
 def changed(config: RoomConfig, values: Mapping[str, tuple[str, ...]]) -> RoomConfig:
@@ -135,8 +169,11 @@ def changed(config: RoomConfig, values: Mapping[str, tuple[str, ...]]) -> RoomCo
     for name, (var, _) in _LABELS.items():
         if var in values:
             changes[name] = _value(getattr(config, name), name, values[var])
-    if values.get("muc#roomconfig_passwordprotectedroom") in (("0",), ("false",)):
-        changes["password"] = ""
+    if _PROTECTED in values:
+        if not boolean(values[_PROTECTED]):
+            changes["password"] = ""
+        elif not changes.get("password", config.password):
+            raise FormError("a room protected by a password needs one")
     return evolve(config, **changes)
 
 

@@ -1,25 +1,33 @@
 """Messages in and through a room (XEP-0045 7.4, 7.5, 7.8, 8.1).
 
-To everybody, to one occupant, changes of the subject, mediated invitations.
+To everybody, to one occupant, changes of the subject, mediated invitations and their refusals.
 """
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Final
 
+from cachetools import TTLCache
+from twisted.internet.defer import Deferred, succeed
+
 from refserver import ns
+from refserver.core.limits import Quota
+from refserver.core.ports import Clock
 from refserver.errors import Condition, StanzaError
 from refserver.jid import JID, InvalidJID
-from refserver.muc.occupants import Affiliation, Occupant, Role
+from refserver.muc.affiliations import apply_affiliations, store_affiliations
+from refserver.muc.occupants import Occupant, Role
 from refserver.muc.presence import FAILED, Departure, leave
-from refserver.muc.room import Belonging, Room
+from refserver.muc.room import MOST_REASON, Change, Room
 from refserver.stanza import Stanza
 from refserver.storage import rooms
-from refserver.xml.element import Element, child, clark, element
+from refserver.storage.rooms import Affiliate, Affiliation
+from refserver.xml.element import Element, child, child_text, clark, element
 
-__all__ = ["groupchat", "invitation", "private"]
+__all__ = ["Invitations", "groupchat", "private"]
 
-MOST_INVITATIONS: Final = 10  # in one message
+LONGEST_SUBJECT: Final = 1000  # characters: every newcomer is sent it
 _FORGEABLE: Final = (
     clark(ns.MUC_USER, "x"),
     clark(ns.OCCUPANT_ID, "occupant-id"),
@@ -33,43 +41,45 @@ _GONE: Final = frozenset(  # 7.14, COMPAT with clients that vanish: errors that 
 
 
 def groupchat(room: Room, stanza: Stanza) -> None:
-    """A message of type groupchat to the room. Raises `StanzaError`."""
-    occupant = _speaker(room, stanza)
+    """Take a message of type groupchat to the room. Raises `StanzaError`."""
+    session, occupant = _speaker(room, stanza)
     subject = child(stanza.element, ns.CLIENT, "subject")
-    if subject is not None and child(stanza.element, ns.CLIENT, "body") is None:
-        if child(stanza.element, ns.CLIENT, "thread") is None:
-            _set_subject(room, occupant, subject.text or "")
+    if subject is not None and all(
+        child(stanza.element, ns.CLIENT, name) is None for name in ("body", "thread")
+    ):
+        _set_subject(room, occupant, subject.text or "")
     elif occupant.role < Role.PARTICIPANT:
         raise StanzaError(Condition.FORBIDDEN, "only those with voice may write here")
     _clean(stanza, room)
-    assert stanza.from_ is not None
-    session, stanza.from_ = stanza.from_, occupant.address
-    room.utter(stanza)
+    stanza.from_ = occupant.address
+    room.publish(stanza)
     if room.watcher is not None:
         room.watcher.message_sent(room, occupant, session, stanza)
 
 
-def _speaker(room: Room, stanza: Stanza) -> Occupant:
+def _speaker(room: Room, stanza: Stanza) -> tuple[JID, Occupant]:
     assert stanza.from_ is not None
     occupant = room.occupants.of(stanza.from_)
     if occupant is None:
         raise StanzaError(Condition.NOT_ACCEPTABLE, "only occupants may write to a room", "modify")
-    return occupant
+    return stanza.from_, occupant
 
 
 def _set_subject(room: Room, occupant: Occupant, text: str) -> None:
-    """8.1: moderators, and participants where the room lets them."""
+    """Change the subject: moderators may, and participants where the room lets them (8.1)."""
     allowed = occupant.role is Role.MODERATOR or (
         room.config.change_subject and occupant.role is Role.PARTICIPANT
     )
     if not allowed:
         raise StanzaError(Condition.FORBIDDEN)
+    if len(text) > LONGEST_SUBJECT:
+        raise StanzaError(Condition.NOT_ACCEPTABLE, f"a subject has at most {LONGEST_SUBJECT} characters")
     room.subject = rooms.Subject(text, occupant.nick, room.core.now())
-    room.later(rooms.set_subject, room.subject)
+    room.store_later(rooms.set_subject, room.subject)
 
 
 def _clean(stanza: Stanza, room: Room) -> None:
-    """Take away what only the room may say, however often it is there."""
+    """Remove what only the room may add, however often it is there."""
     forged = [found for found in stanza.element if found.tag in _FORGEABLE and _is_rooms(found, room)]
     for found in forged:
         stanza.element.remove(found)
@@ -92,12 +102,12 @@ def _same(written: str | None, jid: JID) -> bool:
 
 
 def private(room: Room, stanza: Stanza) -> None:
-    """A message to room/nick, for that occupant alone (7.5). Raises `StanzaError`."""
+    """Take a message to room/nick, for that occupant alone (7.5). Raises `StanzaError`."""
     assert stanza.to is not None
     if stanza.type == "error":
         _undeliverable(room, stanza)
         return
-    sender = _speaker(room, stanza)
+    _, sender = _speaker(room, stanza)
     if stanza.type == "groupchat":
         raise StanzaError(Condition.BAD_REQUEST)
     recipient = room.occupants.named(stanza.to.resourcepart)
@@ -112,7 +122,7 @@ def private(room: Room, stanza: Stanza) -> None:
 
 
 def _undeliverable(room: Room, stanza: Stanza) -> None:
-    """A session could not be reached: it is here no more (18.1.2's ghost users)."""
+    """Let a session leave that could not be reached (18.1.2, ghost users)."""
     error = child(stanza.element, ns.CLIENT, "error")
     conditions = {found.tag.rpartition("}")[2] for found in error} if error is not None else set()
     assert stanza.from_ is not None
@@ -120,50 +130,99 @@ def _undeliverable(room: Room, stanza: Stanza) -> None:
         leave(room, stanza.from_, Departure((FAILED,)))
 
 
-def invitation(room: Room, stanza: Stanza) -> None:
-    """A mediated invitation, or its polite refusal (7.8.2). Raises `StanzaError`."""
-    x = child(stanza.element, ns.MUC_USER, "x")
-    if x is None:
-        raise StanzaError(Condition.BAD_REQUEST)
-    invites = x.findall(clark(ns.MUC_USER, "invite"))
-    if invites:
-        _invite(room, stanza, invites)
-    elif (decline := child(x, ns.MUC_USER, "decline")) is not None:
-        _relay(room, stanza, decline, "decline")
-    else:
-        raise StanzaError(Condition.BAD_REQUEST)
+# -- invitations ---------------------------------------------------------------
 
 
-def _invite(room: Room, stanza: Stanza, invites: list[Element]) -> None:
-    occupant = _speaker(room, stanza)
-    if len(invites) > MOST_INVITATIONS:
-        raise StanzaError(Condition.NOT_ACCEPTABLE, f"at most {MOST_INVITATIONS} invitations at once")
-    if room.config.members_only and occupant.affiliation < Affiliation.ADMIN:
-        raise StanzaError(Condition.FORBIDDEN)
-    for invite in invites:
-        invited = _address(invite.get("to", ""))
-        if room.config.members_only and room.affiliation(invited.bare) is Affiliation.NONE:
-            if room.managed:
-                raise StanzaError(Condition.FORBIDDEN)
-            room.belong(invited.bare, Belonging(Affiliation.MEMBER))
-        _relay(room, stanza, invite, "invite")
+class Invitations:
+    """Passes on mediated invitations and their refusals (7.8.2), for all rooms of a service.
+
+    It remembers who invited whom to which room: only an invited person can decline, to the inviter alone.
+    """
+
+    MOST: Final = 10_000
+    KEPT: Final = 7 * 86_400.0  # seconds
+    MOST_AT_ONCE: Final = 10  # in one message
+    HOURLY: Final = 50  # by one account
+
+    def __init__(self, clock: Clock) -> None:
+        self._inviters: TTLCache[tuple[JID, JID, JID], JID] = TTLCache(self.MOST, self.KEPT, clock.seconds)
+        self._quota = Quota(self.HOURLY, 3600, clock.seconds)
+
+    def take(self, room: Room, stanza: Stanza) -> Deferred[None]:
+        """Take a message to the room that invites or declines. Raises `StanzaError`.
+
+        The Deferred fires when it is passed on: a membership that goes with an invitation is stored before.
+        """
+        x = child(stanza.element, ns.MUC_USER, "x")
+        invites = [] if x is None else x.findall(clark(ns.MUC_USER, "invite"))
+        decline = None if x is None else child(x, ns.MUC_USER, "decline")
+        if invites:
+            return self._invite(room, stanza, invites)
+        if decline is None:
+            raise StanzaError(Condition.BAD_REQUEST)
+        self._decline(room, stanza, decline)
+        return succeed(None)
+
+    def _invite(self, room: Room, stanza: Stanza, invites: list[Element]) -> Deferred[None]:
+        assert stanza.from_ is not None
+        session, occupant = stanza.from_, room.occupants.of(stanza.from_)
+        if occupant is None:
+            raise StanzaError(Condition.FORBIDDEN, "only occupants may invite to a room")
+        if len(invites) > self.MOST_AT_ONCE:
+            raise StanzaError(Condition.NOT_ACCEPTABLE, f"at most {self.MOST_AT_ONCE} invitations at once")
+        if room.config.members_only and occupant.affiliation < Affiliation.ADMIN:
+            raise StanzaError(Condition.FORBIDDEN)
+        invited = [(_address(invite), _reason(invite)) for invite in invites]
+        members = self._new_members(room, [jid.bare for jid, _ in invited])
+        if not self._quota.spend(session.bare, len(invited)):
+            raise StanzaError(Condition.RESOURCE_CONSTRAINT, "you have sent many invitations; wait a little")
+
+        def apply() -> None:
+            apply_affiliations(room, members, occupant.nick)
+            for jid, reason in invited:
+                self._inviters[room.jid, jid.bare, session.bare] = session
+                _pass_on(room, "invite", session, jid, reason)
+
+        return room.perform(
+            Change(partial(store_affiliations, room, members), apply), stored=bool(members) and room.is_stored
+        )
+
+    def _new_members(self, room: Room, invited: list[JID]) -> dict[JID, Affiliate]:
+        """Return those who must become members to enter (7.8.2: an admin's invitation makes them that)."""
+        if not room.config.members_only:
+            return {}
+        members = {
+            jid: Affiliate(Affiliation.MEMBER) for jid in invited if room.affiliation(jid) is Affiliation.NONE
+        }
+        if members and room.managed:
+            raise StanzaError(Condition.FORBIDDEN)
+        room.check_new_affiliates(members)
+        return members
+
+    def _decline(self, room: Room, stanza: Stanza, decline: Element) -> None:
+        assert stanza.from_ is not None
+        inviter = self._inviters.pop((room.jid, stanza.from_.bare, _address(decline).bare), None)
+        if inviter is None:
+            raise StanzaError(Condition.FORBIDDEN, "nobody there has invited you to this room")
+        _pass_on(room, "decline", stanza.from_, inviter, _reason(decline))
 
 
-def _relay(room: Room, stanza: Stanza, sent: Element, name: str) -> None:
-    assert stanza.from_ is not None
-    relayed = element(ns.MUC_USER, name, {"from": stanza.from_.text})
-    reason = child(sent, ns.MUC_USER, "reason")
-    if reason is not None:
-        relayed.append(element(ns.MUC_USER, "reason", text=reason.text))
-    x = element(ns.MUC_USER, "x", None, relayed)
+def _pass_on(room: Room, name: str, sender: JID, to: JID, reason: str) -> None:
+    passed_on = element(ns.MUC_USER, name, {"from": sender.text})
+    if reason:
+        passed_on.append(element(ns.MUC_USER, "reason", text=reason))
+    x = element(ns.MUC_USER, "x", None, passed_on)
     if name == "invite" and room.config.password:
         x.append(element(ns.MUC_USER, "password", text=room.config.password))
-    to = _address(sent.get("to", ""))
     room.core.router.route(Stanza.message(to, room.jid, "normal", children=(x,)))
 
 
-def _address(text: str) -> JID:
+def _address(sent: Element) -> JID:
     try:
-        return JID.parse(text)
+        return JID.parse(sent.get("to", ""))
     except InvalidJID as error:
         raise StanzaError(Condition.JID_MALFORMED) from error
+
+
+def _reason(sent: Element) -> str:
+    return child_text(sent, ns.MUC_USER, "reason")[:MOST_REASON]

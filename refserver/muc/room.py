@@ -1,29 +1,36 @@
-"""One room: what it is made of, and which facet takes what comes for it."""
+"""One room (XEP-0045): its settings, affiliations, subject, history and occupants; storing its changes."""
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final, Protocol
 
 from attrs import asdict, fields, frozen
-from twisted.internet.defer import Deferred
+from sqlalchemy import Connection
+from twisted.internet.defer import Deferred, succeed
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from refserver import ns
 from refserver.core.core import Core
 from refserver.errors import Condition, StanzaError
 from refserver.jid import JID
-from refserver.muc.occupants import Affiliation, Occupant, Occupants, Role
+from refserver.muc.history import History
+from refserver.muc.occupants import Occupant, Occupants, Role, nickname_key
 from refserver.stanza import Stanza
 from refserver.storage import rooms
+from refserver.storage.errors import NoSuchRoom
+from refserver.storage.rooms import Affiliate, Affiliation
 from refserver.xml.element import Element
 
-__all__ = ["Belonging", "Room", "RoomConfig", "Watcher"]
+__all__ = ["Change", "Room", "RoomConfig", "RoomDirectory", "Watcher"]
 
 log = Logger()
 
-MOST_AFFILIATIONS: Final = 5000
+MOST_AFFILIATES: Final = 5000
+MOST_REASON: Final = 1000  # characters
+MOST_WAITING: Final = 1000
+_NOBODY: Final = Affiliate(Affiliation.NONE)
 
 
 @frozen
@@ -42,23 +49,29 @@ class RoomConfig:
     history: int = 20
 
     def stored(self) -> dict[str, Any]:
-        """What is kept in the database; may hold the password."""
+        """Return what is stored in the database; it may hold the password."""
         return asdict(self)
 
     @classmethod
     def restored(cls, stored: Mapping[str, Any]) -> RoomConfig:
-        """The settings that `stored` made; what is unknown there is passed over."""
+        """Return the settings that `stored` returned; keys that are unknown are ignored."""
         known = {field.name for field in fields(cls)}
         return cls(**{name: value for name, value in stored.items() if name in known})
 
 
-@frozen
-class Belonging:
-    """Somebody's lasting affiliation with a room, with the nickname reserved for them, if any."""
+class RoomDirectory(Protocol):
+    """What a room asks of the service that it belongs to."""
 
-    affiliation: Affiliation
-    nick: str = ""
-    reason: str = ""
+    core: Core
+
+    def deliver(self, stanza: Stanza) -> None:
+        """Take a stanza that has waited in a room."""
+
+    def forget(self, room: Room) -> None:
+        """Remove a room that has ended."""
+
+    def may_persist(self, room: Room) -> bool:
+        """Return True if the room's creator may have another persistent room."""
 
 
 class Watcher(Protocol):
@@ -74,8 +87,16 @@ class Watcher(Protocol):
         """Called when a session's message has been sent to everybody in the room."""
 
 
+@frozen
+class Change:
+    """A change of a room: `write` stores it, then `apply` makes it in memory and tells the occupants."""
+
+    write: Callable[[Connection], None]
+    apply: Callable[[], None]
+
+
 class Room:
-    """A room's state. `locked`: made but not configured yet (XEP-0045 10.1.1).
+    """A room. `locked`: created but not configured yet (XEP-0045 10.1.1).
 
     A *managed* room belongs to the server: people can neither configure nor destroy it, nor
     change affiliations in it.
@@ -83,91 +104,132 @@ class Room:
 
     def __init__(
         self,
-        core: Core,
+        directory: RoomDirectory,
         jid: JID,
         config: RoomConfig,
-        forget: Callable[[Room], None],
-        belongings: Mapping[JID, Belonging] | None = None,
+        creator: JID | None = None,
+        affiliates: Mapping[JID, Affiliate] | None = None,
         subject: rooms.Subject | None = None,
     ) -> None:
-        self.core = core
-        self._forget = forget
+        self.directory = directory
+        self.core = directory.core
         self.jid = jid
         self.config = config
-        self.belongings = dict(belongings or {})
+        self.creator = creator
         self.subject = subject
         self.occupants = Occupants()
-        self.history: deque[tuple[float, Stanza]] = deque(maxlen=config.history)
+        self.history = History(config.history)
         self.locked = False
         self.managed = False
         self.watcher: Watcher | None = None
+        self.set_affiliates(affiliates or {})
+        self._waiting: list[Stanza] | None = None  # a list while a change is being stored
 
-    # -- who is who ------------------------------------------------------------
+    @property
+    def is_stored(self) -> bool:
+        """True if the room is in the database."""
+        return self.config.persistent and not self.locked
+
+    def address_of(self, nick: str) -> JID:
+        """Return the occupant JID for `nick`."""
+        return JID.of(self.jid.localpart, self.jid.domainpart, nick)
+
+    # -- affiliations ----------------------------------------------------------
+
+    @property
+    def affiliates(self) -> Mapping[JID, Affiliate]:
+        """Everybody with an affiliation, by bare JID or domain."""
+        return self._affiliates
+
+    def affiliate(self, account: JID) -> Affiliate:
+        """Return the affiliation of a bare JID with nickname and reason: its own, or its domain's."""
+        found = self._affiliates.get(account) or self._affiliates.get(JID.parse(account.domainpart))
+        return found or _NOBODY
 
     def affiliation(self, account: JID) -> Affiliation:
-        """The affiliation of a bare JID: its own, or its domain's."""
-        found = self.belongings.get(account)
-        if found is None:
-            found = self.belongings.get(JID.parse(account.domainpart))
-        return Affiliation.NONE if found is None else found.affiliation
+        """Return the affiliation of a bare JID: its own, or its domain's."""
+        return self.affiliate(account).affiliation
 
-    def those(self, affiliation: Affiliation) -> list[JID]:
-        """Everybody with that affiliation."""
+    def affiliated(self, affiliation: Affiliation) -> list[JID]:
+        """Return all addresses with that affiliation, sorted."""
         return sorted(
-            (jid for jid, belonging in self.belongings.items() if belonging.affiliation is affiliation),
-            key=str,
+            (jid for jid, found in self._affiliates.items() if found.affiliation is affiliation), key=str
         )
 
-    def belong(self, jid: JID, belonging: Belonging) -> Deferred[Any] | None:
-        """Set somebody's affiliation; the Deferred fires when it is durable, None: nothing to wait for."""
-        if belonging.affiliation is Affiliation.NONE:
-            self.belongings.pop(jid, None)
-        elif jid not in self.belongings and len(self.belongings) >= MOST_AFFILIATIONS:
+    def reserved_for(self, nick: str) -> set[JID]:
+        """Return the accounts that the nickname is reserved for (RFC 8266 comparison)."""
+        return self._reserved.get(nickname_key(nick), set())
+
+    def set_affiliates(self, affiliates: Mapping[JID, Affiliate]) -> None:
+        """Replace all affiliations, in memory only."""
+        self._affiliates: dict[JID, Affiliate] = {}
+        self._reserved: dict[str, set[JID]] = {}
+        for jid, affiliate in affiliates.items():
+            self.set_affiliate(jid, affiliate)
+
+    def set_affiliate(self, jid: JID, affiliate: Affiliate) -> None:
+        """Set the affiliation of a bare JID or domain, in memory only."""
+        old = self._affiliates.pop(jid, _NOBODY)
+        if old.nick:
+            key = nickname_key(old.nick)
+            self._reserved[key].discard(jid)
+            if not self._reserved[key]:
+                del self._reserved[key]
+        if affiliate.affiliation is not Affiliation.NONE:
+            self._affiliates[jid] = affiliate
+            if affiliate.nick:
+                self._reserved.setdefault(nickname_key(affiliate.nick), set()).add(jid)
+
+    def check_new_affiliates(self, jids: Iterable[JID]) -> None:
+        """Refuse affiliations that would be too many for one room. Raises `StanzaError`."""
+        if len(self._affiliates.keys() | set(jids)) > MOST_AFFILIATES:
             raise StanzaError(Condition.RESOURCE_CONSTRAINT, "this room has too many affiliations")
-        else:
-            self.belongings[jid] = belonging
-        if not self.config.persistent or self.locked:
-            return None
-        row = rooms.Affiliation(belonging.affiliation.word, belonging.nick, belonging.reason)
-        kept = None if belonging.affiliation is Affiliation.NONE else row
-        return self.core.database.write(rooms.set_affiliation, self.jid, jid, kept)
 
     def shows_addresses_to(self, viewer: Occupant) -> bool:
-        """Whether somebody sees the occupants' real addresses (5.1, muc_nonanonymous)."""
+        """Return True if `viewer` sees the occupants' real addresses (5.1, muc_nonanonymous)."""
         return self.config.non_anonymous or viewer.role is Role.MODERATOR
 
-    # -- keeping ---------------------------------------------------------------
+    # -- storing ---------------------------------------------------------------
+
+    def perform(self, change: Change, stored: bool) -> Deferred[None]:
+        """Make a change. If it is to be `stored`, apply it after the commit; until then what arrives waits.
+
+        So nobody acts on an affiliation or setting that a crash could undo, and changes never interleave.
+        """
+        if not stored:
+            change.apply()
+            return succeed(None)
+        self._waiting = []
+        done: Deferred[None] = Deferred()
+        writing = self.core.database.write(change.write)
+        writing.addCallback(lambda _: change.apply())
+        writing.addCallbacks(done.callback, done.errback)
+        writing.addBoth(self._resume)
+        return done
+
+    def holds(self, stanza: Stanza) -> bool:
+        """Keep a stanza until a change is stored; False if none is being stored. Raises `StanzaError`."""
+        if self._waiting is None:
+            return False
+        if len(self._waiting) >= MOST_WAITING:
+            raise StanzaError(Condition.RESOURCE_CONSTRAINT)
+        self._waiting.append(stanza)
+        return True
+
+    def _resume(self, _: object) -> None:
+        waiting, self._waiting = self._waiting or [], None
+        for stanza in waiting:
+            self.directory.deliver(stanza)
+
+    def store_later(self, write: Callable[..., Any], *args: Any) -> None:
+        """Store something that nobody waits for, if the room is stored at all."""
+        if self.is_stored:
+            self.core.database.write(write, self.jid, *args).addErrback(_not_stored)
 
     def close_if_empty(self) -> None:
         """Remove a temporary room from its service once nobody is in it."""
         if not self.occupants and not self.config.persistent and not self.managed:
-            self._forget(self)
-
-    def delete(self) -> Deferred[None]:
-        """Remove the room from its service and from the database."""
-        self._forget(self)
-        return self.core.database.write(rooms.delete_room, self.jid)
-
-    def save(self) -> Deferred[None] | None:
-        """Store a persistent room with its affiliations and subject; forget one that is not."""
-        return self.core.database.write(self._save)
-
-    def _save(self, connection: Any) -> None:
-        if not self.config.persistent:
-            rooms.delete_room(connection, self.jid)
-            return
-        rooms.save_room(connection, self.jid, self.config.stored())
-        for jid, belonging in self.belongings.items():
-            row = rooms.Affiliation(belonging.affiliation.word, belonging.nick, belonging.reason)
-            rooms.set_affiliation(connection, self.jid, jid, row)
-        if self.subject is not None:
-            rooms.set_subject(connection, self.jid, self.subject)
-
-    def later(self, write: Callable[..., Any], *args: Any) -> None:
-        """Store something that nobody waits for, if the room is kept at all."""
-        if self.config.persistent and not self.locked:
-            written = self.core.database.write(write, self.jid, *args)
-            written.addErrback(lambda f: log.failure("a room could not be stored", failure=f))
+            self.directory.forget(self)
 
     # -- sending ---------------------------------------------------------------
 
@@ -184,23 +246,25 @@ class Room:
         for session, _ in self.occupants.sessions():
             self.send(stanza, session)
 
-    def say(self, body: str, nick: str, children: Iterable[Element] = ()) -> None:
-        """A message from a virtual occupant to everybody, kept in the history."""
-        speaker = self.occupants.named(nick)
-        sender = self.jid if speaker is None else speaker.address
-        self.utter(Stanza.message(self.jid, sender, "groupchat", body=body, children=children))
-
-    def tell(self, session: JID, body: str, nick: str) -> None:
-        """A room message that only one session sees."""
-        speaker = self.occupants.named(nick)
-        sender = self.jid if speaker is None else speaker.address
-        self.send(Stanza.message(session, sender, "groupchat", body=body), session)
-
-    def utter(self, stanza: Stanza) -> None:
-        """Let everybody hear a groupchat message whose `from_` is its speaker's room address."""
+    def publish(self, stanza: Stanza) -> None:
+        """Send a groupchat message, from an occupant JID, to everybody and keep it in the history."""
         stanza.to = None
         self.broadcast(stanza)
-        if self.config.history and stanza.child(ns.CLIENT, "body") is not None:
+        if self.history.limit and stanza.child(ns.CLIENT, "body") is not None:
             now = self.core.now()
-            self.history.append((now, stanza))
-            self.later(rooms.append_history, now, stanza.wire())
+            self.history.append(now, stanza)
+            self.store_later(rooms.append_history, now, stanza.wire(), len(self.history))
+
+    def say(self, body: str, nick: str, children: Iterable[Element] = ()) -> None:
+        """Publish a message from the virtual occupant `nick`."""
+        sender = self.address_of(nick)
+        self.publish(Stanza.message(self.jid, sender, "groupchat", body=body, children=children))
+
+    def tell(self, session: JID, body: str, nick: str) -> None:
+        """Send a message from the virtual occupant `nick` to one session only."""
+        self.send(Stanza.message(session, self.address_of(nick), "groupchat", body=body), session)
+
+
+def _not_stored(failure: Failure) -> None:
+    if not failure.check(NoSuchRoom):  # it was destroyed meanwhile
+        log.failure("a room could not be stored", failure=failure)

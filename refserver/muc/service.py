@@ -1,29 +1,31 @@
-"""The rooms of one domain: finding, making and ending them, and discovery (XEP-0045 6, 10.1)."""
+"""The rooms of one domain (XEP-0045 10.1, 11.2): loading, making and ending them; what arrives for them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any, Final, TypeAlias
+from collections.abc import Iterable, Iterator
+from typing import Final, TypeAlias
 
 from sqlalchemy import Connection
-from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.defer import Deferred
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from refserver import ns
 from refserver.core.core import Core
 from refserver.core.hosts import Host
 from refserver.errors import Condition, StanzaError
 from refserver.jid import JID
-from refserver.muc import affiliations
-from refserver.muc.config import configuration, configure
-from refserver.muc.discovery import room_info, room_items, service_info
-from refserver.muc.messages import groupchat, invitation, private
-from refserver.muc.occupants import Affiliation, Occupant, Role
-from refserver.muc.presence import present
-from refserver.muc.room import Belonging, Room, RoomConfig
+from refserver.muc.affiliations import apply_affiliations
+from refserver.muc.history import History
+from refserver.muc.iqs import RoomIqs
+from refserver.muc.messages import Invitations, groupchat, private
+from refserver.muc.occupants import Occupant, Role, nickname_key
+from refserver.muc.presence import SHUTDOWN, Departure, dismiss, present
+from refserver.muc.room import Room, RoomConfig
 from refserver.stanza import IQ_REQUESTS, Stanza
 from refserver.storage import rooms
-from refserver.xml.element import Element, clark, element
+from refserver.storage.rooms import Affiliate, Affiliation
+from refserver.xml.element import Element, element
 from refserver.xml.write import parse
 
 __all__ = ["RoomService", "StoredRooms", "load_rooms"]
@@ -34,108 +36,150 @@ StoredRooms: TypeAlias = list[tuple[rooms.StoredRoom, Iterable[tuple[float, byte
 log = Logger()
 
 MOST_ROOMS: Final = 10_000
-_AFFILIATIONS: Final = {affiliation.word: affiliation for affiliation in Affiliation}
-_ADMIN: Final = clark(ns.MUC_ADMIN, "query")
-_OWNER: Final = clark(ns.MUC_OWNER, "query")
-_INFO: Final = clark(ns.DISCO_INFO, "query")
-_ITEMS: Final = clark(ns.DISCO_ITEMS, "query")
-_PING: Final = clark(ns.PING, "ping")
+ROOMS_PER_ACCOUNT: Final = 20
 
 
 def load_rooms(connection: Connection, service: str) -> StoredRooms:
-    """The persistent rooms of the service at that domain, each with its history."""
+    """Return the persistent rooms of the service at that domain, each with its history."""
     found: StoredRooms = []
     for stored in rooms.load_rooms(connection, service):
-        kept = RoomConfig.restored(stored.config).history
-        found.append((stored, rooms.history(connection, stored.jid, kept) if kept else ()))
+        limit = RoomConfig.restored(stored.config).history
+        found.append((stored, rooms.history(connection, stored.jid, limit) if limit else ()))
     return found
 
 
 class RoomService:
-    """Implements `Destination` for `rooms.DOMAIN`. Only the library's own accounts make rooms."""
+    """Implements `Destination` for `rooms.DOMAIN`. Only the library's own accounts make rooms.
 
-    def __init__(self, core: Core, host: Host) -> None:
+    `rooms_per_account`: how many persistent rooms one account may have made, and how many temporary ones at a
+    time; 0 is no limit.
+    """
+
+    def __init__(self, core: Core, host: Host, rooms_per_account: int = ROOMS_PER_ACCOUNT) -> None:
         self.core = core
         self.host = host
         self.jid = JID.parse(f"rooms.{host.domain}")
+        self.rooms_per_account = rooms_per_account
         self._rooms: dict[JID, Room] = {}
+        self._iqs = RoomIqs(core, host, self._rooms)
+        self._invitations = Invitations(core.clock)
+        self._stopped = False
 
     # -- for the server's other parts ------------------------------------------
 
     def start(self, found: StoredRooms | None = None) -> None:
-        """Bring back the persistent rooms and begin to answer. Reads on the calling thread, unless `found`
-        is what `load_rooms` has returned.
+        """Restore the persistent rooms and begin to answer.
+
+        `found` is what `load_rooms` has returned; without it, it is called on this thread.
         """
         if found is None:
             found = self.core.database.read_now(load_rooms, self.jid.text)
         for stored, history in found:
-            belongings = {
-                jid: Belonging(_AFFILIATIONS[row.affiliation], row.nick, row.reason)
-                for jid, row in stored.affiliations.items()
-            }
             config = RoomConfig.restored(stored.config)
-            room = Room(self.core, stored.jid, config, self._forget, belongings, stored.subject)
-            room.history.extend((at, Stanza.received(parse(data))) for at, data in history)
+            room = Room(self, stored.jid, config, stored.creator, stored.affiliates, stored.subject)
+            messages = ((at, Stanza.received(parse(data))) for at, data in history)
+            room.history = History(config.history, messages)
             self._rooms.setdefault(room.jid, room)
         self.core.hosts.add_service(self.jid.text, self)
 
     def stop(self) -> None:
-        """Answer no more."""
+        """Tell all occupants that the service ends (11.2: status 332); answer nothing more but errors."""
+        self._stopped = True
+        for room in self:
+            room.watcher = None
+            dismiss(room, Departure((SHUTDOWN,)))
+
+    def remove(self) -> None:
+        """Stop, and give the domain back: its library is removed."""
+        self.stop()
         self.core.hosts.remove_service(self.jid.text)
 
     def room(self, jid: JID) -> Room | None:
-        """The room of that bare JID, if there is one."""
+        """Return the room of that bare JID, if there is one."""
         return self._rooms.get(jid)
 
     def manage(self, localpart: str, config: RoomConfig, nick: str) -> Room:
-        """The server's own room: made if it is not there, configured so, with a virtual occupant `nick`."""
+        """Return the server's own room at `localpart`, with `config` and a virtual occupant `nick`."""
         jid = JID.of(localpart, self.jid.domainpart)
         room = self._rooms.get(jid)
         if room is None:
-            room = self._rooms[jid] = Room(self.core, jid, config, self._forget)
+            room = self._rooms[jid] = Room(self, jid, config)
         room.config, room.managed, room.locked = config, True, False
-        room.history = type(room.history)(room.history, config.history)
+        room.history.set_limit(config.history)
         if room.occupants.named(nick) is None:
-            address = JID.of(localpart, self.jid.domainpart, nick)
-            desk = Occupant(nick, jid, Affiliation.OWNER, Role.MODERATOR, address, virtual=True)
-            room.occupants.add(desk)
+            address = room.address_of(nick)
+            room.occupants.add(Occupant(nick, jid, Affiliation.OWNER, Role.MODERATOR, address, virtual=True))
         return room
 
-    def _forget(self, room: Room) -> None:
-        if self._rooms.get(room.jid) is room:
-            del self._rooms[room.jid]
+    def end_managed(self, room: Room) -> Deferred[None]:
+        """End one of the server's own rooms; a room that people had stored there before goes, too."""
+        self.forget(room)
+        return self.core.database.write(rooms.delete_room, room.jid)
 
-    def __iter__(self) -> Iterable[Room]:
-        return iter(self._rooms.values())
+    def account_removed(self, account: JID) -> None:
+        """Do in memory what `storage.rooms.remove_account` has done in the database."""
+        for room in self:
+            if room.creator == account:
+                room.creator = None
+            affiliation = room.affiliates.get(account, Affiliate(Affiliation.NONE)).affiliation
+            if room.managed or affiliation <= Affiliation.NONE:
+                continue
+            if room.affiliated(Affiliation.OWNER) == [account]:
+                dismiss(room, Departure(destroyed=element(ns.MUC_USER, "destroy")))
+                self.forget(room)
+            else:
+                apply_affiliations(room, {account: Affiliate(Affiliation.NONE)}, "")
+
+    def __iter__(self) -> Iterator[Room]:
+        return iter(list(self._rooms.values()))
 
     def __len__(self) -> int:
         return len(self._rooms)
 
-    # -- Destination -------------------------------------------------------------
+    # -- RoomDirectory ---------------------------------------------------------
+
+    def forget(self, room: Room) -> None:
+        """See `RoomDirectory`."""
+        if self._rooms.get(room.jid) is room:
+            del self._rooms[room.jid]
+
+    def may_persist(self, room: Room) -> bool:
+        """See `RoomDirectory`."""
+        return room.creator is None or self._may_have_another(room.creator, persistent=True)
+
+    def _may_have_another(self, account: JID, persistent: bool) -> bool:
+        made = sum(
+            room.creator == account and room.config.persistent is persistent for room in self._rooms.values()
+        )
+        return not self.rooms_per_account or made < self.rooms_per_account
+
+    # -- Destination -----------------------------------------------------------
 
     def deliver(self, stanza: Stanza) -> None:
         """See `Destination`."""
         try:
+            assert stanza.to is not None
+            room = self._rooms.get(stanza.to.bare)
+            if room is not None and room.holds(stanza):
+                return
+            if self._stopped and not (stanza.kind == "presence" and stanza.type):
+                raise StanzaError(Condition.SERVICE_UNAVAILABLE)
             if stanza.kind == "presence":
-                self._presence(stanza)
+                self._presence(stanza, room)
             elif stanza.kind == "message":
-                self._message(stanza)
-            elif stanza.type in IQ_REQUESTS:
-                self._iq(stanza)
+                self._message(stanza, room)
             else:
-                self._response(stanza)
+                self._iq(stanza, room)
         except StanzaError as error:
             self.core.router.bounce(stanza, error)
         except Exception:
             log.failure("a {kind} for a room could not be processed", kind=stanza.kind)
             self.core.router.bounce(stanza, StanzaError(Condition.INTERNAL_SERVER_ERROR))
 
-    def _presence(self, stanza: Stanza) -> None:
+    def _presence(self, stanza: Stanza, room: Room | None) -> None:
         assert stanza.to is not None
-        assert stanza.from_ is not None
         if not stanza.to.localpart:
             return
-        room = self._rooms.get(stanza.to.bare)
         if room is None:
             if stanza.type:
                 return
@@ -143,128 +187,58 @@ class RoomService:
         present(room, stanza)
 
     def _make(self, stanza: Stanza) -> Room:
-        """10.1.1: who enters a room that is not there makes it, and owns it."""
+        """Make the room that somebody enters who then owns it (10.1.1). Raises `StanzaError`."""
         assert stanza.to is not None
         assert stanza.from_ is not None
+        creator = stanza.from_.bare
         if not stanza.to.resourcepart:
             raise StanzaError(Condition.JID_MALFORMED, "a nickname is needed to enter a room")
         if stanza.child(ns.MUC, "x") is None:
             raise StanzaError(Condition.NOT_ACCEPTABLE, "enter the room first")
-        if stanza.from_.domainpart != self.host.domain or len(self._rooms) >= MOST_ROOMS:
+        if not nickname_key(stanza.to.resourcepart):
+            raise StanzaError(Condition.NOT_ACCEPTABLE, "a nickname needs more than spaces")
+        if creator.domainpart != self.host.domain or len(self._rooms) >= MOST_ROOMS:
             raise StanzaError(Condition.NOT_ALLOWED)
-        owner = {stanza.from_.bare: Belonging(Affiliation.OWNER)}
-        room = Room(self.core, stanza.to.bare, RoomConfig(), self._forget, owner)
+        if not self._may_have_another(creator, persistent=False):
+            raise StanzaError(Condition.RESOURCE_CONSTRAINT, "you have as many rooms as you may")
+        room = Room(self, stanza.to.bare, RoomConfig(), creator, {creator: Affiliate(Affiliation.OWNER)})
         room.locked = True
         self._rooms[room.jid] = room
         return room
 
-    def _message(self, stanza: Stanza) -> None:
-        room = self._found(stanza)
+    def _message(self, stanza: Stanza, room: Room | None) -> None:
         assert stanza.to is not None
+        if room is None:
+            raise StanzaError(Condition.ITEM_NOT_FOUND)
         if stanza.to.resourcepart or stanza.type == "error":
             private(room, stanza)
         elif stanza.type == "groupchat":
             groupchat(room, stanza)
         else:
-            invitation(room, stanza)
+            self._invitations.take(room, stanza).addErrback(self._refuse, stanza)
 
-    def _found(self, stanza: Stanza) -> Room:
+    def _iq(self, stanza: Stanza, room: Room | None) -> None:
         assert stanza.to is not None
-        room = self._rooms.get(stanza.to.bare)
-        if room is None:
-            raise StanzaError(Condition.ITEM_NOT_FOUND)
-        return room
-
-    # -- iq ----------------------------------------------------------------------
-
-    def _iq(self, stanza: Stanza) -> None:
-        assert stanza.to is not None
+        is_request = stanza.type in IQ_REQUESTS
         if not stanza.to.localpart:
-            self._answer(stanza, self._ask_service(stanza))
+            if is_request:
+                self._answer(self._iqs.ask_service(stanza), stanza)
+        elif room is None:
+            if is_request:
+                raise StanzaError(Condition.ITEM_NOT_FOUND)
         elif stanza.to.resourcepart:
-            self._ask_occupant(stanza, self._found(stanza))
-        else:
-            self._ask_room(stanza, self._found(stanza))
+            if self._iqs.pass_on(stanza, room):
+                self._answer(None, stanza)
+        elif is_request:
+            answer = self._iqs.ask_room(stanza, room)
+            if isinstance(answer, Deferred):
+                answer.addCallback(self._answer, stanza).addErrback(self._refuse, stanza)
+            else:
+                self._answer(answer, stanza)
 
-    def _answer(self, stanza: Stanza, payload: Element | None) -> None:
+    def _answer(self, payload: Element | None, stanza: Stanza) -> None:
         self.core.router.route(stanza.result(payload))
 
-    def _ask_service(self, stanza: Stanza) -> Element | None:
-        payload = stanza.payload
-        assert payload is not None
-        if stanza.type == "get":
-            if payload.tag == _INFO:
-                return service_info(self.host)
-            if payload.tag == _ITEMS:
-                return room_items(room for room in self._rooms.values() if room.config.public)
-            if payload.tag == _PING:
-                return None
-        raise StanzaError(Condition.SERVICE_UNAVAILABLE)
-
-    def _ask_room(self, stanza: Stanza, room: Room) -> None:
-        payload, sender = stanza.payload, stanza.from_
-        assert payload is not None
-        assert sender is not None
-        getting = stanza.type == "get"
-        if payload.tag == _ADMIN:
-            if getting:
-                self._answer(stanza, affiliations.listing(room, sender, payload))
-            else:
-                self._when_durable(stanza, affiliations.change(room, sender, payload))
-        elif payload.tag == _OWNER:
-            if getting:
-                self._answer(stanza, configuration(room, sender))
-            else:
-                waiting = configure(room, sender, payload)
-                self._when_durable(stanza, [] if waiting is None else [waiting])
-        elif getting and payload.tag == _INFO:
-            self._answer(stanza, room_info(room, sender))
-        elif getting and payload.tag == _ITEMS:
-            self._answer(stanza, element(ns.DISCO_ITEMS, "query"))
-        else:
-            raise StanzaError(Condition.SERVICE_UNAVAILABLE)
-
-    def _when_durable(self, stanza: Stanza, waiting: list[Deferred[Any]]) -> None:
-        def failed(failure: Any) -> None:
-            log.failure("a change of a room could not be stored", failure=failure)
-            self.core.router.bounce(stanza, StanzaError(Condition.INTERNAL_SERVER_ERROR))
-
-        stored = gatherResults(waiting, consumeErrors=True)
-        stored.addCallbacks(lambda _: self._answer(stanza, None), failed)
-
-    def _ask_occupant(self, stanza: Stanza, room: Room) -> None:
-        """An iq through the room to an occupant (17.4), or a ping of oneself (XEP-0410)."""
-        assert stanza.from_ is not None
-        assert stanza.to is not None
-        sender = room.occupants.of(stanza.from_)
-        target = room.occupants.named(stanza.to.resourcepart)
-        if sender is None:
-            payload = stanza.payload
-            ping = payload is not None and payload.tag == _PING
-            raise StanzaError(Condition.NOT_ACCEPTABLE if ping else Condition.BAD_REQUEST)
-        if target is None:
-            raise StanzaError(Condition.ITEM_NOT_FOUND)
-        payload = stanza.payload
-        assert payload is not None
-        if target is sender and payload.tag == _PING:
-            self._answer(stanza, None)
-            return
-        if target.virtual:
-            raise StanzaError(Condition.SERVICE_UNAVAILABLE)
-        self._forward(stanza, sender, next(reversed(target.sessions)))
-
-    def _response(self, stanza: Stanza) -> None:
-        assert stanza.to is not None
-        assert stanza.from_ is not None
-        room = self._rooms.get(stanza.to.bare)
-        if room is None or not stanza.to.resourcepart:
-            return
-        sender = room.occupants.of(stanza.from_)
-        target = room.occupants.named(stanza.to.resourcepart)
-        if sender is not None and target is not None and target.sessions:
-            self._forward(stanza, sender, next(reversed(target.sessions)))
-
-    def _forward(self, stanza: Stanza, sender: Occupant, to: JID) -> None:
-        stanza.from_, stanza.to = sender.address, to
-        stanza.changed()
-        self.core.router.route(stanza)
+    def _refuse(self, failure: Failure, stanza: Stanza) -> None:
+        log.failure("a change of a room could not be stored", failure=failure)
+        self.core.router.bounce(stanza, StanzaError(Condition.INTERNAL_SERVER_ERROR))

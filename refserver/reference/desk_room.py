@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Final
 
 from refserver import ns
 from refserver.jid import JID
-from refserver.muc.occupants import Affiliation, Occupant
+from refserver.muc.occupants import Occupant
 from refserver.muc.presence import Departure, expel
-from refserver.muc.room import Belonging, Room, RoomConfig
+from refserver.muc.room import Room, RoomConfig
 from refserver.muc.service import RoomService
 from refserver.reference.commands import (
     Canned,
@@ -35,6 +35,7 @@ from refserver.reference.dispatch import Duty
 from refserver.stanza import Stanza
 from refserver.storage.questions import Question
 from refserver.storage.queues import Librarian
+from refserver.storage.rooms import Affiliate, Affiliation
 from refserver.xml.element import child_text
 
 if TYPE_CHECKING:
@@ -77,9 +78,9 @@ class DeskRoom:
         """Take over what has changed in the queue's title or staff: who is no member any more must leave."""
         self._room = self._manage()
         staff = self._queue.librarians
-        self._room.belongings = {
-            jid: Belonging(Affiliation.MEMBER, librarian.nick) for jid, librarian in staff.items()
-        }
+        self._room.set_affiliates(
+            {jid: Affiliate(Affiliation.MEMBER, librarian.nick) for jid, librarian in staff.items()}
+        )
         for occupant in self._room.occupants:
             if not occupant.virtual and occupant.account not in staff:
                 expel(self._room, occupant, Departure((NO_MEMBER,)))
@@ -90,7 +91,7 @@ class DeskRoom:
         for occupant in self._room.occupants:
             if not occupant.virtual:
                 expel(self._room, occupant, Departure((NO_MEMBER,)))
-        self._queue.watch(self._room.delete())
+        self._queue.watch(self._rooms.end_managed(self._room))
 
     # -- duty ------------------------------------------------------------------------
 

@@ -1,16 +1,17 @@
-"""Persistent rooms (XEP-0045): configuration, affiliations, subject, and some history.
+"""Persistent rooms (XEP-0045): configuration, affiliations, subject, and the discussion history.
 
-What an affiliation or a configuration means is the room's business; here they are rows.
+What a configuration means is decided in refserver/muc; here it is JSON.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any
+from enum import IntEnum
+from typing import Any, Final
 
 from attrs import frozen
-from sqlalchemy import BindParameter, Connection, bindparam, delete, select, update
+from sqlalchemy import BindParameter, Connection, bindparam, delete, exists, select, update
 
 from refserver.jid import JID
 from refserver.storage.errors import NoSuchRoom
@@ -18,6 +19,7 @@ from refserver.storage.schema import rooms as tables
 from refserver.storage.statement import Prepared, insert_new, upsert
 
 __all__ = [
+    "Affiliate",
     "Affiliation",
     "StoredRoom",
     "Subject",
@@ -26,25 +28,30 @@ __all__ = [
     "delete_service",
     "history",
     "load_rooms",
+    "remove_account",
     "save_room",
     "set_affiliation",
     "set_subject",
-    "trim",
+    "trim_history",
 ]
+
+TRIMMED_AT_ONCE: Final = 1000
 
 _rooms, _affiliations, _history = tables.rooms, tables.room_affiliations, tables.room_history
 _BY_JID = _rooms.c.jid == bindparam("by_jid")
 _BY_SERVICE = _rooms.c.service == bindparam("by_service")
 _ROOM: BindParameter[int] = bindparam("room")
+_ACCOUNT: BindParameter[str] = bindparam("account")
 
 _id = Prepared(select(_rooms.c.id).where(_BY_JID))
-_insert = Prepared(insert_new(_rooms, "jid"), ["service", "jid", "config"])
+_insert = Prepared(insert_new(_rooms, "jid"), ["service", "jid", "creator", "config"])
 _configure = Prepared(update(_rooms).where(_BY_JID), ["config"])
 _subject = Prepared(update(_rooms).where(_BY_JID), ["subject", "subject_nick", "subject_at"])
 _select = Prepared(
     select(
         _rooms.c.id,
         _rooms.c.jid,
+        _rooms.c.creator,
         _rooms.c.config,
         _rooms.c.subject,
         _rooms.c.subject_nick,
@@ -80,23 +87,49 @@ _newest = Prepared(
 )
 _trim = Prepared(
     delete(_history).where(
-        _history.c.room == _ROOM,
-        _history.c.id
-        <= select(_history.c.id)
-        .where(_history.c.room == _ROOM)
-        .order_by(_history.c.id.desc())
-        .limit(1)
-        .offset(bindparam("kept"))
-        .scalar_subquery(),
+        _history.c.id.in_(
+            select(_history.c.id)
+            .where(_history.c.room == _ROOM)
+            .order_by(_history.c.id.desc())
+            .limit(TRIMMED_AT_ONCE)
+            .offset(bindparam("kept"))
+        )
     )
 )
+_other = _affiliations.alias()
+_owned = select(_affiliations.c.room).where(
+    _affiliations.c.jid == _ACCOUNT, _affiliations.c.affiliation == "owner"
+)
+_owned_by_another = exists().where(
+    _other.c.room == _rooms.c.id, _other.c.affiliation == "owner", _other.c.jid != _ACCOUNT
+)
+_delete_owned = Prepared(delete(_rooms).where(_rooms.c.id.in_(_owned), ~_owned_by_another))
+_delete_account = Prepared(
+    delete(_affiliations).where(_affiliations.c.jid == _ACCOUNT, _affiliations.c.affiliation != "outcast")
+)
+_forget_creator = Prepared(update(_rooms).where(_rooms.c.creator == _ACCOUNT).values(creator=""))
+
+
+class Affiliation(IntEnum):
+    """A long-lived association of an address with a room (XEP-0045 5.2), lowest first."""
+
+    OUTCAST = 0
+    NONE = 1
+    MEMBER = 2
+    ADMIN = 3
+    OWNER = 4
+
+    @property
+    def word(self) -> str:
+        """The name on the wire and in the database."""
+        return self.name.lower()
 
 
 @frozen
-class Affiliation:
-    """An address' affiliation ("owner", "admin", "member", "outcast"), reserved nickname, reason."""
+class Affiliate:
+    """An address' affiliation, the nickname reserved for it ("": none), and the reason given."""
 
-    affiliation: str
+    affiliation: Affiliation
     nick: str = ""
     reason: str = ""
 
@@ -112,84 +145,101 @@ class Subject:
 
 @frozen
 class StoredRoom:
-    """A room as it was left; `affiliations` by bare JID or domain."""
+    """A room as stored; `affiliates` by bare JID or domain; `creator` is None once that account has ended."""
 
     jid: JID
     config: Mapping[str, Any]
     subject: Subject | None
-    affiliations: Mapping[JID, Affiliation]
+    affiliates: Mapping[JID, Affiliate]
+    creator: JID | None = None
 
 
-def save_room(connection: Connection, room: JID, config: Mapping[str, Any]) -> None:
-    """Keep `room` from now on, or change its configuration (anything that is JSON)."""
+def save_room(
+    connection: Connection, room: JID, config: Mapping[str, Any], creator: JID | None = None
+) -> None:
+    """Insert `room`, or change its configuration (anything that is JSON) if it is there."""
     written = json.dumps(config, ensure_ascii=False, sort_keys=True)
     if not _configure.run(connection, by_jid=room.text, config=written):
-        _insert.run(connection, service=room.domainpart, jid=room.text, config=written)
+        made_by = "" if creator is None else creator.text
+        _insert.run(connection, service=room.domainpart, jid=room.text, creator=made_by, config=written)
 
 
 def load_rooms(connection: Connection, service: str) -> Sequence[StoredRoom]:
-    """Every room of the service, by address, without history."""
-    affiliations: dict[int, dict[JID, Affiliation]] = {}
-    for room, jid, *rest in _select_affiliations.rows(connection, by_service=service):
-        affiliations.setdefault(room, {})[JID.parse(jid)] = Affiliation(*rest)
+    """Return every room of the service, by address, without history."""
+    affiliates: dict[int, dict[JID, Affiliate]] = {}
+    for room, jid, word, nick, reason in _select_affiliations.rows(connection, by_service=service):
+        affiliates.setdefault(room, {})[JID.parse(jid)] = Affiliate(Affiliation[word.upper()], nick, reason)
     return [
         StoredRoom(
             jid=JID.parse(jid),
+            creator=JID.parse(creator) if creator else None,
             config=json.loads(config),
             subject=None if text is None else Subject(text, nick, at),
-            affiliations=affiliations.get(number, {}),
+            affiliates=affiliates.get(number, {}),
         )
-        for number, jid, config, text, nick, at in _select.rows(connection, by_service=service)
+        for number, jid, creator, config, text, nick, at in _select.rows(connection, by_service=service)
     ]
 
 
 def delete_room(connection: Connection, room: JID) -> None:
-    """Forget `room` and its history, if it is there."""
+    """Delete `room` and its history, if it is there."""
     _delete.run(connection, by_jid=room.text)
 
 
 def delete_service(connection: Connection, service: str) -> None:
-    """Forget every room of a service."""
+    """Delete every room of a service."""
     _delete_service.run(connection, by_service=service)
 
 
-def set_affiliation(connection: Connection, room: JID, jid: JID, affiliation: Affiliation | None) -> None:
-    """Give `jid` an affiliation in `room`, or take it away (None). Raises `NoSuchRoom`."""
+def remove_account(connection: Connection, account: JID) -> None:
+    """Remove what a removed account had in rooms: affiliations, and rooms without another owner.
+
+    Bans stay: registering the name again does not lift them.
+    """
+    _delete_owned.run(connection, account=account.text)
+    _delete_account.run(connection, account=account.text)
+    _forget_creator.run(connection, account=account.text)
+
+
+def set_affiliation(connection: Connection, room: JID, jid: JID, affiliate: Affiliate) -> None:
+    """Set the affiliation of `jid` in `room`; `Affiliation.NONE` removes it. Raises `NoSuchRoom`."""
     number = _id_of(connection, room)
-    if affiliation is None:
+    if affiliate.affiliation is Affiliation.NONE:
         _delete_affiliation.run(connection, room=number, by_jid=jid.text)
         return
     _upsert_affiliation.run(
         connection,
         room=number,
         jid=jid.text,
-        affiliation=affiliation.affiliation,
-        nick=affiliation.nick,
-        reason=affiliation.reason,
+        affiliation=affiliate.affiliation.word,
+        nick=affiliate.nick,
+        reason=affiliate.reason,
     )
 
 
 def set_subject(connection: Connection, room: JID, subject: Subject) -> None:
-    """Keep the subject of `room`. Raises `NoSuchRoom`."""
+    """Set the subject of `room`. Raises `NoSuchRoom`."""
     if not _subject.run(
         connection, by_jid=room.text, subject=subject.text, subject_nick=subject.nick, subject_at=subject.at
     ):
         raise NoSuchRoom("there is no such room")
 
 
-def append_history(connection: Connection, room: JID, sent_at: float, stanza: bytes) -> None:
-    """Add a message to the history of `room`. Raises `NoSuchRoom`."""
-    _append.run(connection, room=_id_of(connection, room), sent_at=sent_at, stanza=stanza)
+def append_history(connection: Connection, room: JID, sent_at: float, stanza: bytes, kept: int) -> None:
+    """Append a message to the history of `room`, then trim it to `kept` messages. Raises `NoSuchRoom`."""
+    number = _id_of(connection, room)
+    _append.run(connection, room=number, sent_at=sent_at, stanza=stanza)
+    _trim.run(connection, room=number, kept=kept)
 
 
 def history(connection: Connection, room: JID, limit: int) -> Sequence[tuple[float, bytes]]:
-    """The newest `limit` messages, oldest first: (sent at, stanza)."""
+    """Return the newest `limit` messages, oldest first: (sent at, stanza)."""
     rows = _newest.rows(connection, by_jid=room.text, newest=limit)
     return [(sent_at, stanza) for sent_at, stanza in reversed(rows)]
 
 
-def trim(connection: Connection, room: JID, kept: int) -> None:
-    """Forget all but the newest `kept` messages of `room`. Raises `NoSuchRoom`."""
+def trim_history(connection: Connection, room: JID, kept: int) -> None:
+    """Delete all but the newest `kept` messages of `room`. Raises `NoSuchRoom`."""
     _trim.run(connection, room=_id_of(connection, room), kept=kept)
 
 

@@ -37,6 +37,15 @@ class Rooms:
         assert room is not None
         return room
 
+    def restarted(self) -> RoomService:
+        """The room service of another server with the same database."""
+        again = self.server.restarted(Messages)
+        host = again.core.hosts.get("library.example")
+        assert host is not None
+        service = RoomService(again.core, host)
+        service.start()
+        return service
+
     def client(self, name: str, domain: str = "library.example") -> Client:
         """Somebody who is online, and in no room."""
         return self.server.online(f"{name}@{domain}/desk")

@@ -57,8 +57,20 @@ def test_people_of_other_libraries_make_no_rooms_here(rooms: Rooms) -> None:
         (f"{ROOM}/ann", f"<x xmlns='{ns.MUC}'/>", "conflict"),
         (f"{ROOM}/ANN", f"<x xmlns='{ns.MUC}'/>", "conflict"),
         (f"{ROOM}/ａｎｎ", f"<x xmlns='{ns.MUC}'/>", "conflict"),
+        (f"{ROOM}/ann ", f"<x xmlns='{ns.MUC}'/>", "conflict"),
+        (f"{ROOM}/  ", f"<x xmlns='{ns.MUC}'/>", "not-acceptable"),
+        ("new@rooms.library.example/ ", f"<x xmlns='{ns.MUC}'/>", "not-acceptable"),
     ],
-    ids=["no nick", "no <x/>", "taken nick", "taken in capitals", "taken, in full width"],
+    ids=[
+        "no nick",
+        "no <x/>",
+        "taken nick",
+        "taken in capitals",
+        "taken, in full width",
+        "taken, with a space",
+        "spaces",
+        "spaces, in a new room",
+    ],
 )
 def test_who_cannot_enter_so_is_told_why(rooms: Rooms, address: str, inner: str, error: str) -> None:
     bob = rooms.client("bob")
@@ -99,6 +111,46 @@ def test_a_nick_reserved_for_a_member_is_not_given_to_another(rooms: Rooms) -> N
     cid = rooms.client("cid")
     enter(cid, "bobby")
     assert seen(cid) == ["error conflict"]
+
+
+def test_a_reserved_nick_is_its_owners_in_whatever_case(rooms: Rooms) -> None:
+    admin(rooms.ann, "<item jid='bob@library.example' affiliation='member' nick='Bobby'/>")
+    bob, cid, dee = rooms.client("bob"), rooms.inside("cid"), rooms.client("dee")
+    for nick in ("bobby", "ＢＯＢＢＹ", "Bobby "):
+        enter(dee, nick)
+        assert seen(dee) == ["error conflict"]
+        cid.send(f"<presence to='{ROOM}/{nick}'/>")
+        assert seen(cid) == ["error conflict"]
+    enter(bob, "BOBBY")
+    assert "BOBBY in: member participant [110]" in seen(bob)
+    enter(phone := rooms.server.online("bob@library.example/phone"), "bobby")
+    assert "BOBBY in: member participant [110, 210]" in seen(phone)
+
+
+def test_a_nick_is_reserved_for_one_account(rooms: Rooms) -> None:
+    item = "<item jid='%s@library.example' affiliation='member' nick='%s'/>"
+    assert admin(rooms.ann, item % ("bob", "tea")).type == "result"
+    assert line(admin(rooms.ann, item % ("cid", "TEA"))) == "error conflict"
+    assert line(admin(rooms.ann, item % ("cid", "  "))) == "error not-acceptable"
+
+
+def test_a_reservation_stays_when_an_item_does_not_name_the_nick(rooms: Rooms) -> None:
+    admin(rooms.ann, "<item jid='bob@library.example' affiliation='member' nick='bobby'/>")
+    admin(rooms.ann, "<item jid='bob@library.example' affiliation='admin'/>")
+    cid = rooms.client("cid")
+    enter(cid, "bobby")
+    assert seen(cid) == ["error conflict"]
+    admin(rooms.ann, "<item jid='bob@library.example' affiliation='admin' nick=''/>")
+    enter(cid, "bobby")
+    assert "bobby in: none participant [110]" in seen(cid)
+
+
+def test_who_is_alone_and_enters_under_another_nick_stays_in_the_same_room(rooms: Rooms) -> None:
+    enter(rooms.ann, "annie")
+    rooms.ann.received()
+    bob = rooms.client("bob")
+    enter(bob, "bob")
+    assert seen(bob)[0] == "annie in: owner moderator"
 
 
 def test_an_account_may_be_in_a_room_with_two_clients_under_one_nick(rooms: Rooms) -> None:
@@ -226,6 +278,12 @@ def test_a_kept_room_is_there_after_a_restart_with_its_settings_people_and_histo
         ("since='2099-01-01T00:00:00Z'", []),
         ("maxstanzas='many'", ["one", "two", "three"]),
         ("since='yesterday'", ["one", "two", "three"]),
+        (f"seconds='{'9' * 400}'", ["one", "two", "three"]),
+        (f"seconds='{'9' * 5000}'", ["one", "two", "three"]),
+        (f"maxstanzas='{'9' * 400}' maxchars='{'9' * 400}'", ["one", "two", "three"]),
+        ("seconds='-1' maxstanzas='-1' maxchars='-1'", ["one", "two", "three"]),
+        (f"maxstanzas='{'0' * 400}1'", ["three"]),
+        ("since='0001-01-01T00:00:00+23:59'", ["one", "two", "three"]),
     ],
 )
 def test_a_newcomer_gets_as_much_history_as_it_asks_for(rooms: Rooms, limit: str, heard: list[str]) -> None:

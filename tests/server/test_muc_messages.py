@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from refserver import ns
+from tests.server.harness import Client
 from tests.server.rooms import ROOM, Rooms, admin, asked, enter, line, say, seen
 
 
@@ -112,12 +113,82 @@ def test_an_invitation_comes_from_the_room_and_makes_a_member_where_that_is_need
     assert "bob in: member participant [110]" in seen(bob)
 
 
-def test_an_invitation_may_be_declined(rooms: Rooms) -> None:
-    bob = rooms.client("bob")
-    decline = "<decline to='ann@library.example'><reason>coffee</reason></decline>"
-    bob.send(f"<message to='{ROOM}'><x xmlns='{ns.MUC_USER}'>{decline}</x></message>")
+def through_room(client: Client, element: str) -> None:
+    client.send(f"<message to='{ROOM}'><x xmlns='{ns.MUC_USER}'>{element}</x></message>")
+
+
+def test_an_invited_person_may_decline_once_and_only_to_who_invited(rooms: Rooms) -> None:
+    bob, cid = rooms.client("bob"), rooms.inside("cid")
+    through_room(rooms.ann, "<invite to='bob@library.example'/>")
+    bob.received()
+    through_room(bob, "<decline to='cid@library.example'/>")
+    assert seen(bob) == ["error forbidden"]
+    assert seen(cid) == []
+    through_room(bob, "<decline to='ann@library.example'><reason>coffee</reason></decline>")
     (declined,) = rooms.ann.received()
-    assert declined.element.find(f".//{{{ns.MUC_USER}}}decline").get("from") == "bob@library.example/desk"  # type: ignore[union-attr]
+    decline = declined.element.find(f".//{{{ns.MUC_USER}}}decline")
+    assert decline is not None
+    assert (decline.get("from"), decline[0].text) == ("bob@library.example/desk", "coffee")
+    through_room(bob, "<decline to='ann@library.example'><reason>tea</reason></decline>")
+    assert seen(bob) == ["error forbidden"]
+    assert seen(rooms.ann) == []
+
+
+def test_who_was_not_invited_cannot_have_the_room_pass_on_a_refusal(rooms: Rooms) -> None:
+    eve = rooms.client("eve")
+    through_room(eve, "<decline to='ann@library.example'><reason>buy my tea</reason></decline>")
+    assert seen(eve) == ["error forbidden"]
+    assert seen(rooms.ann) == []
+
+
+def test_an_invitation_can_be_declined_for_a_week(rooms: Rooms) -> None:
+    bob = rooms.client("bob")
+    through_room(rooms.ann, "<invite to='bob@library.example'/>")
+    bob.received()
+    rooms.server.clock.advance(8 * 86_400)
+    through_room(bob, "<decline to='ann@library.example'/>")
+    assert seen(bob) == ["error forbidden"]
+
+
+def test_reasons_of_invitations_and_refusals_are_cut(rooms: Rooms) -> None:
+    bob = rooms.client("bob")
+    long = f"<reason>{'x' * 5000}</reason>"
+    through_room(rooms.ann, f"<invite to='bob@library.example'>{long}</invite>")
+    through_room(bob, f"<decline to='ann@library.example'>{long}</decline>")
+    for client in (bob, rooms.ann):
+        (told,) = client.received()
+        assert len(told.element.findtext(f".//{{{ns.MUC_USER}}}reason") or "") == 1000
+
+
+def test_one_account_sends_only_so_many_invitations_an_hour(rooms: Rooms) -> None:
+    bob = rooms.inside("bob")
+    for _ in range(51):
+        through_room(bob, "<invite to='pat@home.example'/>")
+    assert seen(bob) == ["error resource-constraint"]
+    assert len(rooms.server.elsewhere.told()) == 50
+
+
+def test_an_invited_member_is_stored_before_the_invitation_is_sent(rooms: Rooms) -> None:
+    rooms.configure(membersonly="1", persistentroom="1")
+    bob = rooms.client("bob")
+    with rooms.server.holding():
+        through_room(rooms.ann, "<invite to='bob@library.example'/>")
+        assert seen(bob) == []
+    assert len(bob.received()) == 1
+
+
+def test_a_visitor_without_voice_is_not_heard_with_a_subject_and_a_thread_either(rooms: Rooms) -> None:
+    rooms.configure(moderatedroom="1", changesubject="1")
+    bob = rooms.inside("bob")
+    thread = "<subject>s</subject><thread>t</thread>"
+    bob.send(f"<message type='groupchat' to='{ROOM}'>{thread}<x xmlns='x:y'>heard?</x></message>")
+    assert seen(bob) == ["error forbidden"]
+    assert seen(rooms.ann) == []
+
+
+def test_a_subject_has_a_bound(rooms: Rooms) -> None:
+    rooms.ann.send(f"<message type='groupchat' to='{ROOM}'><subject>{'s' * 1001}</subject></message>")
+    assert seen(rooms.ann) == ["error not-acceptable"]
 
 
 def test_only_occupants_invite_and_in_a_members_only_room_only_admins(rooms: Rooms) -> None:
@@ -129,7 +200,7 @@ def test_only_occupants_invite_and_in_a_members_only_room_only_admins(rooms: Roo
     bob.send(invite)
     assert seen(bob) == ["error forbidden"]
     eve.send(invite)
-    assert seen(eve) == ["error not-acceptable"]
+    assert seen(eve) == ["error forbidden"]
 
 
 def test_a_ping_of_oneself_tells_whether_one_is_still_here(rooms: Rooms) -> None:
@@ -148,6 +219,63 @@ def test_an_iq_goes_through_the_room_and_its_answer_back(rooms: Rooms) -> None:
     rooms.ann.send(f"<iq type='result' id='v' to='{ROOM}/bob'><query xmlns='{ns.VERSION}'/></iq>")
     (answer,) = bob.received()
     assert (str(answer.from_), answer.type) == (f"{ROOM}/ann", "result")
+
+
+def test_an_answer_through_the_room_reaches_the_session_that_asked(rooms: Rooms) -> None:
+    desk = rooms.inside("bob")
+    phone = rooms.server.online("bob@library.example/phone")
+    enter(phone, "bob")
+    for client in (desk, phone, rooms.ann):
+        client.received()
+    version = f"<query xmlns='{ns.VERSION}'/>"
+    for client in (desk, phone):  # with the same id
+        client.send(f"<iq type='get' id='v' to='{ROOM}/ann'>{version}</iq>")
+    first, second = rooms.ann.received()
+    assert first.id != second.id
+    rooms.ann.send(f"<iq type='result' id='{second.id}' to='{ROOM}/bob'><query xmlns='{ns.VERSION}'/></iq>")
+    rooms.ann.send(f"<iq type='result' id='{first.id}' to='{ROOM}/bob'/>")
+    (answer,) = phone.received()
+    assert (answer.id, answer.payload is not None) == ("v", True)
+    (answer,) = desk.received()
+    assert (answer.id, answer.payload is not None) == ("v", False)
+
+
+def test_an_answer_that_nobody_asked_for_is_dropped(rooms: Rooms) -> None:
+    bob, cid = rooms.inside("bob"), rooms.inside("cid")
+    bob.send(f"<iq type='get' id='v' to='{ROOM}/ann'><query xmlns='{ns.VERSION}'/></iq>")
+    bob.received()
+    cid.send(f"<iq type='result' id='v' to='{ROOM}/bob'/>")
+    rooms.ann.send(f"<iq type='result' id='w' to='{ROOM}/bob'/>")
+    assert seen(bob) == []
+    rooms.ann.send(f"<iq type='result' id='v' to='{ROOM}/bob'/>")
+    rooms.ann.send(f"<iq type='result' id='v' to='{ROOM}/bob'/>")
+    assert len(bob.received()) == 1
+
+
+@pytest.mark.parametrize("to", [ROOM, "rooms.library.example"])
+@pytest.mark.parametrize(
+    ("node", "error"),
+    [
+        ("x-roomuser-item", "feature-not-implemented"),
+        (f"{ns.MUC}#traffic", "feature-not-implemented"),
+        (f"{ns.MUC}#rooms", "feature-not-implemented"),
+        ("nothing", "item-not-found"),
+    ],
+)
+def test_discovery_does_not_answer_for_a_node_that_is_not_there(
+    rooms: Rooms, to: str, node: str, error: str
+) -> None:
+    bob = rooms.client("bob")
+    for space in (ns.DISCO_INFO, ns.DISCO_ITEMS):
+        assert line(bob.ask("get", f"<query xmlns='{space}' node='{node}'/>", to=to)) == f"error {error}"
+
+
+def test_a_room_that_is_not_listed_is_not_there_for_strangers(rooms: Rooms) -> None:
+    rooms.configure(publicroom="0")
+    eve = rooms.client("eve")
+    for node in ("", " node='x-roomuser-item'"):
+        for space in (ns.DISCO_INFO, ns.DISCO_ITEMS):
+            assert line(eve.ask("get", f"<query xmlns='{space}'{node}/>", to=ROOM)) == "error item-not-found"
 
 
 def test_disco_of_an_occupant_by_somebody_outside_is_a_bad_request(rooms: Rooms) -> None:

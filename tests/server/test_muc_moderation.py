@@ -7,7 +7,8 @@ import pytest
 from refserver import ns
 from refserver.jid import JID
 from refserver.muc.affiliations import may_change_affiliation, may_change_role
-from refserver.muc.occupants import Affiliation, Role
+from refserver.muc.occupants import Role
+from refserver.storage.rooms import Affiliation
 from tests.server.rooms import ROOM, Rooms, admin, asked, enter, line, say, seen
 
 
@@ -34,6 +35,70 @@ def test_a_ban_puts_out_and_keeps_out(rooms: Rooms) -> None:
     assert seen(bob) == ["error forbidden"]
 
 
+def test_a_ban_of_a_domain_puts_out_everybody_of_it_but_those_with_an_affiliation(rooms: Rooms) -> None:
+    admin(rooms.ann, "<item jid='mod@other.example' affiliation='member'/>")
+    bob, mod = rooms.client("bob", "other.example"), rooms.client("mod", "other.example")
+    enter(bob, "bob")
+    enter(mod, "mod")
+    for client in (bob, mod, rooms.ann):
+        client.received()
+    ban = "<item jid='other.example' affiliation='outcast'><reason>noise</reason></item>"
+    assert admin(rooms.ann, ban).type == "result"
+    (told,) = bob.received()
+    assert line(told) == "bob out: outcast none [110, 301]"
+    assert told.element.findtext(f".//{{{ns.MUC_USER}}}reason") == "noise"
+    assert seen(mod) == ["bob out: outcast none [301]"]
+    enter(bob, "bob")
+    assert seen(bob) == ["error forbidden"]
+    assert admin(rooms.ann, "<item jid='library.example' affiliation='outcast'/>").type == "result"
+
+
+def test_a_banned_account_loses_its_reserved_nick(rooms: Rooms) -> None:
+    admin(rooms.ann, "<item jid='bob@library.example' affiliation='member' nick='bobby'/>")
+    admin(rooms.ann, "<item jid='bob@library.example' affiliation='outcast'/>")
+    cid = rooms.client("cid")
+    enter(cid, "bobby")
+    assert "bobby in: none participant [110]" in seen(cid)
+
+
+def test_what_is_granted_already_is_no_error(rooms: Rooms) -> None:
+    for name in ("mod", "boss"):
+        admin(rooms.ann, f"<item jid='{name}@library.example' affiliation='admin'/>")
+    mod, bob = rooms.inside("mod"), rooms.inside("bob")
+    items = (
+        "<item jid='mod@library.example' affiliation='admin'/>"
+        "<item jid='boss@library.example' affiliation='admin'/>"
+        "<item jid='bob@library.example' affiliation='member'/>"
+        "<item nick='ann' role='moderator'/>"
+    )
+    bob.received()
+    assert admin(mod, items).type == "result"
+    assert seen(bob) == ["bob in: member participant [110]"]
+
+
+@pytest.mark.parametrize("affiliation", ["owner", "admin"])
+def test_where_addresses_are_hidden_only_owners_see_the_lists_of_owners_and_admins(
+    rooms: Rooms, affiliation: str
+) -> None:
+    admin(rooms.ann, "<item jid='mod@library.example' affiliation='admin'/>")
+    mod, item = rooms.inside("mod"), f"<item affiliation='{affiliation}'/>"
+    assert line(admin(mod, item, "get")) == "error forbidden"
+    assert admin(rooms.ann, item, "get").type == "result"
+    assert admin(mod, "<item affiliation='outcast'/>", "get").type == "result"
+    rooms.configure(whois="anyone")
+    assert admin(mod, item, "get").type == "result"
+
+
+def test_the_ban_list_is_for_admins_and_tells_the_reasons(rooms: Rooms) -> None:
+    admin(rooms.ann, "<item jid='bob@library.example' affiliation='member'/>")
+    admin(rooms.ann, "<item jid='eve@library.example' affiliation='outcast'><reason>noise</reason></item>")
+    rooms.configure(whois="anyone")
+    bob = rooms.inside("bob")
+    assert line(admin(bob, "<item affiliation='outcast'/>", "get")) == "error forbidden"
+    (item,) = asked(rooms.ann, f"<query xmlns='{ns.MUC_ADMIN}'><item affiliation='outcast'/></query>", ROOM)
+    assert item.findtext(f"{{{ns.MUC_ADMIN}}}reason") == "noise"
+
+
 @pytest.mark.parametrize(
     ("who", "item", "error"),
     [
@@ -49,6 +114,8 @@ def test_a_ban_puts_out_and_keeps_out(rooms: Rooms) -> None:
         ("ann", "<item jid='ann@library.example' affiliation='member'/>", "conflict"),
         ("ann", "<item nick='nobody' role='none'/>", "item-not-found"),
         ("ann", "<item nick='bob' role='king'/>", "bad-request"),
+        ("ann", "<item nick='bob' role='visitor' affiliation='member'/>", "bad-request"),
+        ("ann", "<item jid='bob@library.example' role='visitor' affiliation='member'/>", "bad-request"),
         ("ann", "<item jid='b@@b' affiliation='member'/>", "jid-malformed"),
         ("ann", "<item/>", "bad-request"),
         ("ann", "", "bad-request"),
@@ -122,15 +189,40 @@ def test_the_configuration_is_for_owners(rooms: Rooms) -> None:
     assert {"FORM_TYPE", "muc#roomconfig_membersonly", "muc#roomconfig_roomname"} <= names
 
 
+def test_protection_by_a_password_is_offered_and_can_be_switched(rooms: Rooms) -> None:
+    def offered() -> list[str | None]:
+        form = rooms.ann.ask("get", f"<query xmlns='{ns.MUC_OWNER}'/>", to=ROOM).element
+        return [
+            field.findtext("{jabber:x:data}value")
+            for field in form.iter("{jabber:x:data}field")
+            if field.get("var") == "muc#roomconfig_passwordprotectedroom"
+        ]
+
+    assert offered() == ["0"]
+    rooms.configure(passwordprotectedroom="1", roomsecret="kettle")
+    assert offered() == ["1"]
+    bob = rooms.client("bob")
+    enter(bob, "bob")
+    assert seen(bob) == ["error not-authorized"]
+    rooms.configure(passwordprotectedroom="0")
+    enter(bob, "bob")
+    assert "bob in: none participant [110]" in seen(bob)
+    fields = "<field var='muc#roomconfig_passwordprotectedroom'><value>1</value></field>"
+    form = f"<query xmlns='{ns.MUC_OWNER}'><x xmlns='jabber:x:data' type='submit'>{fields}</x></query>"
+    assert line(rooms.ann.ask("set", form, to=ROOM)) == "error not-acceptable"
+
+
 def test_a_destroyed_room_tells_where_to_go_and_is_gone(rooms: Rooms) -> None:
     bob = rooms.inside("bob")
-    destroy = "<destroy jid='b@rooms.library.example'><reason>r</reason></destroy>"
+    destroy = "<destroy jid='b@rooms.library.example'><reason>r</reason><password>p</password></destroy>"
     order = f"<query xmlns='{ns.MUC_OWNER}'>{destroy}</query>"
     assert rooms.ann.ask("set", order, to=ROOM).type == "result"
     (told,) = bob.received()
     destroyed = told.element.find(f".//{{{ns.MUC_USER}}}destroy")
     assert destroyed is not None
     assert destroyed.get("jid") == "b@rooms.library.example"
+    assert destroyed.findtext(f"{{{ns.MUC_USER}}}password") == "p"
+    assert destroyed.findtext(f"{{{ns.MUC_USER}}}reason") == "r"
     assert rooms.service.room(JID.parse(ROOM)) is None
 
 

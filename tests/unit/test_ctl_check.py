@@ -14,8 +14,9 @@ from typing import Any
 import pytest
 
 from refserver.app.certificates import Authority, Certificate, ensure
-from refserver.app.checks import Finding, Result, certificates
+from refserver.app.checks import certificates
 from refserver.app.checks.certificates import check_certificates
+from refserver.app.checks.finding import Finding, Result
 from refserver.app.checks.ports import check_ports, listeners
 from refserver.app.settings import C2S, S2S, Components, Listen, Settings
 from tests.unit.ctl_runner import CONFIGURATION, Ctl

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from refserver.app.checks import Finding, Result
-from refserver.app.checks.data import check_components
+from refserver.app.checks.components import check_components
+from refserver.app.checks.finding import Finding, Result
 from refserver.app.checks.ports import check_ports
 from refserver.app.settings import Components, Listen, Settings
 

@@ -191,7 +191,7 @@ def test_removing_a_library_leaves_nothing_of_it_and_everything_of_others(connec
     _fill(connection, JID.parse("pat@sub.library.example"))
     room = JID.parse("ask@rooms.sub.library.example")
     rooms.save_room(connection, room, {"title": "desk"})
-    rooms.append_history(connection, room, 1.0, b"<message/>")
+    rooms.append_history(connection, room, 1.0, b"<message/>", 100)
     libraries.remove(connection, "sub.library.example")
     assert _rows_by_table(connection) == before
     with pytest.raises(NoSuchLibrary):

@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 
 from refserver.jid import JID
 from refserver.storage import NoSuchAccount, NoSuchRoom, accounts, libraries, offline, rooms, schema, sqlite
-from refserver.storage.rooms import Affiliation, StoredRoom, Subject
+from refserver.storage.rooms import Affiliate, Affiliation, StoredRoom, Subject
 
 PAT = JID.parse("pat@library.example")
 MIA = JID.parse("mia@library.example")
@@ -86,15 +86,15 @@ def test_nothing_is_kept_for_an_account_that_is_not_there(connection: Connection
 def test_a_room_comes_back_as_it_was_left(connection: Connection) -> None:
     rooms.save_room(connection, DESK, {"title": "Desk ✓", "members_only": True, "max": 20})
     rooms.set_subject(connection, DESK, Subject("Welcome", "mia", 7.5))
-    rooms.set_affiliation(connection, DESK, MIA, Affiliation("owner", "mia", "runs it"))
-    rooms.set_affiliation(connection, DESK, PAT, Affiliation("outcast"))
+    rooms.set_affiliation(connection, DESK, MIA, Affiliate(Affiliation.OWNER, "mia", "runs it"))
+    rooms.set_affiliation(connection, DESK, PAT, Affiliate(Affiliation.OUTCAST))
     rooms.save_room(connection, OTHER, {})
     assert rooms.load_rooms(connection, "rooms.library.example") == [
         StoredRoom(
             DESK,
             {"title": "Desk ✓", "members_only": True, "max": 20},
             Subject("Welcome", "mia", 7.5),
-            {MIA: Affiliation("owner", "mia", "runs it"), PAT: Affiliation("outcast")},
+            {MIA: Affiliate(Affiliation.OWNER, "mia", "runs it"), PAT: Affiliate(Affiliation.OUTCAST)},
         ),
         StoredRoom(OTHER, {}, None, {}),
     ]
@@ -102,22 +102,22 @@ def test_a_room_comes_back_as_it_was_left(connection: Connection) -> None:
 
 
 def test_an_affiliation_is_changed_and_taken_away(connection: Connection) -> None:
-    rooms.set_affiliation(connection, DESK, MIA, Affiliation("member"))
-    rooms.set_affiliation(connection, DESK, MIA, Affiliation("admin"))
-    rooms.set_affiliation(connection, DESK, PAT, Affiliation("member"))
-    rooms.set_affiliation(connection, DESK, PAT, None)
+    rooms.set_affiliation(connection, DESK, MIA, Affiliate(Affiliation.MEMBER))
+    rooms.set_affiliation(connection, DESK, MIA, Affiliate(Affiliation.ADMIN))
+    rooms.set_affiliation(connection, DESK, PAT, Affiliate(Affiliation.MEMBER))
+    rooms.set_affiliation(connection, DESK, PAT, Affiliate(Affiliation.NONE))
     (room,) = rooms.load_rooms(connection, "rooms.library.example")
-    assert room.affiliations == {MIA: Affiliation("admin")}
+    assert room.affiliates == {MIA: Affiliate(Affiliation.ADMIN)}
 
 
 def test_a_new_configuration_leaves_subject_affiliations_and_history(connection: Connection) -> None:
     rooms.set_subject(connection, DESK, Subject("Welcome", "mia", 7.5))
-    rooms.set_affiliation(connection, DESK, MIA, Affiliation("owner"))
-    rooms.append_history(connection, DESK, 1.0, b"x")
+    rooms.set_affiliation(connection, DESK, MIA, Affiliate(Affiliation.OWNER))
+    rooms.append_history(connection, DESK, 1.0, b"x", 100)
     rooms.save_room(connection, DESK, {"title": "new"})
     (room,) = rooms.load_rooms(connection, "rooms.library.example")
     assert room == StoredRoom(
-        DESK, {"title": "new"}, Subject("Welcome", "mia", 7.5), {MIA: Affiliation("owner")}
+        DESK, {"title": "new"}, Subject("Welcome", "mia", 7.5), {MIA: Affiliate(Affiliation.OWNER)}
     )
     assert rooms.history(connection, DESK, 10) == [(1.0, b"x")]
 
@@ -125,28 +125,28 @@ def test_a_new_configuration_leaves_subject_affiliations_and_history(connection:
 def test_history_is_the_newest_messages_oldest_first(connection: Connection) -> None:
     rooms.save_room(connection, OTHER, {})
     for number in range(5):
-        rooms.append_history(connection, DESK, float(number), b"%d" % number)
-        rooms.append_history(connection, OTHER, float(number), b"other")
+        rooms.append_history(connection, DESK, float(number), b"%d" % number, 100)
+        rooms.append_history(connection, OTHER, float(number), b"other", 100)
     assert rooms.history(connection, DESK, 2) == [(3.0, b"3"), (4.0, b"4")]
 
 
 def test_trimming_keeps_the_newest_of_one_room(connection: Connection) -> None:
     rooms.save_room(connection, OTHER, {})
     for number in range(5):
-        rooms.append_history(connection, DESK, float(number), b"%d" % number)
-        rooms.append_history(connection, OTHER, float(number), b"other")
-    rooms.trim(connection, DESK, 3)
+        rooms.append_history(connection, DESK, float(number), b"%d" % number, 100)
+        rooms.append_history(connection, OTHER, float(number), b"other", 100)
+    rooms.trim_history(connection, DESK, 3)
     assert [stanza for _, stanza in rooms.history(connection, DESK, 10)] == [b"2", b"3", b"4"]
-    rooms.trim(connection, DESK, 3)
+    rooms.trim_history(connection, DESK, 3)
     assert len(rooms.history(connection, DESK, 10)) == 3
     assert len(rooms.history(connection, OTHER, 10)) == 5
-    rooms.trim(connection, DESK, 0)
+    rooms.trim_history(connection, DESK, 0)
     assert rooms.history(connection, DESK, 10) == []
 
 
 def test_a_deleted_room_leaves_nothing(connection: Connection) -> None:
-    rooms.set_affiliation(connection, DESK, MIA, Affiliation("owner"))
-    rooms.append_history(connection, DESK, 1.0, b"x")
+    rooms.set_affiliation(connection, DESK, MIA, Affiliate(Affiliation.OWNER))
+    rooms.append_history(connection, DESK, 1.0, b"x", 100)
     rooms.delete_room(connection, DESK)
     rooms.delete_room(connection, DESK)
     for table in ("rooms", "room_affiliations", "room_history"):
@@ -157,6 +157,6 @@ def test_a_room_that_is_not_there_keeps_nothing(connection: Connection) -> None:
     with pytest.raises(NoSuchRoom):
         rooms.set_subject(connection, OTHER, Subject("x", "y", 1.0))
     with pytest.raises(NoSuchRoom):
-        rooms.set_affiliation(connection, OTHER, MIA, Affiliation("owner"))
+        rooms.set_affiliation(connection, OTHER, MIA, Affiliate(Affiliation.OWNER))
     with pytest.raises(NoSuchRoom):
-        rooms.append_history(connection, OTHER, 1.0, b"x")
+        rooms.append_history(connection, OTHER, 1.0, b"x", 100)

@@ -1,4 +1,4 @@
-"""Checks of certificates: each library and its rooms have one that others will accept.
+"""Checks of certificates: there is one for each library and its rooms, and it will be believed.
 
 Specifications: RFC 6120 13.7 (certificates), RFC 9525 6 (names), RFC 5280 6 (chains).
 """
@@ -13,9 +13,9 @@ from typing import Final
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
-from OpenSSL import SSL, crypto
 
-from refserver.app.checks import Finding
+from refserver.app.checks.authorities import Authorities
+from refserver.app.checks.finding import Finding
 from refserver.net.certificates import Certificate, ascii_name, explain, load
 from refserver.net.identity import PeerIdentity
 
@@ -131,35 +131,3 @@ def _is_signed_by(certificate: x509.Certificate, signer: x509.Certificate) -> bo
     except (ValueError, TypeError, InvalidSignature):
         return False
     return True
-
-
-_NOT_SIGNED: Final = frozenset({2, 18, 19, 20, 21})  # X509_V_ERR_…: the issuer was not found
-
-
-class Authorities:
-    """The system's authorities, and those in the PEM file `trusted_ca`, if that can be read."""
-
-    def __init__(self, trusted_ca: Path | None = None) -> None:
-        context = SSL.Context(SSL.TLS_METHOD)
-        context.set_default_verify_paths()
-        store = context.get_cert_store()
-        assert store is not None
-        self._context, self._store = context, store  # the store lives as long as its context
-        for certificate in _read(trusted_ca):
-            store.add_cert(crypto.X509.from_cryptography(certificate))
-
-    def have_signed(self, certificate: x509.Certificate) -> bool:
-        """Whether one of them has signed it itself, without others between; however long it is valid."""
-        looked_at = crypto.X509.from_cryptography(certificate)
-        try:
-            crypto.X509StoreContext(self._store, looked_at).verify_certificate()
-        except crypto.X509StoreContextError as error:
-            return error.errors[0] not in _NOT_SIGNED
-        return True
-
-
-def _read(file: Path | None) -> list[x509.Certificate]:
-    try:
-        return [] if file is None else x509.load_pem_x509_certificates(file.read_bytes())
-    except (OSError, ValueError):  # the server does not start with it, and says so
-        return []

@@ -1,20 +1,19 @@
-"""Checks of what is stored: the data folder, the database, queues, and the secrets of components."""
+"""Checks of the data folder and the database in it."""
 
 from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from refserver.app.checks import Finding
-from refserver.app.secret_files import KEY, UnusableSecret, is_open, read_secret
+from refserver.app.checks.finding import Finding
 from refserver.storage import migrations, sqlite
 
-__all__ = ["check_components", "check_data", "check_desks"]
+__all__ = ["check_data"]
 
 LEAST_FREE: Final = 64 * 1024 * 1024  # bytes
 
@@ -87,51 +86,3 @@ def _revision(database: Path) -> str | None:
             return migrations.current(connection)
     finally:
         engine.dispose()
-
-
-def check_desks(
-    libraries: Sequence[Mapping[str, Any]], queues: Sequence[Mapping[str, Any]]
-) -> Iterator[Finding]:
-    """Findings on libraries and queues, as `library list` and `queue list` have them."""
-    if not libraries:
-        yield Finding.note("libraries", "there is none yet", "refserverctl library add DOMAIN")
-        return
-    yield Finding.good("libraries", ", ".join(library["domain"] for library in libraries))
-    if not queues:
-        yield Finding.note("queues", "there is none yet", "refserverctl queue add ask@DOMAIN")
-    for queue in queues:
-        if queue["librarians"]:
-            yield Finding.good("queues", f"{queue['queue']}: librarians {queue['librarians']}")
-        else:
-            yield Finding.note(
-                "queues",
-                f"{queue['queue']}: nobody works there, so every question waits",
-                f"refserverctl librarian add {queue['queue']} JID",
-            )
-
-
-_SERVICES: Final = ("rooms",)  # on a subdomain of each library
-
-
-def check_components(secret_files: Mapping[str, Path], libraries: Collection[str]) -> Iterator[Finding]:
-    """Findings on each component; `libraries` are the domains that components cannot have."""
-    taken = {*libraries, *(f"{service}.{library}" for service in _SERVICES for library in libraries)}
-    for domain, file in secret_files.items():
-        if domain in taken:
-            yield Finding.wrong(
-                KEY, f"{domain} is a library, or a service of one", "give the component another domain"
-            )
-        else:
-            yield _look_at(domain, file)
-
-
-def _look_at(domain: str, file: Path) -> Finding:
-    try:
-        read_secret(domain, file)
-    except UnusableSecret as error:
-        return Finding.wrong(KEY, str(error), "write a long random secret there, and the same at the gateway")
-    if is_open(file):
-        return Finding.wrong(
-            KEY, f"everybody on this machine can read the secret of {domain}", "chmod 600 the file"
-        )
-    return Finding.good(KEY, f"{domain} has a secret")

@@ -14,11 +14,13 @@ rooms = Table(
     Column("id", Integer, primary_key=True),
     Column("service", Text, nullable=False),  # the domainpart: rooms.DOMAIN
     Column("jid", Text, nullable=False, unique=True),
+    Column("creator", Text, nullable=False, server_default=""),  # bare JID; "" once that account has ended
     Column("config", Text, nullable=False),  # JSON object
     Column("subject", Text),
     Column("subject_nick", Text, nullable=False, server_default=""),
     Column("subject_at", Timestamp),
     Index("ix_rooms_service", "service"),
+    Index("ix_rooms_creator", "creator"),
 )
 
 room_affiliations = Table(
@@ -29,6 +31,7 @@ room_affiliations = Table(
     Column("affiliation", Text, nullable=False),
     Column("nick", Text, nullable=False),
     Column("reason", Text, nullable=False),
+    Index("ix_room_affiliations_jid", "jid"),
     sqlite_with_rowid=False,
 )
 
@@ -39,6 +42,6 @@ room_history = Table(
     owned_by("room", "rooms.id"),
     Column("sent_at", Timestamp, nullable=False),
     Column("stanza", LargeBinary, nullable=False),
-    Index("ix_room_history_room", "room"),
+    Index("ix_room_history_room_id", "room", "id"),
     sqlite_autoincrement=True,
 )
