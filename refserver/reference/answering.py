@@ -78,7 +78,7 @@ class Taken:
 class Answered:
     """What became of a librarian's message to the patron.
 
-    `taken` is set if it took the question. `again`: the message was known already.
+    `taken` is set if it took the question. `again`: it repeats `message`, nothing has changed.
     """
 
     question: Question
@@ -130,7 +130,7 @@ def claim(connection: Connection, question_id: int, librarian: JID, now: float) 
         raise _not_claimable(connection, questions.get(connection, question_id))
     counted = statistics.of(connection, question_id)
     if counted is not None:
-        wait = round(now - question.asked_at, 3) if counted.wait is None else counted.wait
+        wait = round(max(0.0, now - question.asked_at), 3) if counted.wait is None else counted.wait
         statistics.change(connection, question_id, wait=wait, outcome="")
     return claimed
 
@@ -215,10 +215,12 @@ def answer(
     connection: Connection, question_id: int, librarian: JID, utterance: Utterance, now: float
 ) -> Answered:
     """Store what the owner says to the patron. Raises `NotYours`, `WrongState`, or `PatronGone`."""
-    known = conversations.known(connection, Direction.STAFF, utterance.origin_id, question_id=question_id)
     question = owned(connection, question_id, librarian, Verb.ANSWER)
-    if known is not None:
-        return Answered(question, known, True)
+    repeated = conversations.repeated(
+        connection, question_id, Direction.STAFF, utterance.origin_id, utterance.body, now
+    )
+    if repeated is not None:
+        return Answered(question, repeated, True)
     if question.patron is None:
         raise PatronGone(question.number)
     message = conversations.add(
@@ -272,10 +274,12 @@ def note(
     """Keep a remark for the staff. Raises `WrongState` once the question is finished."""
     question = questions.get(connection, question_id)
     author = colleague(connection, question.queue_id, librarian).nick
-    known = conversations.known(connection, Direction.NOTE, utterance.origin_id, question_id=question_id)
-    if known is not None:
-        return known
     after(question.state, Verb.NOTE)
+    repeated = conversations.repeated(
+        connection, question_id, Direction.NOTE, utterance.origin_id, utterance.body, now
+    )
+    if repeated is not None:
+        return repeated
     return conversations.add(
         connection,
         question_id,

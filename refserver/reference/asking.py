@@ -1,7 +1,7 @@
 """The patron's verbs: ask, add, abandon. Each function is one database transaction.
 
 `say` is what every patron's message comes to: a new question, or more to the open one; a
-message that is known already (sent again after a crash) changes nothing. Who may ask how
+repeated message (its sender's client lost the connection) changes nothing. Who may ask how
 often is checked here; who is told what is the adapters' business.
 """
 
@@ -19,7 +19,7 @@ from refserver.reference.hours import zone
 from refserver.reference.pseudonyms import KEY_BYTES, pseudonym
 from refserver.reference.refusals import TooManyQuestions
 from refserver.reference.settings import Settings
-from refserver.reference.states import OPEN, UNCLAIMED, Outcome, State, Verb, after, sources
+from refserver.reference.states import FINISHED, OPEN, UNCLAIMED, Outcome, State, Verb, after, sources
 from refserver.storage import conversations, questions, queues, secrets, statistics
 from refserver.storage.conversations import Direction, Message, Relay
 from refserver.storage.questions import Question
@@ -58,7 +58,7 @@ class Asker:
 class Said:
     """What became of a patron's message.
 
-    `new`: it made a question. `again`: it was known already, nothing has changed. `position`
+    `new`: it made a question. `again`: it repeats `message`, nothing has changed. `position`
     is the question's place in the line, 0 once it is claimed or finished.
     """
 
@@ -86,11 +86,10 @@ def say(
     hour (0: any number). `live` are librarians whose clients can take the message at once: if
     the owner is among them, it is stored as under way to her. Raises `TooManyQuestions`.
     """
-    known = conversations.known_from(connection, queue_id, asker.jid, utterance.origin_id)
-    if known is not None:
-        question = questions.get(connection, known.question_id)
-        return Said(question, known, False, True, place_in_line(connection, question))
     open_one = questions.of_patron(connection, queue_id, asker.jid, OPEN)
+    repeated = _repeated(connection, open_one, queue_id, asker, utterance, now)
+    if repeated is not None:
+        return repeated
     if open_one is None:
         question = _ask(connection, queue_id, asker, now, staffed, hourly_limit)
     else:
@@ -144,7 +143,34 @@ def seconds_since_last(connection: Connection, question: Question, now: float) -
     if question.state != State.CLAIMED or question.claimed_at is None:
         return None
     last = conversations.last_spoken(connection, question.id)
-    return None if last is None or last < question.claimed_at else round(now - last, 3)
+    return None if last is None or last < question.claimed_at else round(max(0.0, now - last), 3)
+
+
+def _repeated(
+    connection: Connection,
+    open_one: Question | None,
+    queue_id: int,
+    asker: Asker,
+    utterance: Utterance,
+    now: float,
+) -> Said | None:
+    """Return what was said before, if this repeats a message of the open question.
+
+    An ended question counts only for words that its librarian has perhaps not got: then a crash
+    came between, and her patron's client says them again.
+    """
+    question = open_one or questions.of_patron(connection, queue_id, asker.jid, FINISHED)
+    if question is None:
+        return None
+    said = conversations.repeated(
+        connection, question.id, Direction.PATRON, utterance.origin_id, utterance.body, now
+    )
+    if said is None:
+        return None
+    settled = said.relay in (Relay.TO_DO, Relay.DONE, Relay.GIVEN_UP)
+    if open_one is None and settled:
+        return None
+    return Said(question, said, False, True, place_in_line(connection, question))
 
 
 def _ask(

@@ -115,7 +115,7 @@ def reopen(connection: Connection, question_id: int, librarian: JID, now: float)
         raise WrongState(question.state, Verb.REOPEN)
     counted = statistics.of(connection, question_id)
     if counted is not None:
-        wait = round(now - question.asked_at, 3) if counted.wait is None else counted.wait
+        wait = round(max(0.0, now - question.asked_at), 3) if counted.wait is None else counted.wait
         statistics.change(connection, question_id, outcome="", duration=None, wait=wait)
     return Taken(reopened, None, conversations.of(connection, question_id))
 
@@ -135,7 +135,7 @@ def _count(
     statistics.change(
         connection,
         question.id,
-        duration=round(now - question.asked_at - (counted.wait or 0.0), 3),
+        duration=round(max(0.0, now - question.asked_at - (counted.wait or 0.0)), 3),
         patron_messages=said[Direction.PATRON],
         staff_messages=said[Direction.STAFF],
         gaps=conversations.gaps(connection, question.id),

@@ -88,7 +88,7 @@ def _note(connection: Connection, given_up: GivenUp, text: str, now: float) -> b
     """Put it into the question's history; False if it stands there since the patron wrote last."""
     question = given_up.question.id
     id = f"undelivered-{conversations.last_of(connection, question, Direction.PATRON)}"
-    if conversations.known(connection, Direction.SYSTEM, id, question_id=question) is not None:
+    if conversations.has_id(connection, question, Direction.SYSTEM, id):
         return given_up.released_from is not None
     conversations.add(connection, question, Direction.SYSTEM, text, now=now, origin_id=id)
     return True

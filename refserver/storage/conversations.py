@@ -1,7 +1,7 @@
 """Stores what is said in a question, as long as policy lets it be kept.
 
-A message carries the id its sender gave it, so that one sent again after a lost connection
-or a crash is recognised, and how far its way to the recipient has come.
+A message carries the id its sender gave it, so that one repeated after a lost connection or a
+crash is recognised, and how far its way to the recipient has come.
 """
 
 from __future__ import annotations
@@ -9,12 +9,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Iterable
 from enum import IntEnum, StrEnum
-from typing import Any
+from typing import Any, Final
 
 from attrs import frozen
-from sqlalchemy import Connection, Row, Select, delete, func, insert, select, update
+from sqlalchemy import Connection, Row, delete, func, insert, select, update
 
-from refserver.jid import JID
 from refserver.storage.schema.questions import question_messages, questions
 
 __all__ = [
@@ -28,16 +27,19 @@ __all__ = [
     "counts",
     "delete_finished",
     "gaps",
-    "known",
-    "known_from",
+    "has_id",
     "last_of",
     "last_spoken",
     "of",
     "openings",
     "recover",
+    "repeated",
     "set_relay",
     "with_relay",
 ]
+
+REPEAT_SECONDS: Final = 600.0
+"""For how long a message with the same id and words is taken for a repetition."""
 
 
 class Direction(StrEnum):
@@ -108,7 +110,7 @@ def add(
     relay: Relay = Relay.DONE,
     receipt: bool = False,
 ) -> Message:
-    """Add a message at the end. The caller has made sure (`known`) that its id is new."""
+    """Add a message at the end."""
     last = select(func.max(question_messages.c.sequence)).where(question_messages.c.question == question_id)
     added = connection.execute(
         insert(question_messages).values(
@@ -130,33 +132,33 @@ def add(
     return _message(connection.execute(query).one())
 
 
-def known(
-    connection: Connection, direction: Direction, origin_id: str | None, *, question_id: int
+def repeated(
+    connection: Connection,
+    question_id: int,
+    direction: Direction,
+    origin_id: str | None,
+    body: str,
+    now: float,
 ) -> Message | None:
-    """The message of a question that came with that id before."""
-    query = select(question_messages).where(question_messages.c.question == question_id)
-    return _known(connection, query, direction, origin_id)
+    """Return the message of a question that this one repeats: the same id and words, minutes ago at most.
 
-
-def known_from(connection: Connection, queue_id: int, patron: JID, origin_id: str | None) -> Message | None:
-    """The message that a patron sent to a queue with that id before, in whatever question."""
-    query = select(question_messages).join(questions, questions.c.id == question_messages.c.question)
-    query = query.where(questions.c.patron == patron.text, questions.c.queue == queue_id)
-    return _known(connection, query, Direction.PATRON, origin_id)
-
-
-def _known(
-    connection: Connection, query: Select[Any], direction: Direction, origin_id: str | None
-) -> Message | None:
+    Senders choose the ids, and some count from 1 again: an id alone says nothing.
+    """
     if not origin_id:
         return None
     columns = question_messages.c
-    found = connection.execute(
-        query.where(columns.direction == direction, columns.origin_id == origin_id)
-        .order_by(columns.id.desc())
-        .limit(1)
-    ).first()
+    same = (columns.origin_id == origin_id) & (columns.direction == direction) & (columns.body == body)
+    query = select(question_messages).where(columns.question == question_id, same)
+    query = query.where(columns.sent_at > now - REPEAT_SECONDS).order_by(columns.id.desc()).limit(1)
+    found = connection.execute(query).first()
     return None if found is None else _message(found)
+
+
+def has_id(connection: Connection, question_id: int, direction: Direction, origin_id: str) -> bool:
+    """Return True if a message of that direction and id is in the question, however old."""
+    columns = question_messages.c
+    query = select(columns.id).where(columns.question == question_id, columns.origin_id == origin_id)
+    return connection.execute(query.where(columns.direction == direction)).first() is not None
 
 
 def of(connection: Connection, question_id: int) -> list[Message]:
@@ -195,11 +197,13 @@ def with_relay(connection: Connection, queue_id: int, *relays: Relay) -> list[Me
 
 
 def confirm(connection: Connection, question_id: int, origin_id: str) -> None:
-    """The patron's client has acknowledged the answer with that id."""
+    """Note that the patron's client has acknowledged an answer with that id: the oldest that is to do."""
     columns = question_messages.c
-    this = (columns.question == question_id) & (columns.origin_id == origin_id)
-    answer = update(question_messages).where(this, columns.direction == Direction.STAFF)
-    connection.execute(answer.values(relay=Relay.DONE))
+    answers = select(func.min(columns.id)).where(
+        columns.question == question_id, columns.origin_id == origin_id, columns.direction == Direction.STAFF
+    )
+    oldest = answers.where(columns.relay == Relay.TO_DO).scalar_subquery()
+    connection.execute(update(question_messages).where(columns.id == oldest).values(relay=Relay.DONE))
 
 
 def recover(connection: Connection) -> None:

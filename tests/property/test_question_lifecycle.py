@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 from attrs import define, field
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, assume, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -115,6 +115,7 @@ class Lifecycle(RuleBasedStateMachine):
     def same_message_again(self, data: st.DataObject) -> None:
         number, expected = self.one(data)
         message = self.database.read_now(conversations.of, self.id_of(number))[0]
+        assume(expected.state in OPEN and message.sent_at > self.now - 600)
         said = self.database.write_now(
             asking.say,
             self.queue,

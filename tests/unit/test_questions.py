@@ -120,11 +120,11 @@ def test_a_message_sent_again_is_known_and_changes_nothing(desk: Desk) -> None:
     assert len(desk.said(first.question)) == 1
 
 
-def test_a_message_sent_again_after_the_close_asks_nothing(desk: Desk) -> None:
+def test_a_message_sent_again_after_the_close_is_a_new_question(desk: Desk) -> None:
     question = desk.say("Where are the maps?", "m1").question
     desk.do(answering.claim, question.id, MIA, desk.now)
     desk.do(closing.close, question.id, MIA, now=desk.now, level=1)
-    assert desk.say("Where are the maps?", "m1").again
+    assert desk.say("Where are the maps?", "m1").new
 
 
 def test_the_same_id_from_another_patron_is_another_message(desk: Desk) -> None:

@@ -60,8 +60,8 @@ question_messages = Table(
     Column("relay", Integer, nullable=False),  # conversations.Relay
     Column("receipt", Boolean, nullable=False),
     UniqueConstraint("question", "sequence"),
-    # A message sent again after a crash is recognised by the id its sender gave it.
-    UniqueConstraint("question", "direction", "origin_id"),
+    # A repeated message is looked for by the id its sender gave it; an id may be used again.
+    Index("ix_question_messages_origin_id", "question", "origin_id"),
     # Few at any time, and looked for whenever another server is tried again.
     Index(
         "ix_question_messages_to_do",
