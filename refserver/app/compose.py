@@ -43,6 +43,7 @@ from refserver.features.sanitising import Sanitising
 from refserver.features.vcard import VCard
 from refserver.features.verifiers import VerifierCache
 from refserver.features.version import Version
+from refserver.muc.iqs import Rooms
 from refserver.net.mux import Mux
 from refserver.reference.feature import Reference
 from refserver.sasl import FakeVerifiers
@@ -70,6 +71,7 @@ FEATURES: tuple[type[Feature], ...] = (
     PrivateData,
     Registration,
     VerifierCache,
+    Rooms,
 )
 
 BEFORE_AUTHENTICATION = Limits(stanza_bytes=10_000)
@@ -91,6 +93,7 @@ def _parts(settings: Settings, reactor: Any, reread: Callable[[], Settings]) -> 
     limits = settings.limits
     reference = Reference(core, limits.questions_per_patron_hour, limits.questions_per_domain_hour)
     core.install([*(feature(core) for feature in FEATURES), reference])
+    core.feature(Rooms).rooms_per_account = limits.rooms_per_account
     certificates = LibraryCertificates(settings.tls.certificates, settings.s2s.trusted_ca)
     certificates.load()
     yield certificates
@@ -121,6 +124,7 @@ def _parts(settings: Settings, reactor: Any, reread: Callable[[], Settings]) -> 
         components.secret_files = changed.components.secret_files
         limits = changed.limits
         reference.limit_questions(limits.questions_per_patron_hour, limits.questions_per_domain_hour)
+        core.feature(Rooms).rooms_per_account = limits.rooms_per_account
         federation.renew(changed)
 
     yield Rereading(settings, reread, take_up)

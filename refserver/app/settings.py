@@ -183,6 +183,7 @@ class Limits:
     registrations_per_ip_hour: int = field(default=5, validator=_must_be_limit)
     questions_per_patron_hour: int = field(default=20, validator=_must_be_limit)
     questions_per_domain_hour: int = field(default=200, validator=_must_be_limit)
+    rooms_per_account: int = field(default=20, validator=_must_be_limit)
 
 
 @frozen

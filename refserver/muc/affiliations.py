@@ -13,7 +13,7 @@ from refserver import ns
 from refserver.errors import Condition, StanzaError
 from refserver.jid import JID, InvalidJID
 from refserver.muc.occupants import Occupant, Role, initial_role, nickname_key
-from refserver.muc.presence import AFFILIATION_CHANGED, BANNED, KICKED, Departure, expel, renew
+from refserver.muc.presence import AFFILIATION_CHANGED, BANNED, KICKED, Departure, dismiss, expel, renew
 from refserver.muc.room import MOST_REASON, Change, Room
 from refserver.storage import rooms
 from refserver.storage.rooms import Affiliate, Affiliation
@@ -25,6 +25,7 @@ __all__ = [
     "listing",
     "may_change_affiliation",
     "may_change_role",
+    "remove_account",
     "store_affiliations",
 ]
 
@@ -236,6 +237,20 @@ def apply_affiliations(room: Room, affiliates: dict[JID, Affiliate], actor: str)
             expel(room, occupant, Departure((AFFILIATION_CHANGED,), actor, reason))
         else:
             renew(room, occupant, new, initial_role(new, room.config.moderated))
+
+
+def remove_account(room: Room, account: JID) -> None:
+    """Remove a removed account's affiliation, and the room if nobody else owns it. Bans stay."""
+    if room.creator == account:
+        room.creator = None
+    affiliation = room.affiliates.get(account, Affiliate(Affiliation.NONE)).affiliation
+    if room.managed or affiliation <= Affiliation.NONE:
+        return
+    if room.affiliated(Affiliation.OWNER) == [account]:
+        dismiss(room, Departure(destroyed=element(ns.MUC_USER, "destroy")))
+        room.directory.forget(room)
+    else:
+        apply_affiliations(room, {account: Affiliate(Affiliation.NONE)}, "")
 
 
 def _affiliation(item: Element) -> Affiliation:

@@ -13,11 +13,11 @@ from twisted.python.failure import Failure
 from refserver import ns
 from refserver.core.core import Core
 from refserver.core.hosts import Host
+from refserver.core.iqs import Target
 from refserver.errors import Condition, StanzaError
 from refserver.jid import JID
-from refserver.muc.affiliations import apply_affiliations
 from refserver.muc.history import History
-from refserver.muc.iqs import RoomIqs
+from refserver.muc.iqs import OccupantIqs, Rooms
 from refserver.muc.messages import Invitations, groupchat, private
 from refserver.muc.occupants import Occupant, Role, nickname_key
 from refserver.muc.presence import SHUTDOWN, Departure, dismiss, present
@@ -25,7 +25,6 @@ from refserver.muc.room import Room, RoomConfig
 from refserver.stanza import IQ_REQUESTS, Stanza
 from refserver.storage import rooms
 from refserver.storage.rooms import Affiliate, Affiliation
-from refserver.xml.element import Element, element
 from refserver.xml.write import parse
 
 __all__ = ["RoomService", "StoredRooms", "load_rooms"]
@@ -36,7 +35,6 @@ StoredRooms: TypeAlias = list[tuple[rooms.StoredRoom, Iterable[tuple[float, byte
 log = Logger()
 
 MOST_ROOMS: Final = 10_000
-ROOMS_PER_ACCOUNT: Final = 20
 
 
 def load_rooms(connection: Connection, service: str) -> StoredRooms:
@@ -49,19 +47,15 @@ def load_rooms(connection: Connection, service: str) -> StoredRooms:
 
 
 class RoomService:
-    """Implements `Destination` for `rooms.DOMAIN`. Only the library's own accounts make rooms.
+    """Implements `Destination` for `rooms.DOMAIN`. Only the library's own accounts make rooms."""
 
-    `rooms_per_account`: how many persistent rooms one account may have made, and how many temporary ones at a
-    time; 0 is no limit.
-    """
-
-    def __init__(self, core: Core, host: Host, rooms_per_account: int = ROOMS_PER_ACCOUNT) -> None:
+    def __init__(self, core: Core, host: Host) -> None:
         self.core = core
         self.host = host
         self.jid = JID.parse(f"rooms.{host.domain}")
-        self.rooms_per_account = rooms_per_account
+        self._feature = core.feature(Rooms)
         self._rooms: dict[JID, Room] = {}
-        self._iqs = RoomIqs(core, host, self._rooms)
+        self._occupant_iqs = OccupantIqs(core)
         self._invitations = Invitations(core.clock)
         self._stopped = False
 
@@ -80,6 +74,7 @@ class RoomService:
             messages = ((at, Stanza.received(parse(data))) for at, data in history)
             room.history = History(config.history, messages)
             self._rooms.setdefault(room.jid, room)
+        self._feature.services.append(self)
         self.core.hosts.add_service(self.jid.text, self)
 
     def stop(self) -> None:
@@ -92,6 +87,7 @@ class RoomService:
     def remove(self) -> None:
         """Stop, and give the domain back: its library is removed."""
         self.stop()
+        self._feature.services.remove(self)
         self.core.hosts.remove_service(self.jid.text)
 
     def room(self, jid: JID) -> Room | None:
@@ -116,20 +112,6 @@ class RoomService:
         self.forget(room)
         return self.core.database.write(rooms.delete_room, room.jid)
 
-    def account_removed(self, account: JID) -> None:
-        """Do in memory what `storage.rooms.remove_account` has done in the database."""
-        for room in self:
-            if room.creator == account:
-                room.creator = None
-            affiliation = room.affiliates.get(account, Affiliate(Affiliation.NONE)).affiliation
-            if room.managed or affiliation <= Affiliation.NONE:
-                continue
-            if room.affiliated(Affiliation.OWNER) == [account]:
-                dismiss(room, Departure(destroyed=element(ns.MUC_USER, "destroy")))
-                self.forget(room)
-            else:
-                apply_affiliations(room, {account: Affiliate(Affiliation.NONE)}, "")
-
     def __iter__(self) -> Iterator[Room]:
         return iter(list(self._rooms.values()))
 
@@ -151,7 +133,7 @@ class RoomService:
         made = sum(
             room.creator == account and room.config.persistent is persistent for room in self._rooms.values()
         )
-        return not self.rooms_per_account or made < self.rooms_per_account
+        return not self._feature.rooms_per_account or made < self._feature.rooms_per_account
 
     # -- Destination -----------------------------------------------------------
 
@@ -222,22 +204,14 @@ class RoomService:
         is_request = stanza.type in IQ_REQUESTS
         if not stanza.to.localpart:
             if is_request:
-                self._answer(self._iqs.ask_service(stanza), stanza)
+                self.core.iqs.answer(stanza, self.host, Target.ROOM_SERVICE, self)
         elif room is None:
             if is_request:
                 raise StanzaError(Condition.ITEM_NOT_FOUND)
         elif stanza.to.resourcepart:
-            if self._iqs.pass_on(stanza, room):
-                self._answer(None, stanza)
+            self._occupant_iqs.pass_on(stanza, room)
         elif is_request:
-            answer = self._iqs.ask_room(stanza, room)
-            if isinstance(answer, Deferred):
-                answer.addCallback(self._answer, stanza).addErrback(self._refuse, stanza)
-            else:
-                self._answer(answer, stanza)
-
-    def _answer(self, payload: Element | None, stanza: Stanza) -> None:
-        self.core.router.route(stanza.result(payload))
+            self.core.iqs.answer(stanza, self.host, Target.ROOM, room)
 
     def _refuse(self, failure: Failure, stanza: Stanza) -> None:
         log.failure("a change of a room could not be stored", failure=failure)

@@ -36,6 +36,7 @@ from refserver.errors import StreamError
 from refserver.features.presence import Presence
 from refserver.features.roster import RosterQueries, Rosters
 from refserver.jid import JID
+from refserver.muc.iqs import Rooms
 from refserver.stanza import Stanza
 from refserver.storage import Database, accounts, libraries
 from refserver.xml.element import Element
@@ -64,7 +65,7 @@ class Harness:
         self.core = Core(self.database, self.clock, now=lambda: EPOCH + self.clock.seconds())
         self.elsewhere = Elsewhere()
         self.core.router.remote = self.elsewhere
-        kinds: list[type[Feature]] = [Rosters, RosterQueries, Presence, *features]
+        kinds: list[type[Feature]] = [Rosters, RosterQueries, Presence, Rooms, *features]
         self.core.install(kind(self.core) for kind in dict.fromkeys(kinds))
         for domain in domains:
             self._add_library(domain)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from refserver import ns
 from refserver.features.messages import Messages
+from refserver.features.ping import Ping
 from refserver.jid import JID
 from refserver.muc.room import Room
 from refserver.muc.service import RoomService
@@ -20,11 +21,8 @@ class Rooms:
     """A server with rooms. `ann` owns `tea`, made and unlocked; the others are accounts beside her."""
 
     def __init__(self) -> None:
-        self.server = Harness([Messages])
-        host = self.server.core.hosts.get("library.example")
-        assert host is not None
-        self.service = RoomService(self.server.core, host)
-        self.service.start()
+        self.server = Harness([Messages, Ping])
+        self.service = _service(self.server)
         self.ann = self.client("ann")
         enter(self.ann, "ann")
         self.ann.ask("set", INSTANT, to=ROOM)
@@ -37,14 +35,10 @@ class Rooms:
         assert room is not None
         return room
 
-    def restarted(self) -> RoomService:
-        """The room service of another server with the same database."""
-        again = self.server.restarted(Messages)
-        host = again.core.hosts.get("library.example")
-        assert host is not None
-        service = RoomService(again.core, host)
-        service.start()
-        return service
+    def restarted(self) -> tuple[Harness, RoomService]:
+        """Another server with the same database, and its room service."""
+        again = self.server.restarted(Messages, Ping)
+        return again, _service(again)
 
     def client(self, name: str, domain: str = "library.example") -> Client:
         """Somebody who is online, and in no room."""
@@ -68,6 +62,14 @@ class Rooms:
         answer = self.ann.ask("set", f"<query xmlns='{ns.MUC_OWNER}'>{form}</query>", to=ROOM)
         assert answer.type == "result"
         self.ann.received()
+
+
+def _service(server: Harness) -> RoomService:
+    host = server.core.hosts.get("library.example")
+    assert host is not None
+    service = RoomService(server.core, host)
+    service.start()
+    return service
 
 
 def enter(client: Client, nick: str, room: str = ROOM, inner: str = "") -> None:

@@ -253,11 +253,7 @@ def test_a_kept_room_is_there_after_a_restart_with_its_settings_people_and_histo
     admin(rooms.ann, "<item jid='bob@library.example' affiliation='member'/>")
     rooms.ann.send(f"<message type='groupchat' to='{ROOM}'><subject>Oolong</subject></message>")
     say(rooms.ann, "the kettle is on")
-    again = rooms.server.restarted()
-    host = again.core.hosts.get("library.example")
-    assert host is not None
-    service = type(rooms.service)(again.core, host)
-    service.start()
+    again, _ = rooms.restarted()
     bob = again.online("bob@library.example/desk")
     enter(bob, "bob")
     assert seen(bob) == ["bob in: member participant [110]", "ann: the kettle is on", "subject: Oolong"]

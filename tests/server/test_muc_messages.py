@@ -266,8 +266,9 @@ def test_discovery_does_not_answer_for_a_node_that_is_not_there(
     rooms: Rooms, to: str, node: str, error: str
 ) -> None:
     bob = rooms.client("bob")
-    for space in (ns.DISCO_INFO, ns.DISCO_ITEMS):
-        assert line(bob.ask("get", f"<query xmlns='{space}' node='{node}'/>", to=to)) == f"error {error}"
+    query = "<query xmlns='{}' node='{}'/>"
+    assert line(bob.ask("get", query.format(ns.DISCO_INFO, node), to=to)) == f"error {error}"
+    assert line(bob.ask("get", query.format(ns.DISCO_ITEMS, node), to=to)) == "error item-not-found"
 
 
 def test_a_room_that_is_not_listed_is_not_there_for_strangers(rooms: Rooms) -> None:
