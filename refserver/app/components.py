@@ -10,7 +10,7 @@ from attrs import define
 from twisted.logger import Logger
 
 from refserver.app.parts import open_ports
-from refserver.app.secret_files import KEY, UnusableSecret, is_open, read_secret
+from refserver.app.secret_files import KEY, SHORTEST, UnusableSecret, is_open, is_short, read_secret
 from refserver.app.server import CannotStart
 from refserver.components.service import ComponentService, DomainTaken
 
@@ -63,6 +63,12 @@ def _secret(domain: str, file: Path) -> str:
         secret = read_secret(domain, file)
     except UnusableSecret as error:
         raise CannotStart(f"{error}: {KEY} in the configuration") from error
+    if is_short(secret):
+        log.warn(
+            "the secret of {domain} has fewer than {least} characters: it can be guessed",
+            domain=domain,
+            least=SHORTEST,
+        )
     if is_open(file):
         log.warn("the file with the secret of {domain} is open to everybody on this machine", domain=domain)
     return secret

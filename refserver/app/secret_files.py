@@ -10,12 +10,12 @@ import stat
 from pathlib import Path
 from typing import Final
 
-__all__ = ["KEY", "UnusableSecret", "is_open", "read_secret"]
+__all__ = ["KEY", "SHORTEST", "UnusableSecret", "is_open", "is_short", "read_secret"]
 
 KEY: Final = "components.secret_files"
 """Where the configuration names the files."""
 
-SHORTEST: Final = 8  # characters
+SHORTEST: Final = 8  # characters; a shorter secret works, with a warning
 
 
 class UnusableSecret(ValueError):
@@ -30,9 +30,14 @@ def read_secret(domain: str, file: Path) -> str:
         raise UnusableSecret(f"the file of {domain} cannot be read ({error.strerror})") from error
     except UnicodeDecodeError as error:
         raise UnusableSecret(f"the file of {domain} is not UTF-8") from error
-    if len(secret) < SHORTEST:
-        raise UnusableSecret(f"the secret of {domain} has fewer than {SHORTEST} characters")
+    if not secret:
+        raise UnusableSecret(f"the file of {domain} is empty")
     return secret
+
+
+def is_short(secret: str) -> bool:
+    """True if the secret can be guessed because of its length."""
+    return len(secret) < SHORTEST
 
 
 def is_open(file: Path) -> bool:

@@ -252,10 +252,15 @@ def test_a_new_secret_holds_without_a_restart(served: Served, library: Library):
         ask_the_server(gateway, library)
         with pytest.raises(LoginFailed, match="not-authorized"), served.gateway():
             pass
+        secret.write_text("")
+        reload(served.server)
+        assert f"the file of {SMS} is empty" in served.server.log
+        with served.gateway("another long secret"):
+            pass
         secret.write_text("short")
         reload(served.server)
         assert f"the secret of {SMS} has fewer than 8 characters" in served.server.log
-        with served.gateway("another long secret"):
+        with served.gateway("short"):
             pass
     secret.write_text(SECRET)
     reload(served.server)

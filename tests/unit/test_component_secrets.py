@@ -62,8 +62,8 @@ def test_a_file_that_everybody_can_read_is_a_warning(file: Path) -> None:
     ("content", "why"),
     [
         (None, "No such file"),
-        (b"", "fewer than 8"),
-        (b"seven77\n\n\n", "fewer than 8"),
+        (b"", "is empty"),
+        (b" \n\n\n", "is empty"),
         (b"\xff" * 9, "UTF-8"),
     ],
 )
@@ -74,11 +74,18 @@ def test_what_cannot_be_a_secret_stops_the_start_and_is_not_told(
     with pytest.raises(CannotStart) as caught:
         read_secrets({DOMAIN: file})
     said = str(caught.value)
-    assert said.startswith(f"the {'file' if 'fewer' not in why else 'secret'} of {DOMAIN} ")
+    assert said.startswith(f"the file of {DOMAIN} ")
     assert why in said
     assert "components.secret_files" in said
     assert "password" not in said
-    assert "seven" not in said
+
+
+def test_a_short_secret_is_a_warning_that_does_not_tell_it(file: Path) -> None:
+    file.write_text("seven77\n")
+    with capturedLogs() as logged:
+        assert read_secrets({DOMAIN: file}) == {DOMAIN: "seven77"}
+    assert [(event["domain"], event["least"]) for event in logged] == [(DOMAIN, 8)]
+    assert "seven77" not in str(logged)
 
 
 def test_a_domain_that_is_a_librarys_stops_the_start(file: Path) -> None:
@@ -90,7 +97,7 @@ def test_a_secret_that_went_bad_leaves_the_others_as_they_were(file: Path) -> No
     service = Service()
     components = part(service, {DOMAIN: file})
     components.start()
-    file.write_text("short")
+    file.write_text("")
     with pytest.raises(CannotStart):
         components.reload()
     assert service.secrets == {DOMAIN: "a shared secret"}

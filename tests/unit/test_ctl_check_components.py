@@ -43,12 +43,12 @@ def test_a_file_that_everybody_can_read_is_wrong(file: Path) -> None:
     assert (found.result, found.mend) == (Result.WRONG, "chmod 600 the file")
 
 
-def test_a_short_or_missing_secret_is_wrong_and_not_told(file: Path) -> None:
+def test_a_short_secret_is_a_note_and_a_missing_one_is_wrong_and_neither_is_told(file: Path) -> None:
     file.write_text("short")
     found = look(file)
     assert (found.result, found.found) == (
-        Result.WRONG,
-        f"the secret of {DOMAIN} has fewer than 8 characters",
+        Result.NOTE,
+        f"the secret of {DOMAIN} has fewer than 8 characters: it can be guessed",
     )
     found = look(file.parent / "gone")
     assert (found.result, "No such file" in found.found) == (Result.WRONG, True)

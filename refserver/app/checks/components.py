@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Final
 
 from refserver.app.checks.finding import Finding
-from refserver.app.secret_files import KEY, UnusableSecret, is_open, read_secret
+from refserver.app.secret_files import KEY, SHORTEST, UnusableSecret, is_open, is_short, read_secret
 
 __all__ = ["check_components"]
 
+_LONGER: Final = "write a long random secret there, and the same at the gateway"
 _SERVICES: Final = ("rooms",)  # on a subdomain of each library
 
 
@@ -28,11 +29,15 @@ def check_components(secret_files: Mapping[str, Path], libraries: Collection[str
 
 def _look_at(domain: str, file: Path) -> Finding:
     try:
-        read_secret(domain, file)
+        secret = read_secret(domain, file)
     except UnusableSecret as error:
-        return Finding.wrong(KEY, str(error), "write a long random secret there, and the same at the gateway")
+        return Finding.wrong(KEY, str(error), _LONGER)
     if is_open(file):
         return Finding.wrong(
             KEY, f"everybody on this machine can read the secret of {domain}", "chmod 600 the file"
+        )
+    if is_short(secret):
+        return Finding.note(
+            KEY, f"the secret of {domain} has fewer than {SHORTEST} characters: it can be guessed", _LONGER
         )
     return Finding.good(KEY, f"{domain} has a secret")
