@@ -1,8 +1,7 @@
 """Dialback keys that were shown to us: asking the server they claim to come from (XEP-0220 2.3).
 
-Owns how many questions may be under way. Every key costs a connection that a stranger makes us open, so
-there are few at a time for one domain and few from one address, each with a deadline, and the same key is
-asked about once.
+Every key costs a connection that a stranger makes us open. So each has a deadline, the same key is asked
+about once, and there are bounds on how many are under way: in all, of one domain, and from one address.
 """
 
 from __future__ import annotations
@@ -11,7 +10,7 @@ from collections import Counter
 from typing import Final
 
 from attrs import define, field
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.defer import TimeoutError as TimedOut
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -19,6 +18,7 @@ from twisted.python.failure import Failure
 from refserver.errors import Condition, StanzaError
 from refserver.s2s.outgoing import OutgoingConnection, Unreachable
 from refserver.s2s.pool import Pool
+from refserver.s2s.shares import Shares
 from refserver.stream import KeyToVerify, Verdict
 
 __all__ = ["DialbackVerifier"]
@@ -37,6 +37,12 @@ class _Question:
 
     source: str
     waiting: list[Deferred[Verdict]]
+    asking: Deferred[Verdict] | None = None
+
+    def give_up(self) -> None:
+        """End the question: its place is needed for somebody who has fewer."""
+        if self.asking is not None:
+            self.asking.cancel()
 
 
 @define(eq=False)
@@ -46,7 +52,7 @@ class DialbackVerifier:
     _pool: Pool
     _asking: dict[KeyToVerify, _Question] = field(factory=dict, init=False)
     _by_domain: Counter[str] = field(factory=Counter, init=False)
-    _by_source: Counter[str] = field(factory=Counter, init=False)
+    _by_source: Shares = field(factory=lambda: Shares(MOST_KEYS, MOST_KEYS_FROM_ONE), init=False)
 
     def verify(self, asked: KeyToVerify, source: str) -> Deferred[Verdict]:
         """The word of the authoritative server, or why there is none. Never fails.
@@ -60,21 +66,18 @@ class DialbackVerifier:
         elif self._is_too_much(asked.from_, source):
             verdict.callback(StanzaError(Condition.RESOURCE_CONSTRAINT))
         else:
-            self._asking[asked] = _Question(source, [verdict])
+            question = self._asking[asked] = _Question(source, [verdict])
             self._by_domain[asked.from_] += 1
-            self._by_source[source] += 1
-            self._begin(asked)
+            self._by_source.take(source, question.give_up)
+            self._begin(asked, question)
         return verdict
 
     def _is_too_much(self, domain: str, source: str) -> bool:
-        return (
-            len(self._asking) >= MOST_KEYS
-            or self._by_domain[domain] >= MOST_KEYS_OF_ONE
-            or self._by_source[source] >= MOST_KEYS_FROM_ONE
-        )
+        return self._by_domain[domain] >= MOST_KEYS_OF_ONE or not self._by_source.may_take(source)
 
-    def _begin(self, asked: KeyToVerify) -> None:
+    def _begin(self, asked: KeyToVerify, question: _Question) -> None:
         asking: Deferred[Verdict] = Deferred.fromCoroutine(self._ask(asked))
+        question.asking = asking
         asking.addTimeout(VERIFY_SECONDS, self._pool.clock)
         asking.addErrback(self._failed, asked).addCallback(self._answer, asked)
         asking.addErrback(lambda failure: log.failure("a verdict was not taken", failure=failure))
@@ -104,6 +107,8 @@ class DialbackVerifier:
         condition = Condition.REMOTE_SERVER_TIMEOUT
         if isinstance(error, Unreachable):
             reason, condition = str(error), error.condition
+        elif isinstance(error, CancelledError):
+            return StanzaError(Condition.RESOURCE_CONSTRAINT)
         elif not isinstance(error, TimedOut):
             log.failure("a dialback key could not be verified", failure=failure)
             condition = Condition.INTERNAL_SERVER_ERROR
@@ -112,9 +117,9 @@ class DialbackVerifier:
 
     def _answer(self, verdict: Verdict, asked: KeyToVerify) -> None:
         question = self._asking.pop(asked)
-        for counter, key in ((self._by_domain, asked.from_), (self._by_source, question.source)):
-            counter[key] -= 1
-            if not counter[key]:
-                del counter[key]
+        self._by_source.release(question.source, question.give_up)
+        self._by_domain[asked.from_] -= 1
+        if not self._by_domain[asked.from_]:
+            del self._by_domain[asked.from_]
         for waiting in question.waiting:
             waiting.callback(verdict)

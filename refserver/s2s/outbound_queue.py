@@ -22,6 +22,7 @@ Nothing is tried while there is nothing to send.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 from twisted.internet.defer import Deferred
@@ -60,9 +61,9 @@ class OutboundQueue:
     __slots__ = (
         "_attempt",
         "_backlog",
-        "_beginner",
         "_confirming",
         "_counters",
+        "_end_share",
         "_failures",
         "_is_ours",
         "_link",
@@ -85,7 +86,7 @@ class OutboundQueue:
         self._link: Link | None = None
         self._is_ours = False  # that stream, not the peer's (XEP-0288)
         self._attempt: Deferred[None] | None = None
-        self._beginner: JID | None = None  # the account that sent what the attempt began with
+        self._end_share: Callable[[], None] = _nothing
         self._nap: IDelayedCall | None = None  # between two tries of an attempt
         self._failures = 0
         self._until = 0.0  # when the pause is over
@@ -144,7 +145,9 @@ class OutboundQueue:
             self._put(link, Held(stanza, stanza.encode(ns.SERVER)))
         elif self.resting and self._until > now:
             self._return(stanza, _error(self._reason))
-        elif (self.resting and not self._pool.may_connect(stanza.from_)) or not self._backlog.add(stanza):
+        elif (self.resting and not self._pool.may_connect(stanza.from_, self.remote)) or (
+            not self._backlog.add(stanza)
+        ):
             self._return(stanza, _busy())
         elif self.resting:
             self._begin(stanza.from_)
@@ -270,7 +273,7 @@ class OutboundQueue:
     def _send_again(self, held: list[Held]) -> None:
         lost = _error(Unreachable("", Condition.REMOTE_SERVER_TIMEOUT))
         sender = held[0].from_
-        once, rest = parted(held) if self._pool.may_connect(sender) else ([], held)
+        once, rest = parted(held) if self._pool.may_connect(sender, self.remote) else ([], held)
         if once:
             for each in once:
                 each.again = each.number > 0
@@ -286,8 +289,8 @@ class OutboundQueue:
 
     def _begin(self, sender: JID | None) -> None:
         self._attempt = Deferred()  # stands for the real one until that has begun
-        self._beginner = self._pool.account_of(sender)
-        self._pool.attempts.begin(self._beginner)
+        account = self._pool.account_of(sender)
+        self._end_share = self._pool.attempts.begin(account, self.remote, self._give_up)
         self._reason = Unreachable("it did not answer in time", Condition.REMOTE_SERVER_TIMEOUT)
         reached = Deferred.fromCoroutine(self._reached())
         reached.addTimeout(ATTEMPT_SECONDS, self._pool.clock)
@@ -323,9 +326,15 @@ class OutboundQueue:
                 nap.cancel()
 
     def _tried(self, result: Any) -> Any:
-        self._pool.attempts.end(self._beginner)
+        self._end_share()
         self._attempt = None
         return result
+
+    def _give_up(self) -> None:
+        """End the attempt in favour of somebody who has fewer of them."""
+        self._reason = Unreachable("too many servers do not answer", Condition.RESOURCE_CONSTRAINT)
+        if self._attempt is not None:
+            self._attempt.cancel()
 
     def _opened(self, connection: OutgoingConnection) -> None:
         self._failures = 0
@@ -385,6 +394,10 @@ def _error(reason: Unreachable) -> StanzaError:
 
 def _busy() -> StanzaError:
     return StanzaError(Condition.RESOURCE_CONSTRAINT, "too much waits for the other server already")
+
+
+def _nothing() -> None:
+    """Do nothing: no attempt is under way."""
 
 
 _WORDS: dict[Condition, str] = {

@@ -1,16 +1,14 @@
-"""All queues to other servers: the destination of every stanza that is not for us.
-
-Owns which queue a stanza takes, and how many there may be. Specification: RFC 6120 10.4.
-"""
+"""All outbound queues: the destination of every stanza for another server (RFC 6120 10.4)."""
 
 from __future__ import annotations
 
 import random
-from collections import Counter, OrderedDict
-from collections.abc import Callable, Iterator
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Iterator
 from typing import Final
 
 from attrs import define, field
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 
 from refserver.core.hosts import Hosts
@@ -22,60 +20,68 @@ from refserver.s2s.known_servers import KnownServers
 from refserver.s2s.link import BidiLink, Link
 from refserver.s2s.outbound_queue import OutboundQueue
 from refserver.s2s.outgoing import OutgoingConnection, at_once
+from refserver.s2s.shares import Shares
 from refserver.stanza import Stanza
 
-__all__ = ["Pair", "Pool"]
+__all__ = ["Attempts", "Pair", "Pool"]
 
 MOST_QUEUES: Final = 5_000
-MOST_TOGETHER: Final = 1_024
-MOST_EACH: Final = 256
 IDLE_SECONDS: Final = 600.0
+MOST_OF_ACCOUNTS: Final = 1_024
+MOST_OF_ONE_ACCOUNT: Final = 256
+MOST_OF_QUEUES: Final = 1_024
+MOST_TO_ONE_SITE: Final = 64
+FLUSH_CHECK_SECONDS: Final = 0.05
 
 Pair = tuple[str, str]  # our domain, theirs
 
 
 def _nobody(domain: str) -> None:
-    """Nobody wants to know."""
+    """Ignore that a server is back."""
 
 
 def _drop(stanza: Stanza, connection: OutgoingConnection) -> None:
-    """Nobody takes what comes on outgoing streams."""
+    """Ignore what comes on outgoing streams."""
 
 
 @define(eq=False)
 class Attempts:
-    """Counts them; `account` is a bare JID, None for what no account has sent."""
+    """The attempts to connect to other servers that are under way.
 
-    _together: int = field(default=0, init=False)
-    _each: Counter[JID] = field(factory=Counter, init=False)
+    An attempt costs sockets and queries, and lasts ATTEMPT_SECONDS where nobody answers. Accounts share one
+    set of places, each with a bound. Queues, rooms and components have another set, so that no account keeps
+    a queue from its patrons; there one site, which is all domains with the same last two labels, has a bound.
+    """
+
+    _accounts: Shares = field(factory=lambda: Shares(MOST_OF_ACCOUNTS, MOST_OF_ONE_ACCOUNT))
+    _queues: Shares = field(factory=lambda: Shares(MOST_OF_QUEUES, MOST_TO_ONE_SITE))
 
     def __len__(self) -> int:
-        return self._together
+        return len(self._accounts) + len(self._queues)
 
-    def may_begin(self, account: JID | None) -> bool:
-        """Whether there may be one more."""
-        return self._together < MOST_TOGETHER and (account is None or self._each[account] < MOST_EACH)
+    def may_begin(self, account: JID | None, remote: str) -> bool:
+        """True if there may be one more for `account`, or for a queue if that is None, to `remote`."""
+        shares, owner = self._shares(account, remote)
+        return shares.may_take(owner)
 
-    def begin(self, account: JID | None) -> None:
-        """One more."""
-        self._together += 1
+    def begin(self, account: JID | None, remote: str, give_up: Callable[[], None]) -> Callable[[], None]:
+        """Count one more, which `give_up` ends early; return what is to be called at its end."""
+        shares, owner = self._shares(account, remote)
+        shares.take(owner, give_up)
+        return lambda: shares.release(owner, give_up)
+
+    def _shares(self, account: JID | None, remote: str) -> tuple[Shares, Hashable]:
         if account is not None:
-            self._each[account] += 1
-
-    def end(self, account: JID | None) -> None:
-        """One less."""
-        self._together -= 1
-        if account is not None:
-            self._each[account] -= 1
-            if not self._each[account]:
-                del self._each[account]
+            return self._accounts, account
+        return self._queues, ".".join(remote.split(".")[-2:])
 
 
 @define(eq=False)
 class Pool:
-    """Implements `Destination` for `router.remote`. `bounce` returns a stanza to its sender, `reachable` is
-    told the domain that is back after a failure (see `RemoteReachable`), `when_written` calls what it is
-    given once all that was written to the database is commit_barrier.
+    """Implements `Destination` for `router.remote`.
+
+    `bounce` returns a stanza to its sender. `reachable` is called with a domain that is back after a failure
+    (see `RemoteReachable`). `when_written` is `CommitBarrier.then`.
 
     A pair of domains has one stream, so the order of stanzas between two addresses is kept. That may be one
     that the peer opened and takes our stanzas on, too (XEP-0288).
@@ -91,24 +97,26 @@ class Pool:
     budget: Budget = field(factory=Budget)
     attempts: Attempts = field(factory=Attempts, init=False)
     _queues: OrderedDict[Pair, OutboundQueue] = field(factory=OrderedDict, init=False)
-    unconfirmed: set[OutboundQueue] = field(factory=set, init=False)  # queues of which something may be so
+    unconfirmed: set[OutboundQueue] = field(factory=set, init=False)  # queues that may have such stanzas
     _bidi_links: dict[Pair, BidiLink] = field(factory=dict, init=False)
+    _retired: set[Pair] = field(factory=set, init=False)
     _closed: bool = field(default=False, init=False)
 
     @property
     def clock(self) -> IReactorTime:
-        """The reactor's."""
+        """The reactor's clock."""
         return self.connector.clock
 
     @property
     def known_servers(self) -> KnownServers:
-        """What is known of the others."""
+        """The counters of other servers."""
         return self.connector.known_servers
 
     def deliver(self, stanza: Stanza) -> None:
-        """See `Destination`. What does not come from a domain of ours is never passed on."""
+        """See `Destination`. What does not come from a domain of ours is not passed on (no relay)."""
         assert stanza.to is not None
         if stanza.from_ is None or not self.hosts.is_local(stanza.from_.domainpart):
+            stanza.settle(StanzaError(Condition.NOT_ALLOWED, "this domain is not served here"))
             return
         pair = stanza.from_.domainpart, stanza.to.domainpart
         queue = self._queues.get(pair) or self._new_queue(pair)
@@ -117,9 +125,9 @@ class Pool:
         else:
             queue.send(stanza)
 
-    def may_connect(self, sender: JID | None) -> bool:
-        """Whether one more attempt is possible now for something from `sender`."""
-        return self.attempts.may_begin(self.account_of(sender)) and not self._closed
+    def may_connect(self, sender: JID | None, remote: str) -> bool:
+        """True if one more attempt is possible now for something from `sender` to the domain `remote`."""
+        return not self._closed and self.attempts.may_begin(self.account_of(sender), remote)
 
     def account_of(self, sender: JID | None) -> JID | None:
         """The account that a stanza of ours is from; None if it is from a queue, a room or the server."""
@@ -134,38 +142,61 @@ class Pool:
         return None if queue is None else queue.connection
 
     def answered(self, stanza: Stanza) -> bool:
-        """Whether an iq of another server's answers a ping of ours; then it is dealt with."""
+        """Process an iq that answers a ping of ours; False if it does not."""
         if stanza.from_ is None or stanza.to is None:
             return False
         queue = self._queues.get((stanza.to.domainpart, stanza.from_.domainpart))
         return queue is not None and queue.answered(stanza)
 
     def add_bidi_link(self, pair: Pair, bidi_link: BidiLink) -> None:
-        """Stanzas of a pair may go over a stream that the other server opened."""
+        """Let stanzas of a pair go over a stream that the other server opened."""
         self._bidi_links[pair] = bidi_link
 
     def bidi_link(self, pair: Pair) -> Link | None:
-        """The stream of the other server's that takes stanzas of a pair; none when everything ends."""
+        """The stream opened by the other server that takes stanzas of a pair; None when the server stops."""
         bidi_link = None if self._closed else self._bidi_links.get(pair)
         return bidi_link if bidi_link is not None and bidi_link.carries(*pair) else None
 
     def remove_bidi_link(self, bidi_link: Link) -> None:
-        """That stream is over."""
+        """Forget a stream that is over."""
         self._bidi_links = {pair: each for pair, each in self._bidi_links.items() if each is not bidi_link}
 
     def heard_from(self, remote: str) -> None:
-        """Another server has opened a stream to us: nobody has to wait for it any longer."""
+        """End all pauses: another server has opened a stream to us."""
         for queue in self._queues.values():
             if queue.remote == remote:
                 queue.heard()
         self.stands(remote)
 
     def stands(self, remote: str) -> None:
-        """A stream to or from another server stands and is ready: tell who waits for that, once."""
+        """Call `reachable`, once after each failure: a stream to or from another server is ready."""
         counters = self.known_servers.get(remote)
         if counters.away:
             counters.away = False
             self.reachable(remote)
+
+    def look(self) -> None:
+        """Once a second: replace dead streams, and end the queues of domains that are not ours any more."""
+        for queue in list(self.unconfirmed):
+            if not queue.look():
+                self.unconfirmed.discard(queue)
+        if self._retired:
+            self._end_retired()
+
+    def retire(self, is_gone: Callable[[str], bool]) -> None:
+        """End the queues of our domains for which `is_gone`, each as soon as all is sent and acknowledged."""
+        self._retired.update(pair for pair in self._queues if is_gone(pair[0]))
+        self._end_retired()
+
+    def _end_retired(self) -> None:
+        for pair in list(self._retired):
+            queue = self._queues.get(pair)
+            if queue is None or self.hosts.is_local(queue.local):
+                self._retired.discard(pair)
+            elif queue.idle:
+                queue.close()
+                del self._queues[pair]
+                self._retired.discard(pair)
 
     def close_idle(self) -> None:
         """Close the streams on which nothing was sent for IDLE_SECONDS."""
@@ -174,11 +205,13 @@ class Pool:
             if queue.last_used < before and queue.idle:
                 queue.close()
 
-    def look(self) -> None:
-        """Once a second: see to the streams on which something waits for confirmation."""
-        for queue in list(self.unconfirmed):
-            if not queue.look():
-                self.unconfirmed.discard(queue)
+    async def flush(self, seconds: float) -> None:
+        """Wait until everything was sent and acknowledged, at most so long."""
+        deadline = self.clock.seconds() + seconds
+        while not all(queue.idle for queue in self) and self.clock.seconds() < deadline:
+            pause: Deferred[None] = Deferred()
+            self.clock.callLater(FLUSH_CHECK_SECONDS, pause.callback, None)
+            await pause
 
     def close_all(self, error: StreamError) -> None:
         """End everything: the server stops. What waits is returned."""

@@ -153,7 +153,21 @@ def test_one_address_does_not_keep_the_others_from_being_verified(bench):
     bench.clock.advance(VERIFY_SECONDS + 1)
     bench.ask(1, "late.example")
     assert MOST_KEYS_FROM_ONE + 2 == len(bench.attempts)
-    assert 1 == len(bench.dialback._by_source)
+    assert 1 == len(bench.dialback._asking)
+
+
+def test_four_addresses_with_keys_of_black_holes_keep_no_healthy_server_out(bench):
+    black_holes = [
+        bench.ask(number, f"d{number}.example", f"127.0.0.{2 + number % 4}") for number in range(MOST_KEYS)
+    ]
+    assert MOST_KEYS == len(bench.attempts)
+    verdicts = bench.ask(1, "calm.example", "127.0.0.9")
+    authority = Authority()
+    bench.attempts[-1][2].callback(authority)
+    authority.asked[0][1].callback(True)
+    assert [True] == verdicts
+    assert Condition.RESOURCE_CONSTRAINT is condition(black_holes[0]), "the oldest has made room"
+    assert 1 == sum(map(len, black_holes))
 
 
 def test_all_keys_together_are_bounded_and_room_comes_back(bench):

@@ -10,7 +10,7 @@ from refserver.jid import JID
 from refserver.s2s import pool as pool_module
 from refserver.s2s.outbound_queue import ATTEMPT_SECONDS, LONGEST_PAUSE
 from refserver.s2s.outgoing import Unreachable
-from refserver.s2s.pool import IDLE_SECONDS
+from refserver.s2s.pool import IDLE_SECONDS, MOST_OF_ACCOUNTS, MOST_OF_ONE_ACCOUNT, MOST_TO_ONE_SITE
 from tests.unit.outbound_queue_bench import HERE, MIA, NOT_FOUND, PAT, THERE, TIMEOUT, Bench, Stream
 
 
@@ -214,16 +214,16 @@ def test_at_the_end_streams_are_closed_and_what_waits_comes_back(bench):
 
 def test_queues_and_attempts_are_bounded(bench, monkeypatch):
     monkeypatch.setattr(pool_module, "MOST_QUEUES", 3)
-    monkeypatch.setattr(pool_module, "MOST_TOGETHER", 2)
-    for number in range(4):
-        bench.send(str(number), to=JID.parse(f"pat@d{number}.example"))
+    bench.pool.attempts._accounts.total = 2
+    for number, sender in enumerate("abcd"):
+        bench.send(str(number), JID.parse(f"pat@d{number}.example"), JID.parse(f"{sender}@{HERE}"))
     assert 2 == len(bench.attempts)
     assert [("2", "resource-constraint"), ("3", "resource-constraint")] == bench.errors()
     assert 3 == len(list(bench.pool))
 
 
-def test_who_writes_to_many_servers_that_do_not_answer_keeps_nobody_else_from_his(bench, monkeypatch):
-    monkeypatch.setattr(pool_module, "MOST_EACH", 2)
+def test_who_writes_to_many_servers_that_do_not_answer_keeps_nobody_else_from_his(bench):
+    bench.pool.attempts._accounts.each = 2
     holes = [JID.parse(f"pat@hole{number}.example") for number in range(4)]
     for number, hole in enumerate(holes[:3]):
         bench.send(str(number), hole, MIA.bare.with_resource(f"device{number}"))
@@ -235,13 +235,46 @@ def test_who_writes_to_many_servers_that_do_not_answer_keeps_nobody_else_from_hi
     assert 4 == len(bench.attempts), "one of hers is over"
 
 
-def test_a_queue_may_have_people_on_many_servers(bench, monkeypatch):
-    monkeypatch.setattr(pool_module, "MOST_EACH", 1)
-    library = bench.pool.hosts.get(HERE)
-    library.addresses["ask"] = bench.pool
+def test_four_accounts_that_write_to_black_holes_keep_nobody_from_a_healthy_server(bench):
+    """They take all places, as many as one account may have each."""
+    for account in "abcd":
+        for number in range(MOST_OF_ONE_ACCOUNT):
+            bench.send("lost", JID.parse(f"pat@{account}{number}.example"), JID.parse(f"{account}@{HERE}"))
+    assert (MOST_OF_ACCOUNTS, []) == (len(bench.attempts), bench.errors())
+    bench.send("1")
+    assert [("lost", "resource-constraint")] == bench.errors(), "the oldest attempt has made room"
+    assert ["1"] == bench.open().ids
+
+
+def test_a_queue_reaches_its_patrons_whatever_accounts_do(bench):
+    bench.pool.attempts._accounts.total = 0
+    bench.pool.hosts.get(HERE).addresses["ask"] = bench.router.accounts
+    bench.send("1", PAT, JID.parse(f"ask@{HERE}/queue"))
+    assert ([], 1) == (bench.errors(), len(bench.attempts))
+
+
+def test_a_queue_may_have_people_on_many_servers_and_one_site_has_a_bound(bench):
+    bench.pool.attempts._accounts.each = 1
+    bench.pool.hosts.get(HERE).addresses["ask"] = bench.router.accounts
+    queue = JID.parse(f"ask@{HERE}/queue")
+    for number in range(MOST_TO_ONE_SITE + 1):
+        bench.send(str(number), JID.parse(f"pat@d{number}.hole.example"), queue)
+    assert [(str(MOST_TO_ONE_SITE), "resource-constraint")] == bench.errors()
     for number in range(3):
-        bench.send(str(number), JID.parse(f"pat@d{number}.example"), JID.parse(f"ask@{HERE}/queue"))
-    assert ([], 3) == (bench.errors(), len(bench.attempts))
+        bench.send("more", JID.parse(f"pat@d{number}.test"), queue)
+    assert (1, MOST_TO_ONE_SITE + 3) == (len(bench.errors()), len(bench.attempts))
+
+
+def test_the_queues_of_a_removed_library_end_when_all_is_sent(bench):
+    bench.send("1")
+    bench.pool.hosts.remove(HERE)
+    bench.pool.retire(lambda domain: domain == HERE)
+    stream = bench.open()
+    bench.pool.look()
+    assert (["1"], []) == (stream.ids, stream.closed_with)
+    stream.confirm()
+    bench.pool.look()
+    assert ([None], []) == (stream.closed_with, list(bench.pool))
 
 
 def test_a_fault_of_ours_gives_everything_back(bench):
