@@ -19,6 +19,7 @@ from refserver.app.parts import (
     LibraryCertificates,
     Rereading,
     RunningServer,
+    Sockets,
     Storage,
 )
 from refserver.app.server import Part, Server
@@ -100,6 +101,7 @@ def _parts(settings: Settings, reactor: Any, reread: Callable[[], Settings]) -> 
     libraries = Libraries(core, certificates)
     yield libraries
     mux = Mux(reactor)
+    yield Sockets(mux, core)
     service = ClientService(
         core,
         mux,
@@ -109,7 +111,6 @@ def _parts(settings: Settings, reactor: Any, reread: Callable[[], Settings]) -> 
         core.feature(Registration),
         core.feature(VerifierCache),
     )
-    yield Clients(reactor, mux, service, settings.listen.c2s, settings.listen.c2s_tls)
     components = Components(
         reactor,
         ComponentService(core, mux, _component_policy(settings)),
@@ -128,11 +129,13 @@ def _parts(settings: Settings, reactor: Any, reread: Callable[[], Settings]) -> 
         federation.renew(changed)
 
     yield Rereading(settings, reread, take_up)
-    yield components
+    # Parts stop in the opposite order: desks first, so that people elsewhere learn that they are unavailable.
     if settings.s2s.enabled:
         yield federation
-    desks = Desks(reference)
-    yield desks
+        libraries.removed.append(federation.service.host_removed)
+    yield components
+    yield Clients(reactor, service, settings.listen.c2s, settings.listen.c2s_tls)
+    yield Desks(libraries, reference)
     servers = federation.service if settings.s2s.enabled else None
     server = RunningServer(core, libraries, servers)
     yield Control(settings.server.data / SOCKET, server, reactor=reactor)

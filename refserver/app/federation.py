@@ -46,8 +46,8 @@ class Federation:
             self.service.listen(port, tls=True)
 
     async def stop(self) -> None:
-        """End all streams in order (system-shutdown)."""
-        self.service.close_all()
+        """Send what waits, then end all streams (system-shutdown)."""
+        await self.service.stop()
 
     def reload(self) -> None:
         """Nothing to read again: the certificates are another part's."""

@@ -21,7 +21,7 @@ from refserver.app.server import CannotStart, NotReloaded
 from refserver.app.settings import Settings
 from refserver.c2s.service import ClientService
 from refserver.core.core import Core
-from refserver.core.hooks import HostAdded, HostRemoved, HostsComing, ServerStopping
+from refserver.core.hooks import HostAdded, HostRemoved, HostsComing, HostStopping, ServerStopping
 from refserver.core.hosts import Host
 from refserver.errors import StreamCondition, StreamError
 from refserver.jid import JID
@@ -69,11 +69,12 @@ class Storage:
 
 @define(eq=False)
 class Libraries:
-    """The libraries served here, each with its rooms."""
+    """The libraries served here, each with its rooms. `removed` is called with a domain that is gone."""
 
     core: Core
     certificates: LibraryCertificates
     rooms: dict[str, RoomService] = field(factory=dict)
+    removed: list[Callable[[str], None]] = field(factory=list)
 
     def start(self) -> None:
         """Serve every library in the store."""
@@ -111,16 +112,24 @@ class Libraries:
         self.core.hooks.tell(HostAdded(host))
 
     def remove(self, domain: str) -> None:
-        """Serve a library no more: its sessions end."""
+        """Serve a library no more: its queues, rooms and accounts become unavailable, its streams end."""
         host = self.core.hosts.get(domain)
         if host is None:
             return
-        self.core.hosts.remove(domain)
-        self.rooms.pop(domain).remove()
-        self.core.hooks.tell(HostRemoved(host))
+        self.leave(host)
         for session in list(self.core.sessions):
             if session.host is host:
                 session.close(StreamError(StreamCondition.HOST_GONE))
+        self.core.hosts.remove(domain)
+        self.rooms.pop(domain).remove()
+        self.core.hooks.tell(HostRemoved(host))
+        for removed in self.removed:
+            removed(domain)
+
+    def leave(self, host: Host) -> None:
+        """Tell everybody elsewhere that the library's queues and rooms are unavailable from now on."""
+        self.core.hooks.tell(HostStopping(host))
+        self.rooms[host.domain].stop()
 
 
 @define(eq=False)
@@ -201,28 +210,44 @@ class LibraryCertificates:
 
 
 @define(eq=False)
+class Sockets:
+    """All sockets: of clients, components and other servers."""
+
+    mux: Mux
+    core: Core
+
+    def start(self) -> None:
+        """Join the reactor."""
+        self.mux.start()
+
+    async def stop(self) -> None:
+        """Write what is queued, close every socket, and cut off peers that do not close theirs in time."""
+        await self.mux.stop()
+        self.core.hooks.tell(ServerStopping())
+
+    def reload(self) -> None:
+        """Nothing to read again."""
+
+
+@define(eq=False)
 class Clients:
     """The sockets on which clients come."""
 
     reactor: Any
-    mux: Mux
     service: ClientService
     c2s: Iterable[str]
     c2s_tls: Iterable[str]
 
     def start(self) -> None:
         """Listen. Raises `CannotStart` if a port is taken."""
-        self.mux.start()
         for port in open_ports(self.reactor, "listen.c2s", self.c2s):
             self.service.listen(port, tls=False)
         for port in open_ports(self.reactor, "listen.c2s_tls", self.c2s_tls):
             self.service.listen(port, tls=True)
 
     async def stop(self) -> None:
-        """End all streams in order (system-shutdown), then the sockets."""
+        """End all streams (system-shutdown); the accounts' unavailable presence goes out with that."""
         self.service.close_all()
-        await self.mux.stop()
-        self.service.core.hooks.tell(ServerStopping())
 
     def reload(self) -> None:
         """Nothing to read again."""
@@ -256,15 +281,18 @@ class Rereading:
 
 @define(eq=False)
 class Desks:
-    """The queues of all libraries. They open with their libraries, and end before the clients' streams do."""
+    """The queues and rooms of all libraries. They end before any stream does."""
 
+    libraries: Libraries
     reference: Reference
 
     def start(self) -> None:
-        """Nothing: each library's queues have started with it."""
+        """Nothing: each library's queues and rooms have started with it."""
 
     async def stop(self) -> None:
-        """Take nothing more; what was acknowledged is in the store."""
+        """Tell everybody elsewhere that they are unavailable. What was acknowledged is in the store."""
+        for host in list(self.libraries.core.hosts):
+            self.libraries.leave(host)
         self.reference.stop()
 
     def reload(self) -> None:

@@ -26,6 +26,7 @@ __all__ = [
     "Hooks",
     "HostAdded",
     "HostRemoved",
+    "HostStopping",
     "HostsComing",
     "IqDelivering",
     "MessageDelivering",
@@ -183,6 +184,17 @@ class HostAdded:
 
 
 @define(slots=True, eq=False)
+class HostStopping:
+    """A library will be served no more: it is removed, or the server stops.
+
+    It is still served. Handlers send what people elsewhere must know, such as unavailable presence. The
+    library's sessions end after this, and then the streams of components and of other servers.
+    """
+
+    host: Host
+
+
+@define(slots=True, eq=False)
 class HostRemoved:
     """A library is served no more."""
 
@@ -209,7 +221,7 @@ class SendersChanged:
 
 @define(slots=True, eq=False)
 class ServerStopping:
-    """All streams are closed; the database is closed when what is written now is durable."""
+    """All streams are closed. The database is closed when what is written now is committed."""
 
 
 Handler = Callable[[Any], Any]

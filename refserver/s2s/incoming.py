@@ -42,7 +42,17 @@ CLOSE_SECONDS: Final = 10.0
 class IncomingConnection:
     """Implements `Receiver`, and `BidiLink` for a peer that agreed to XEP-0288."""
 
-    __slots__ = ("_connection", "_ip", "_known_servers", "_service", "_stream", "_tls", "last_heard", "users")
+    __slots__ = (
+        "_connection",
+        "_ip",
+        "_known_servers",
+        "_service",
+        "_stream",
+        "_tls",
+        "last_heard",
+        "local_domains",
+        "users",
+    )
 
     def __init__(
         self, service: FederationService, connection: Connection, source: str, *, direct_tls: bool
@@ -53,6 +63,8 @@ class IncomingConnection:
         self._tls: TLSInfo | None = None
         self._known_servers: dict[str, KnownServer] = {}  # of the domains that were proved
         self._stream: ServerInbound | None = None if direct_tls else self._new_stream(None)
+        self.local_domains: set[str] = set()
+        """Our domains to which a domain of the peer's was proved."""
         self.users: list[LinkUser] = []
         self.last_heard = service.seconds()
 
@@ -241,6 +253,7 @@ class IncomingConnection:
             remote = self._known_servers[event.from_] = self._service.pool.known_servers.get(event.from_)
             remote.incoming += 1
             self._service.share(remote)
+        self.local_domains.add(event.to)
         remote.incoming_method = event.method
         if self._tls is not None:
             remote.shows(self._tls)

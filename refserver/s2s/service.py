@@ -34,6 +34,7 @@ from refserver.stream import Established, ServerPolicy
 __all__ = ["FederationPolicy", "FederationService"]
 
 TICKS_BETWEEN_LOOKS: Final = 15
+FLUSH_SECONDS: Final = 4.0  # of the ten that a stop may take
 IDLE_SECONDS: Final = 1800.0  # the peer's own streams: it closes them sooner if it wants to
 
 
@@ -221,6 +222,26 @@ class FederationService(SecureAcceptor[IncomingConnection]):
             queues.setdefault(queue.remote, []).append(queue)
         known_servers = sorted(self.pool.known_servers, key=lambda remote: remote.domain)
         return [_status(remote, queues.get(remote.domain, ())) for remote in known_servers]
+
+    def host_removed(self, domain: str) -> None:
+        """End all streams with a library that is served no more (RFC 6120 4.9.3.6, host-gone).
+
+        Streams from other servers end at once; a peer that used one for other domains too opens another.
+        Streams of ours end when all that waits was sent.
+        """
+
+        def is_gone(ours: str) -> bool:
+            return not self.hosts.is_local(ours) and (ours == domain or ours.endswith(f".{domain}"))
+
+        for connection in list(self.connections):
+            if any(map(is_gone, connection.local_domains)):
+                connection.close(StreamError(StreamCondition.HOST_GONE))
+        self.pool.retire(is_gone)
+
+    async def stop(self) -> None:
+        """Send what waits, for FLUSH_SECONDS at most, and end all streams."""
+        await self.pool.flush(FLUSH_SECONDS)
+        self.close_all()
 
     def close_all(self) -> None:
         """End all streams: the server stops (RFC 6120 4.9.3.19)."""

@@ -16,7 +16,7 @@ from twisted.internet.defer import Deferred
 from refserver.errors import Condition, StanzaError
 from refserver.jid import JID
 from refserver.net import Mux
-from refserver.s2s import connect, outbound_queue
+from refserver.s2s import connect, outbound_queue, service
 from refserver.s2s.inbound_limits import InboundLimits
 from refserver.s2s.resolver import Target
 from refserver.stanza import Stanza, Tracked
@@ -25,7 +25,7 @@ from tests.interop.peers.authority import TestAuthority
 from .federated import FederatedServer, Make
 from .loopback import in_thread, reactor, until
 
-HERE, THERE = "library.example", "there.example"
+HERE, OTHER, THERE = "library.example", "other.example", "there.example"
 MIA, PAT = f"mia@{HERE}/desk", f"pat@{THERE}/phone"
 
 
@@ -449,3 +449,48 @@ def refuse_everything(server: FederatedServer) -> None:
         server.router.bounce(stanza, StanzaError(Condition.ITEM_NOT_FOUND))
 
     server.router.accounts = SimpleNamespace(deliver=deliver)
+
+
+@pytest.mark.parametrize("bidi", [True, False])
+@pytest_twisted.ensureDeferred
+async def test_a_removed_librarys_streams_end_and_the_first_stanza_to_it_is_answered(make, bidi):
+    here, there = make(HERE, OTHER, bidi=bidi), make(THERE, bidi=bidi)
+    await here.listen()
+    await there.listen()
+    for library in (HERE, OTHER):
+        there.send(PAT, f"mia@{library}")
+        here.send(f"mia@{library}", PAT)
+    await here.until_got(2)
+    await there.until_got(2)
+    here.router.hosts.remove(HERE)
+    here.service.host_removed(HERE)
+    await until(lambda: there.status(HERE).outgoing_streams + there.status(HERE).incoming_streams == 0)
+    there.send(PAT, MIA)
+    there.send(PAT, f"mia@{OTHER}", "still served")
+    assert ["remote-server-not-found"] == (await there.until_got(3))[2:]
+    assert ["still served"] == (await here.until_got(3))[2:]
+
+
+@pytest_twisted.ensureDeferred
+async def test_before_the_end_what_waits_is_sent(make):
+    here, there = await two(make)
+    for number in range(20):
+        here.send(MIA, PAT, str(number))
+    await here.service.stop()
+    assert [str(number) for number in range(20)] == await there.until_got(20)
+    await until(lambda: there.status(HERE).incoming_streams == 0)
+    assert 0 == here.status(THERE).returned
+
+
+@pytest_twisted.ensureDeferred
+async def test_the_end_does_not_wait_long_for_a_server_that_does_not_answer(make, monkeypatch):
+    monkeypatch.setattr(service, "FLUSH_SECONDS", 0.3)
+    here = make(HERE)
+    silent = socket.create_server(("127.0.0.1", 0))
+    here.places[THERE] = Target(*silent.getsockname())
+    here.send(MIA, PAT)
+    began = reactor.seconds()
+    await here.service.stop()
+    assert reactor.seconds() - began < 2.0
+    assert ["remote-server-timeout"] == await here.until_got(1)
+    silent.close()
