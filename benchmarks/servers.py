@@ -256,7 +256,7 @@ class Refserver(Server):
         config.write_text(
             f'[server]\ndata = "{data}"\n'
             f"[listen]\nc2s = {self._endpoint(self.port)}\nc2s_tls = {self._endpoint(self.tls_port)}\n"
-            f"{listeners}s2s_tls = []\ncomponent = []\nweb = []\nweb_tls = []\n"
+            f"{listeners}s2s_tls = []\ncomponent = []\n"
             f'[tls]\ncertificates = "{self.site.certificates}"\n'
             '[c2s]\nrequire_tls = false\nplain_without_tls = true\nregistration = "open"\n'
             f"{federation}"

@@ -79,15 +79,19 @@ BEFORE_AUTHENTICATION = Limits(stanza_bytes=10_000)
 """RFC 6120 13.12 has a server take 10,000 bytes; a stranger gets no more."""
 
 
-def compose(settings: Settings, reactor: Any, reread: Callable[[], Settings] | None = None) -> IService:
-    """The whole server, made when the service starts: threads and sockets do not survive a fork.
+def compose(
+    settings: Settings, reactor: Any, reread: Callable[[], Settings], set_log_level: Callable[[str], None]
+) -> IService:
+    """Return the whole server; it is made when the service starts, since threads do not survive a fork.
 
     `reread` reads the settings again, for SIGHUP; it raises `ConfigurationError`.
     """
-    return Server(reactor, lambda: _parts(settings, reactor, reread or (lambda: settings)))
+    return Server(reactor, lambda: _parts(settings, reactor, reread, set_log_level))
 
 
-def _parts(settings: Settings, reactor: Any, reread: Callable[[], Settings]) -> Iterator[Part]:
+def _parts(
+    settings: Settings, reactor: Any, reread: Callable[[], Settings], set_log_level: Callable[[str], None]
+) -> Iterator[Part]:
     storage = Storage.open(settings.server.data, reactor.callFromThread)
     yield storage
     core = Core(storage.database, reactor, offload=_offload(reactor))
@@ -127,6 +131,7 @@ def _parts(settings: Settings, reactor: Any, reread: Callable[[], Settings]) -> 
         reference.limit_questions(limits.questions_per_patron_hour, limits.questions_per_domain_hour)
         core.feature(Rooms).rooms_per_account = limits.rooms_per_account
         federation.renew(changed)
+        set_log_level(changed.log.level)
 
     yield Rereading(settings, reread, take_up)
     # Parts stop in the opposite order: desks first, so that people elsewhere learn that they are unavailable.

@@ -20,7 +20,7 @@ from cattrs import Converter
 from cattrs.errors import ClassValidationError, ForbiddenExtraKeysError
 from cattrs.gen import make_dict_structure_fn
 
-from refserver.app.settings import HostPort, ImpossibleValue, Settings
+from refserver.app.settings import NOT_BUILT, HostPort, ImpossibleValue, Settings
 from refserver.jid import JID, InvalidJID
 
 __all__ = ["SEARCHED", "ConfigurationError", "Problem", "Settings", "find", "load"]
@@ -220,14 +220,14 @@ def _problems(error: ClassValidationError, table: str) -> Iterator[Problem]:
         if isinstance(exception, ClassValidationError):
             yield from _problems(exception, f"{key}.")
         elif isinstance(exception, ImpossibleValue):
-            yield Problem(f"{key}{exception.key}", _shown(exception.found), exception.allowed)
+            yield _impossible(f"{key}{exception.key}", exception)
         else:
             raise exception
     for exception in others:
         if isinstance(exception, ForbiddenExtraKeysError):
             yield from _unknown_keys(exception, table)
         elif isinstance(exception, ImpossibleValue):
-            yield Problem(f"{table}{exception.key}", _shown(exception.found), exception.allowed)
+            yield _impossible(f"{table}{exception.key}", exception)
         else:
             raise exception
 
@@ -235,9 +235,20 @@ def _problems(error: ClassValidationError, table: str) -> Iterator[Problem]:
 def _unknown_keys(error: ForbiddenExtraKeysError, table: str) -> Iterator[Problem]:
     known = [item.name for item in fields(error.cl)]
     for name in sorted(error.extra_fields):
+        if f"{table}{name}" in NOT_BUILT:
+            yield Problem(f"{table}{name}", "what is not built yet", "leaving it out")
+            continue
         nearest = difflib.get_close_matches(name, known, n=1)
         guess = f", did you mean {nearest[0]}?" if nearest else ""
         yield Problem(f"{table}{name}", f"an unknown key{guess}", ", ".join(known))
+
+
+def _impossible(key: str, error: ImpossibleValue) -> Problem:
+    setting = f'{key} = "{error.found}"'
+    found = _shown(error.found)
+    if any(setting.startswith(planned) for planned in NOT_BUILT if "=" in planned):
+        found += ", which is not built yet"
+    return Problem(key, found, error.allowed)
 
 
 def _shown(value: object) -> str:

@@ -60,7 +60,6 @@ c2s_tls = ["tcp:{tls_port}:interface=127.0.0.1"]
 s2s = []
 s2s_tls = []
 component = []
-web = []
 
 [tls]
 certificates = "certs"

@@ -1,10 +1,8 @@
-"""What twistd calls: the options of `twistd refserver` and the service they make.
-
-Owns the command line of the server process. Reads the settings, and leaves wiring to `compose`.
-"""
+"""What twistd calls: the options of `twistd refserver` and the service they make."""
 
 from __future__ import annotations
 
+import time
 from functools import partial
 from pathlib import Path
 
@@ -12,6 +10,7 @@ from twisted.application.service import IService
 from twisted.python import usage
 
 from refserver.app.config import ConfigurationError, load
+from refserver.app.log import LOG
 
 __all__ = ["Options", "makeService"]
 
@@ -25,9 +24,15 @@ class Options(usage.Options):
     )
     optParameters = [["config", "c", None, "The configuration file (TOML)."]]
 
+    def postOptions(self) -> None:
+        """Log in the server's own way, unless twistd's --logger names another one."""
+        if self.parent is not None and not self.parent.get("logger"):
+            LOG.options = self.parent
+            self.parent["logger"] = f"{LOG.__module__}.LOG"
+
 
 def makeService(options: Options) -> IService:
-    """The whole server, not yet started.
+    """Return the whole server, not yet started.
 
     A faulty configuration ends the process with status 1, one line a fault.
     """
@@ -42,4 +47,7 @@ def makeService(options: Options) -> IService:
 
     from refserver.app.compose import compose
 
-    return compose(settings, reactor, read)
+    # Twisted's timers follow the wall clock, and stand still for an hour if that is set back by an hour.
+    reactor.seconds = time.monotonic  # type: ignore[method-assign]  # made for that: see ReactorBase
+    LOG.set_level(settings.log.level)
+    return compose(settings, reactor, read, LOG.set_level)

@@ -78,12 +78,11 @@ class Queue:
 
 @frozen
 class Librarian:
-    """Who works at a queue's desk. `persona` is public, patrons, staff, or "" for none."""
+    """A librarian of a queue: her nickname at its desk, and how many questions she takes at a time."""
 
     jid: JID
     nick: str
     max_chats: int
-    persona: str
 
 
 def add(
@@ -181,7 +180,6 @@ def put_librarian(connection: Connection, queue_id: int, librarian: Librarian) -
         jid=librarian.jid.text,
         nick=librarian.nick,
         max_chats=librarian.max_chats,
-        persona=librarian.persona,
     )
 
 
@@ -230,7 +228,7 @@ def desks_of(connection: Connection, jid: JID) -> list[tuple[Queue, Librarian]]:
 
 
 def _librarian(row: Row[Any]) -> Librarian:
-    return Librarian(JID.parse(row.jid), row.nick, row.max_chats, row.persona)
+    return Librarian(JID.parse(row.jid), row.nick, row.max_chats)
 
 
 # -- canned replies ------------------------------------------------------------

@@ -2,9 +2,28 @@
 
 from __future__ import annotations
 
+import os
 import resource
 import signal
 import socket
+import sys
+from pathlib import Path
+
+from tests.interop.peers.ports import free_port
+from tests.interop.peers.process import PeerProcess
+
+CLOCK_THAT_JUMPS = """
+import signal, sys, time
+real, back = time.time, 0.0
+def set_back(*_):
+    global back
+    back = 3600.0
+    print("the clock was set back", flush=True)
+time.time = lambda: real() - back
+signal.signal(signal.SIGUSR2, set_back)
+from twisted.scripts.twistd import run
+run()
+"""
 
 
 def test_it_ends_in_order_on_sigterm(start_refserver):
@@ -13,6 +32,29 @@ def test_it_ends_in_order_on_sigterm(start_refserver):
     assert server.stop() == -signal.SIGTERM
     with socket.socket() as probe:
         assert probe.connect_ex((server.host, server.port)) != 0
+
+
+def test_timers_go_on_when_the_clock_is_set_back(tmp_path: Path) -> None:
+    """A silent connection is closed in time, though the wall clock says that it comes in an hour."""
+    port = free_port()
+    config = tmp_path / "refserver.toml"
+    config.write_text(
+        f'[listen]\nc2s = ["tcp:{port}:interface=127.0.0.1"]\nc2s_tls = []\ns2s = []\ns2s_tls = []\n'
+        "[c2s]\nunauthenticated_timeout = 2\n"
+    )
+    words = ["twistd", "-n", "--pidfile=", "refserver", "--config", str(config)]
+    code = f"import sys; sys.argv = {words!r}\n{CLOCK_THAT_JUMPS}"
+    process = PeerProcess([sys.executable, "-c", code], tmp_path / "output", {}, cwd=tmp_path)
+    try:
+        process.wait_for(lambda: "refserver is ready" in process.output, "ready", 20)
+        with socket.create_connection(("127.0.0.1", port)) as silent:
+            os.kill(process.pid, signal.SIGUSR2)
+            process.wait_for(lambda: "was set back" in process.output, "a clock set back", 10)
+            silent.settimeout(10)
+            while silent.recv(4096):
+                pass
+    finally:
+        process.end(10)
 
 
 def test_it_starts_again_after_a_crash(start_refserver):

@@ -61,7 +61,7 @@ class Lifecycle(RuleBasedStateMachine):
         self.database.write_now(libraries.add, "library.example", "Library")
         self.queue = self.database.write_now(queues.add, JID.parse("ask@library.example")).id
         for jid in STAFF:
-            librarian = queues.Librarian(jid, NICKS[jid], 3, "")
+            librarian = queues.Librarian(jid, NICKS[jid], 3)
             self.database.write_now(queues.put_librarian, self.queue, librarian)
 
     def teardown(self) -> None:

@@ -60,7 +60,7 @@ class Library(Harness):
         return found
 
     def appoint(self, nick: str, queue: int, max_chats: int = 3) -> None:
-        librarian = queues.Librarian(JID.parse(f"{nick}@{DOMAIN}"), nick, max_chats, "")
+        librarian = queues.Librarian(JID.parse(f"{nick}@{DOMAIN}"), nick, max_chats)
         self.database.write_now(appoint, queue, librarian)
 
     def on_duty(self, nick: str) -> Client:

@@ -30,10 +30,8 @@ EVE = JID.parse(f"eve@{HOME}")
 
 def hers(library: Library) -> Client:
     """A patron here whose question a librarian elsewhere has taken."""
-    library.database.write_now(
-        queues.put_librarian, library.queue.record.id, queues.Librarian(EVE, "eve", 3, "")
-    )
-    library.queue.librarians[EVE] = queues.Librarian(EVE, "eve", 3, "")
+    library.database.write_now(queues.put_librarian, library.queue.record.id, queues.Librarian(EVE, "eve", 3))
+    library.queue.librarians[EVE] = queues.Librarian(EVE, "eve", 3)
     pat = library.patron()
     write(pat, ASK.text, "Maps?", "m1")
     library.arrive(f"<message from='{EVE}/x' to='{chat()}' type='chat' id='e1'><body>Hello.</body></message>")

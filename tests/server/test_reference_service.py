@@ -63,7 +63,7 @@ def test_what_policy_does_not_keep_is_forgotten_while_the_server_runs(library: L
 
 def test_a_librarian_of_another_server_works_like_the_others(library: Library) -> None:
     lou = "lou@elsewhere.example"
-    librarian = Librarian(JID.parse(lou), "lou", 3, "")
+    librarian = Librarian(JID.parse(lou), "lou", 3)
     library.database.write_now(appoint, library.queue.record.id, librarian)
     library.run(library.core.feature(Reference).refresh(DOMAIN))
     library.arrive(

@@ -290,7 +290,7 @@ def test_a_change_by_an_operator_ends_subscriptions_too(library: Library) -> Non
 
 
 def test_librarians_elsewhere_are_let_in_whatever_is_said_of_their_server(library: Library) -> None:
-    librarian = queues.Librarian(JID.parse("lou@partner.example"), "lou", 3, "")
+    librarian = queues.Librarian(JID.parse("lou@partner.example"), "lou", 3)
     library.database.write_now(queues.put_librarian, library.queue.record.id, librarian)
     library.run(library.core.feature(Reference).refresh(DOMAIN))
     library.core.feature(LibraryAccess).put(DOMAIN, Rule("partner.example"))

@@ -107,3 +107,15 @@ def test_a_client_that_asks_for_a_library_without_certificate_is_logged(
         with pytest.raises(ssl.SSLError):
             server.open("town.example").starttls()
         assert server.process.log.count("no certificate for town.example in ") == 1
+    assert "were read again" not in server.process.log
+
+
+def test_the_level_of_the_log_holds_from_a_reload_on(server: LiveServer) -> None:
+    server.process.start()
+    config = server.process.config
+    config.write_text(
+        config.read_text().replace("component = []", 'component = ["tcp:0"]') + '\n[log]\nlevel = "warn"\n'
+    )
+    hang_up_signal(server, "[listen] has changed")
+    server.process.stop()
+    assert "were read again" not in server.process.log

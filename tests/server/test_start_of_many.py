@@ -29,7 +29,7 @@ def stored(count: int) -> Database:
             domain = f"library{number}.example"
             libraries.add(connection, domain, "")
             made = queues.add(connection, JID.parse(f"ask@{domain}"))
-            librarian = queues.Librarian(JID.parse(f"mia@{domain}"), "mia", 3, "")
+            librarian = queues.Librarian(JID.parse(f"mia@{domain}"), "mia", 3)
             queues.put_librarian(connection, made.id, librarian)
 
     database.write_now(fill)

@@ -36,17 +36,15 @@ def bookmarks(ctl: Ctl) -> bytes:
 
 def test_a_librarian_is_called_by_the_first_part_of_her_address(ctl: Ctl) -> None:
     assert ctl.ok("librarian", "add", ASK, MIA) == f"{MIA}: added\n"
-    assert ctl.json("librarian", "list") == [
-        {"queue": ASK, "jid": MIA, "nick": "mia", "max_chats": 3, "persona": "none"}
-    ]
+    assert ctl.json("librarian", "list") == [{"queue": ASK, "jid": MIA, "nick": "mia", "max_chats": 3}]
 
 
 def test_each_option_is_kept_until_it_is_given_again(ctl: Ctl) -> None:
-    ctl.ok("librarian", "add", ASK, MIA, "--nick", "Mia", "--max-chats", "5", "--persona", "public")
+    ctl.ok("librarian", "add", ASK, MIA, "--nick", "Mia", "--max-chats", "5")
     assert ctl.ok("librarian", "add", ASK, MIA) == f"{MIA}: unchanged\n"
-    assert ctl.ok("librarian", "add", ASK, MIA, "--persona", "none") == f"{MIA}: changed\n"
+    assert ctl.ok("librarian", "add", ASK, MIA, "--nick", "Mina") == f"{MIA}: changed\n"
     (row,) = ctl.json("librarian", "list", "--queue", ASK)
-    assert (row["nick"], row["max_chats"], row["persona"]) == ("Mia", 5, "none")
+    assert (row["nick"], row["max_chats"]) == ("Mina", 5)
 
 
 def test_the_desk_room_is_in_her_bookmarks(ctl: Ctl) -> None:

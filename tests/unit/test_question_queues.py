@@ -15,8 +15,8 @@ from refserver.storage import Database, NoSuchLibrary, libraries, queues
 from refserver.storage.queues import Librarian, NickTaken, NoSuchQueue, QueueExists
 
 ASK = JID.parse("ask@library.example")
-MIA = Librarian(JID.parse("mia@library.example"), "mia", 3, "public")
-NOA = Librarian(JID.parse("noa@elsewhere.example"), "noa", 1, "")
+MIA = Librarian(JID.parse("mia@library.example"), "mia", 3)
+NOA = Librarian(JID.parse("noa@elsewhere.example"), "noa", 1)
 
 
 @pytest.fixture

@@ -24,7 +24,7 @@ def connection() -> Iterator[Connection]:
     with database._writing.begin() as connection:
         libraries.add(connection, ASK.domainpart, "Library")
         queue = queues.add(connection, ASK).id
-        queues.put_librarian(connection, queue, queues.Librarian(MIA, "mia", 3, ""))
+        queues.put_librarian(connection, queue, queues.Librarian(MIA, "mia", 3))
         yield connection
     database.close_now()
 

@@ -44,8 +44,8 @@ class Desk:
         self.now = START
         self.do(libraries.add, "library.example", "Library")
         self.queue = self.do(queues.add, ASK, title="Ask us", settings=settings).id
-        self.do(queues.put_librarian, self.queue, queues.Librarian(MIA, "mia", 3, ""))
-        self.do(queues.put_librarian, self.queue, queues.Librarian(NOA, "noa", 3, ""))
+        self.do(queues.put_librarian, self.queue, queues.Librarian(MIA, "mia", 3))
+        self.do(queues.put_librarian, self.queue, queues.Librarian(NOA, "noa", 3))
 
     def do(self, function: Any, *args: Any, **kwargs: Any) -> Any:
         return self.database.write_now(function, *args, **kwargs)

@@ -32,7 +32,7 @@ def made(connection: Connection, domain: str) -> int:
     libraries.add(connection, domain, domain)
     queue = queues.add(connection, JID.parse(f"ask@{domain}")).id
     for jid in (MIA, NOA, LEO):
-        queues.put_librarian(connection, queue, queues.Librarian(jid, jid.localpart, 3, ""))
+        queues.put_librarian(connection, queue, queues.Librarian(jid, jid.localpart, 3))
     return queue
 
 

@@ -30,7 +30,7 @@ def filled() -> Database:
     database.write_now(queues.add, JID.parse("ask@new.example"), settings={"practice": True})
     for queue in (busy, calm):
         for nick, jid in (("noa", NOA), ("mia", MIA)):
-            database.write_now(queues.put_librarian, queue, queues.Librarian(jid, nick, 3, ""))
+            database.write_now(queues.put_librarian, queue, queues.Librarian(jid, nick, 3))
     for number in range(DURATIONS_KEPT + 5):
         said = asked(database, busy, f"pat{number}@home.example")
         if number > 2:

@@ -9,7 +9,6 @@ from sqlalchemy import Connection
 
 from refserver.app.commands import Refused, Request, load_requests
 from refserver.app.commands.blocks import ListSpam
-from refserver.app.commands.librarians import AddLibrarian
 from refserver.app.commands.libraries import AddLibrary
 from refserver.app.commands.questions import STATES, ListQuestions, MakeReport
 from refserver.app.commands.queues import AddQueue, QueueOptions
@@ -32,10 +31,6 @@ def connection() -> Iterator[Connection]:
 @pytest.mark.parametrize(
     ("asked", "refusal"),
     [
-        (
-            AddLibrarian(ASK, MIA, persona="friends"),
-            "'friends' is no persona: choose one of public, patrons, staff, none",
-        ),
         (
             ListQuestions(state="lost"),
             f"'lost' is no state: choose one of {', '.join(STATES)}",

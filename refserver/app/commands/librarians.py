@@ -25,7 +25,6 @@ else:
 
 __all__ = ["AddLibrarian", "ListLibrarians", "RemoveLibrarian", "librarian"]
 
-PERSONAS: Final = ("public", "patrons", "staff", "none")
 DEFAULT_CHATS: Final = 3
 MOST_CHATS: Final = 100
 RESERVED_NICKS: Final = frozenset({"queue", "partner"})  # what `!to` takes besides a nick
@@ -33,20 +32,19 @@ RESERVED_NICKS: Final = frozenset({"queue", "partner"})  # what `!to` takes besi
 
 @frozen
 class AddLibrarian(Request):
-    """Make somebody a librarian of a queue, or change what is given of one; `persona`: see `PERSONAS`."""
+    """Make somebody a librarian of a queue, or change what is given of one."""
 
     words: ClassVar[str] = "librarian add"
     queue: str
     jid: str
     nick: str | None = None
     max_chats: int | None = None
-    persona: str | None = None
 
     def run(self, connection: Connection, now: float) -> Done:
         """See `Request`."""
         queue, jid = queue_at(connection, self.queue), bare_address(self.jid)
         known = queues.librarian(connection, queue.id, jid)
-        wanted = self._applied_to(known or queues.Librarian(jid, jid.localpart, DEFAULT_CHATS, ""))
+        wanted = self._applied_to(known or queues.Librarian(jid, jid.localpart, DEFAULT_CHATS))
         data = {"queue": queue.jid.text, "jid": jid.text, "nick": wanted.nick}
         if wanted == known:
             return Done({**data, "done": "unchanged"})
@@ -60,14 +58,11 @@ class AddLibrarian(Request):
         return Done(data, (hooks.QueuesChanged(queue.jid.domainpart),))
 
     def _applied_to(self, librarian: queues.Librarian) -> queues.Librarian:
-        persona = librarian.persona if self.persona is None else self.persona
         max_chats = librarian.max_chats if self.max_chats is None else self.max_chats
-        if persona not in ("", *PERSONAS):
-            raise Refused(f"{persona!r} is no persona: choose one of {', '.join(PERSONAS)}")
         if not 1 <= max_chats <= MOST_CHATS:
             raise Refused(f"a librarian may have from 1 to {MOST_CHATS} chats at a time")
         nick = librarian.nick if self.nick is None else self.nick
-        return queues.Librarian(librarian.jid, nick, max_chats, "" if persona == "none" else persona)
+        return queues.Librarian(librarian.jid, nick, max_chats)
 
 
 @frozen
@@ -87,7 +82,6 @@ class ListLibrarians(Request):
                     "jid": each.jid.text,
                     "nick": each.nick,
                     "max_chats": each.max_chats,
-                    "persona": each.persona or "none",
                 }
                 for queue in queues_at(connection, self.queue)
                 for each in queues.librarians_of(connection, queue.id)
@@ -145,13 +139,10 @@ def librarian() -> None:
 @click.argument("jid")
 @click.option("--nick", help="What colleagues call her: one word. Default: what stands before the @.")
 @click.option("--max-chats", type=int, help="How many questions she takes at a time. Default: 3.")
-@click.option("--persona", type=click.Choice(PERSONAS), help="Who sees her persona. Default: none.")
 @pass_context
-def add(
-    context: Context, queue: str, jid: str, nick: str | None, max_chats: int | None, persona: str | None
-) -> None:
+def add(context: Context, queue: str, jid: str, nick: str | None, max_chats: int | None) -> None:
     """Make somebody a librarian of a queue, or change what is given of one."""
-    context.change(AddLibrarian(queue, jid, nick, max_chats, persona), "jid")
+    context.change(AddLibrarian(queue, jid, nick, max_chats), "jid")
 
 
 @librarian.command("list")
@@ -159,7 +150,7 @@ def add(
 @pass_context
 def list_(context: Context, queue: str | None) -> None:
     """List who works where."""
-    columns = ("queue", "jid", "nick", "max_chats", "persona")
+    columns = ("queue", "jid", "nick", "max_chats")
     context.show(ListLibrarians(queue), columns, "no librarian yet: refserverctl librarian add QUEUE JID")
 
 

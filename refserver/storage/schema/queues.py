@@ -28,7 +28,6 @@ librarians = Table(
     Column("jid", Text, primary_key=True),
     Column("nick", Text, nullable=False),
     Column("max_chats", Integer, nullable=False),
-    Column("persona", Text, nullable=False),  # public, patrons, staff, or "" for none
     UniqueConstraint("queue", "nick"),
     Index("ix_librarians_jid", "jid"),
 )

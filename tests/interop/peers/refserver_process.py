@@ -178,8 +178,6 @@ class RefserverProcess:
                 "s2s": tcp(self.s2s_port),
                 "s2s_tls": tcp(self.s2s_tls_port),
                 "component": [],
-                "web": [],
-                "web_tls": [],
             },
             "tls": {"certificates": str(self.authority.folder)},
             "s2s": {
