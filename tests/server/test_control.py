@@ -64,7 +64,9 @@ class Running:
         self.hold: Deferred[None] | None = None
         self.fault: Exception | None = None
         self.reviews = 0
-        served = Libraries(self.core, LibraryCertificates(folder))
+        certificates = LibraryCertificates(folder)
+        certificates.load()
+        served = Libraries(self.core, certificates)
         self.control = Control(folder / SOCKET, RunningServer(self.core, served, cast(Any, self)))
         self._listen_to_hooks()
 

@@ -39,7 +39,9 @@ def stored(count: int) -> Database:
 def started(database: Database, folder: Path) -> Harness:
     """A server that has just started, and the turn of the reactor after that."""
     server = Harness([LibraryAccess, Reference], domains=(), database=database)
-    Libraries(server.core, LibraryCertificates(folder)).start()
+    certificates = LibraryCertificates(folder)
+    certificates.load()
+    Libraries(server.core, certificates).start()
     server.clock.advance(0)
     return server
 
