@@ -9,6 +9,7 @@ from twisted.application.service import IService
 from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThreadPool
 
+from refserver.app.account_removal import remove_account
 from refserver.app.components import Components
 from refserver.app.control import SOCKET, Control
 from refserver.app.federation import make_federation
@@ -94,7 +95,7 @@ def _parts(
 ) -> Iterator[Part]:
     storage = Storage.open(settings.server.data, reactor.callFromThread)
     yield storage
-    core = Core(storage.database, reactor, offload=_offload(reactor))
+    core = Core(storage.database, reactor, offload=_offload(reactor), remove_account=remove_account)
     limits = settings.limits
     reference = Reference(core, limits.questions_per_patron_hour, limits.questions_per_domain_hour)
     core.install([*(feature(core) for feature in FEATURES), reference])

@@ -8,6 +8,7 @@ from typing import Any, Protocol, TypeVar
 
 from twisted.internet.defer import Deferred, execute
 
+from refserver.core.account_removal import RemoveAccount, remove_account
 from refserver.core.accounts import Accounts
 from refserver.core.feature import Feature, arrange
 from refserver.core.hooks import Hooks
@@ -34,7 +35,8 @@ class Core:
     """Router, sessions, hosts, hooks, iqs, database and clock, wired together.
 
     `clock` is the reactor's (for timers), `now` gives the wall clock's seconds since the epoch,
-    `offload` calls a function that computes for long (key derivation) off the reactor's thread.
+    `offload` calls a function that computes for long (key derivation) off the reactor's thread,
+    `remove_account` is the transaction that ends an account.
     """
 
     def __init__(
@@ -43,11 +45,13 @@ class Core:
         clock: Clock,
         now: Callable[[], float] = time.time,
         offload: Offload = execute,
+        remove_account: RemoveAccount = remove_account,
     ) -> None:
         self.database = database
         self.clock = clock
         self.now = now
         self.offload = offload
+        self.remove_account = remove_account
         self.hosts = Hosts()
         self.hooks = Hooks()
         self.sessions = Sessions()

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
-from attrs import define
+from attrs import define, frozen
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
@@ -17,6 +17,7 @@ from refserver.core.hosts import Host
 from refserver.core.sessions import Session
 from refserver.jid import JID
 from refserver.stanza import Stanza
+from refserver.storage.rosters import RosterItem
 
 __all__ = [
     "AccountAdded",
@@ -148,9 +149,15 @@ class AccountAdded:
 
 @define(slots=True, eq=False)
 class AccountRemoved:
-    """An account and all its data were removed."""
+    """An account and all its data were removed.
+
+    `contacts` were its roster items. `known_by` are the accounts here whose rosters held a subscription,
+    request or approval of it; the store holds them no more.
+    """
 
     account: JID
+    contacts: tuple[RosterItem, ...] = ()
+    known_by: tuple[JID, ...] = ()
 
 
 @define(slots=True, eq=False)
@@ -160,7 +167,7 @@ class CredentialsChanged:
     account: JID
 
 
-@define(slots=True, eq=False)
+@frozen
 class QueuesChanged:
     """Queues of a library or their librarians were changed in the store. A handler may return a Deferred."""
 

@@ -12,7 +12,7 @@ from twisted.logger import Logger
 from refserver import ns
 from refserver.core.core import Core
 from refserver.core.feature import Feature, Request, Target, iq, on
-from refserver.core.hooks import PresenceSent, ServerStopping, SessionEnded
+from refserver.core.hooks import AccountRemoved, PresenceSent, ServerStopping, SessionEnded
 from refserver.core.sessions import Session
 from refserver.errors import Condition, StanzaError
 from refserver.features.presence import Presence
@@ -34,6 +34,7 @@ class LastActivity(Feature):
 
     name = "last"
     xeps = ("0012",)
+    after = ("registration",)  # which ends the sessions of an account that is removed
 
     def __init__(self, core: Core) -> None:
         super().__init__(core)
@@ -85,6 +86,11 @@ class LastActivity(Feature):
         if not self._left:
             self.core.clock.callLater(KEPT_SECONDS, self._store)
         self._left[account] = accounts.LastActivity(self.core.now(), status)
+
+    @on(AccountRemoved)
+    def removed(self, event: AccountRemoved) -> None:
+        """Forget a departure that is not stored yet: the next owner of the address never left."""
+        self._left.pop(event.account, None)
 
     @on(ServerStopping)
     def stopping(self, event: ServerStopping) -> None:

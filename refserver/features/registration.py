@@ -6,20 +6,27 @@ Making an account happens on a stream that is not authenticated: the client's sh
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from typing import Final
 
+from sqlalchemy import Connection
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+
 from refserver import ns
-from refserver.core.feature import Feature, Request, Target, iq
+from refserver.core.feature import Feature, Request, Target, iq, on
 from refserver.core.hooks import AccountAdded, AccountRemoved, CredentialsChanged
 from refserver.core.hosts import Host
 from refserver.errors import Condition, StanzaError, StreamCondition, StreamError
 from refserver.jid import JID, InvalidJID
 from refserver.sasl import InvalidPassword, Verifier, make_verifiers
-from refserver.storage import accounts
+from refserver.storage import accounts, queues
 from refserver.storage.errors import AccountExists
 from refserver.xml.element import Element, child, child_text, element
 
 __all__ = ["Registration"]
+
+log = Logger()
 
 LONGEST_PASSWORD: Final = 1023  # bytes
 INSTRUCTIONS: Final = "Choose a username and a password."
@@ -53,7 +60,7 @@ class Registration(Feature):
             raise StanzaError(Condition.CONFLICT)
         verifiers = await self._verifiers(password)
         try:
-            await self.core.database.write(accounts.add, account, verifiers, self.core.now())
+            await self.core.database.write(_add, account, verifiers, self.core.now())
         except AccountExists as error:
             raise StanzaError(Condition.CONFLICT) from error
         self.core.hooks.tell(AccountAdded(account))
@@ -93,13 +100,29 @@ class Registration(Feature):
             raise StanzaError(Condition.NOT_ACCEPTABLE, "the password cannot be used") from error
 
     async def _remove(self, account: JID) -> None:
-        await self.core.database.write(accounts.remove, account)
-        self.core.clock.callLater(0, self._removed, account)  # after the result is on its way
+        events = await self.core.database.write(self.core.remove_account, account, self.core.now())
+        self.core.clock.callLater(0, self._publish, events)  # after the result is on its way
 
-    def _removed(self, account: JID) -> None:
-        self.core.hooks.tell(AccountRemoved(account))
-        for session in list(self.core.sessions.of(account).values()):
+    def _publish(self, events: Iterable[object]) -> None:
+        published: Deferred[None] = Deferred.fromCoroutine(self._ask_all(events))
+        published.addErrback(lambda failure: log.failure("the end of an account failed", failure=failure))
+
+    async def _ask_all(self, events: Iterable[object]) -> None:
+        for event in events:
+            await self.core.hooks.ask(event)
+
+    @on(AccountRemoved)
+    def removed(self, event: AccountRemoved) -> None:
+        """End the account's sessions, before the other features forget it."""
+        for session in list(self.core.sessions.of(event.account).values()):
             session.close(StreamError(StreamCondition.NOT_AUTHORIZED, "the account was removed"))
+
+
+def _add(connection: Connection, account: JID, verifiers: Mapping[str, Verifier], now: float) -> None:
+    """Add an account. Raises `AccountExists`, also for a librarian's address, which an operator adds."""
+    if queues.desks_of(connection, account):
+        raise AccountExists("the address is a librarian's")
+    accounts.add(connection, account, verifiers, now)
 
 
 def _own_account(request: Request) -> JID:

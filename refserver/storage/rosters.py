@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 
-from attrs import frozen
+from attrs import evolve, frozen
 from sqlalchemy import BindParameter, Connection, bindparam, select, update
 from sqlalchemy import delete as sql_delete
 
@@ -19,7 +19,7 @@ from refserver.storage.errors import NoSuchAccount
 from refserver.storage.schema import accounts as tables
 from refserver.storage.statement import Prepared, upsert
 
-__all__ = ["Removed", "Roster", "RosterItem", "changes_since", "delete", "load", "save"]
+__all__ = ["Removed", "Roster", "RosterItem", "changes_since", "delete", "forget_contact", "load", "save"]
 
 KEPT_VERSIONS = 500
 
@@ -52,6 +52,11 @@ _select_since = Prepared(
 )
 _listed = Prepared(
     select(_items.c.listed).where(_items.c.account == _ACCOUNT, _items.c.contact == bindparam("by_contact"))
+)
+_select_owners = Prepared(
+    select(_accounts.c.jid, *_ITEM)
+    .join_from(_items, _accounts)
+    .where(_items.c.contact == bindparam("by_contact"))
 )
 _upsert = upsert(_items)
 _delete = Prepared(
@@ -149,6 +154,25 @@ def delete(connection: Connection, account: JID, contact: JID) -> int:
     listed = _listed.value(connection, account=number, by_contact=contact.text)
     _delete.run(connection, account=number, by_contact=contact.text)
     return _mark_removed(connection, number, contact.text) if listed else version
+
+
+def forget_contact(connection: Connection, contact: JID) -> Sequence[JID]:
+    """Remove subscriptions, requests and approvals of `contact` from all rosters; the accounts that had any.
+
+    Items stay where clients see them.
+    """
+    changed = []
+    for account, *columns in _select_owners.rows(connection, by_contact=contact.text):
+        old = _item(tuple(columns))
+        new = evolve(old, subscription="none", ask=False, approved=False, pending_in=None)
+        if new != old:
+            owner = JID.parse(account)
+            changed.append(owner)
+            if new.listed:
+                save(connection, owner, new)
+            else:
+                delete(connection, owner, contact)
+    return changed
 
 
 def changes_since(

@@ -20,11 +20,11 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
 from refserver import ns
+from refserver.app.account_removal import remove_account
 from refserver.core.core import Core
 from refserver.core.feature import Feature
 from refserver.core.hooks import (
     AccountAdded,
-    AccountRemoved,
     HostAdded,
     SessionBinding,
     SessionBound,
@@ -62,7 +62,9 @@ class Harness:
         self.clock = Clock()
         self._answers = _Answers()
         self.database = database or Database.memory(self._answers)
-        self.core = Core(self.database, self.clock, now=lambda: EPOCH + self.clock.seconds())
+        self.core = Core(
+            self.database, self.clock, now=lambda: EPOCH + self.clock.seconds(), remove_account=remove_account
+        )
         self.elsewhere = Elsewhere()
         self.core.router.remote = self.elsewhere
         kinds: list[type[Feature]] = [Rosters, RosterQueries, Presence, Rooms, *features]
@@ -79,10 +81,9 @@ class Harness:
         return account
 
     def remove_account(self, jid: str) -> None:
-        """Remove an account and all its data. Its sessions stay, as nobody closes them here."""
-        account = JID.parse(jid)
-        self.database.write_now(accounts.remove, account)
-        self.core.hooks.tell(AccountRemoved(account))
+        """Remove an account and all its data. Its sessions stay where Registration is not installed."""
+        for event in self.database.write_now(self.core.remove_account, JID.parse(jid), self.core.now()):
+            self.run(self.core.hooks.ask(event))
 
     def client(self, jid: str) -> Client:
         """Log a client in: its account is made if need be, its resource bound, no presence sent."""

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from refserver.core.feature import Feature
 from refserver.core.hooks import HostAdded, HostsComing
 from refserver.core.hosts import Host
 from refserver.features.library_access import LibraryAccess
@@ -33,10 +34,21 @@ class Library(Harness):
     """The harness with a queue in it. `settings` are the queue's."""
 
     def __init__(
-        self, database: Database | None = None, settings: dict[str, Any] | None = None, **queue: Any
+        self,
+        database: Database | None = None,
+        settings: dict[str, Any] | None = None,
+        more_features: tuple[type[Feature], ...] = (),
+        **queue: Any,
     ) -> None:
         self._patrons: dict[str, Client] = {}
-        features = [LibraryAccess, Messages, Offline, PrivateData, Reference]
+        features: list[type[Feature]] = [
+            LibraryAccess,
+            Messages,
+            Offline,
+            PrivateData,
+            Reference,
+            *more_features,
+        ]
         super().__init__(features, domains=(), database=database)
         if database is None:
             self.database.write_now(libraries.add, DOMAIN, "Library")

@@ -38,6 +38,7 @@ from refserver.core.gates import Verdict
 from refserver.core.hooks import AccountAdded, AccountRemoved, HostAdded, HostRemoved, QueuesChanged
 from refserver.errors import StreamCondition, StreamError
 from refserver.features.library_access import LibraryAccess
+from refserver.features.registration import Registration
 from refserver.jid import JID
 from refserver.muc.service import RoomService
 from refserver.sasl.verifier import Verifier, make_verifiers
@@ -56,7 +57,7 @@ class Running:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.server = Harness([LibraryAccess], domains=())
+        self.server = Harness([LibraryAccess, Registration], domains=())
         self.core = self.server.core
         self.told: list[object] = []
         self.queue_changes: list[str] = []

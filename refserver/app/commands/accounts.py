@@ -23,11 +23,13 @@ from refserver.sasl.verifier import Verifier, check_password, make_verifiers
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
+    from refserver.app import account_removal
     from refserver.app.parts import RunningServer
     from refserver.core import hooks
     from refserver.reference import offices
     from refserver.storage import accounts, libraries, queues
 else:
+    account_removal = late("refserver.app", "account_removal")
     hooks = late("refserver.core", "hooks")
     offices = late("refserver.reference", "offices")
     accounts, libraries, queues = late("refserver.storage", "accounts", "libraries", "queues")
@@ -121,19 +123,8 @@ class RemoveAccount(Request):
     def run(self, connection: Connection, now: float) -> Done:
         """See `Request`."""
         jid = _account(connection, self.jid)
-        events: list[object] = []
-        # Else whoever gets the address next would be a librarian.
-        for queue, _ in queues.desks_of(connection, jid):
-            offices.dismiss(connection, queue.id, jid)
-            events.append(hooks.QueuesChanged(queue.jid.domainpart))
-        accounts.remove(connection, jid)
-        return Done({"jid": jid.text, "done": "removed"}, (*events, hooks.AccountRemoved(jid)))
-
-    async def apply(self, server: RunningServer, done: Done) -> Any:
-        """See `Request`."""
-        await super().apply(server, done)
-        server.end_sessions(bare_address(self.jid), StreamCondition.NOT_AUTHORIZED, "the account was removed")
-        return done.data
+        events = account_removal.remove_account(connection, jid, now)
+        return Done({"jid": jid.text, "done": "removed"}, events)
 
 
 @frozen

@@ -14,10 +14,12 @@ from refserver.app.commands.request import Done, Refused, Request, late
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
+    from refserver.app import account_removal
     from refserver.app.parts import RunningServer
     from refserver.core import hooks
     from refserver.storage import accounts, libraries, queues
 else:
+    account_removal = late("refserver.app", "account_removal")
     hooks = late("refserver.core", "hooks")
     accounts, libraries, queues = late("refserver.storage", "accounts", "libraries", "queues")
 
@@ -81,7 +83,10 @@ class RemoveLibrary(Request):
         """See `Request`."""
         domain = served_domain(connection, self.domain)
         lost_queues = queues.all_queues(connection, domain)
-        lost_accounts = [hooks.AccountRemoved(account.jid) for account in accounts.list(connection, domain)]
+        lost_accounts = [account.jid for account in accounts.list(connection, domain)]
+        events = [
+            event for jid in lost_accounts for event in account_removal.remove_account(connection, jid, now)
+        ]
         libraries.remove(connection, domain)
         data = {
             "domain": domain,
@@ -89,13 +94,14 @@ class RemoveLibrary(Request):
             "queues": len(lost_queues),
             "done": "removed",
         }
-        return Done(data, tuple(lost_accounts))
+        return Done(data, tuple(dict.fromkeys(events)))
 
     async def apply(self, server: RunningServer, done: Done) -> Any:
-        """See `Request`. Its queues close and its sessions end with it."""
+        """See `Request`. Accounts end first: their contacts are told while the library is still served."""
+        await super().apply(server, done)
         await server.core.hooks.ask(hooks.QueuesChanged(done.data["domain"]))
         server.libraries.remove(done.data["domain"])
-        return await super().apply(server, done)
+        return done.data
 
 
 def _refuse_service_names(connection: Connection, domain: str) -> None:

@@ -73,6 +73,10 @@ class Cache:
                 self._idle.move_to_end(account)
         return roster
 
+    def holds(self, account: JID) -> bool:
+        """True if the roster is in memory or being read."""
+        return account in self._loading or self.get(account) is not None
+
     def ready(self, account: JID) -> Roster | None:
         """The roster, if it is in memory and nobody waits for it who asked before."""
         return self.get(account) if account not in self._loading else None

@@ -21,8 +21,8 @@ from refserver.core.hooks import AccountRemoved, HostRemoved, SessionBinding, Se
 from refserver.errors import Condition, StanzaError
 from refserver.features.roster.cache import Cache
 from refserver.features.roster.items import format_item, format_push, format_removal
-from refserver.features.roster.roster import Roster
-from refserver.features.roster.states import state_of
+from refserver.features.roster.roster import Roster, with_state
+from refserver.features.roster.states import State, state_of
 from refserver.features.roster.telling import farewell
 from refserver.jid import JID
 from refserver.stanza import Stanza
@@ -45,7 +45,7 @@ class Rosters(Feature):
     """Keeps the rosters of accounts here, and tells clients what changes."""
 
     name = "roster"
-    after = ("presence",)  # which still needs the roster of a session that has ended
+    after = ("presence", "registration")  # which need the roster of a session that has ended
 
     def __init__(self, core: Core) -> None:
         super().__init__(core)
@@ -183,13 +183,30 @@ class Rosters(Feature):
 
     @on(AccountRemoved)
     def account_removed(self, event: AccountRemoved) -> None:
-        """Forget the roster; contacts hear of it if it was in memory, else at their next probe."""
-        roster = self._cache.drop(event.account)
-        if roster is not None:
-            for contact in list(roster.items):
-                state = roster.state(contact)
-                for stanza in farewell(self.core.sessions, event.account, contact, state):
-                    self.core.router.route(stanza)
+        """Forget the roster and tell all contacts that the subscriptions have ended (XEP-0077 3.2, RFC 6121
+        2.5.2). Rosters in memory forget what they approved; the store has forgotten it already.
+        """
+        account = event.account
+        self._cache.drop(account)
+        for item in event.contacts:
+            state = state_of(item.subscription, item.ask, item.pending_in is not None)
+            for stanza in farewell(self.core.sessions, account, item.jid, state):
+                self.core.router.route(stanza)
+        for owner in event.known_by:
+            if self._cache.holds(owner):
+                self._cache.use(owner, partial(self._forget_contact, account), _nothing)
+
+    def _forget_contact(self, contact: JID, roster: Roster | None) -> None:
+        item = None if roster is None else roster.items.get(contact)
+        if roster is None or item is None:
+            return
+        forgotten = evolve(with_state(item, State.NONE), approved=False)
+        if forgotten == item:
+            return
+        if item.listed:
+            self.change(roster, forgotten)
+        else:
+            self.discard(roster, contact)
 
     # -- changing ---------------------------------------------------------------------
 

@@ -66,6 +66,7 @@ roster_items = Table(
     Column("pending_in", LargeBinary),  # the subscription request, until it is answered
     Column("listed", Boolean, nullable=False),
     Column("version", Integer, nullable=False),
+    Index("ix_roster_items_contact", "contact"),  # who knows an account that is removed
 )
 
 roster_removals = Table(
