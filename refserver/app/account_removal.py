@@ -13,7 +13,7 @@ from refserver.core.account_removal import RemoveAccount, Step
 from refserver.core.hooks import QueuesChanged
 from refserver.jid import JID
 from refserver.reference import offices
-from refserver.storage import access_rules, queues
+from refserver.storage import access_rules, queues, rooms
 
 __all__ = ["STEPS", "remove_account"]
 
@@ -33,7 +33,13 @@ def _end_queue_subscriptions(connection: Connection, account: JID, now: float) -
     return ()
 
 
-STEPS: Final[tuple[Step, ...]] = (_end_offices, _end_queue_subscriptions)
+def _leave_rooms(connection: Connection, account: JID, now: float) -> Iterable[object]:
+    """Remove the account's affiliations, and the rooms that nobody else owns."""
+    rooms.remove_account(connection, account)
+    return ()
+
+
+STEPS: Final[tuple[Step, ...]] = (_end_offices, _end_queue_subscriptions, _leave_rooms)
 
 remove_account: Final[RemoveAccount] = partial(account_removal.remove_account, steps=STEPS)
 """Remove an account. See `core.account_removal.remove_account`."""

@@ -14,7 +14,7 @@ from refserver.features.roster import Rosters
 from refserver.features.roster import cache as cache_module
 from refserver.jid import JID
 from refserver.storage import accounts, queues, rosters
-from tests.server.harness import Client, Harness
+from tests.server.harness import Client, Harness, describe
 from tests.server.library import DOMAIN, Library, write
 
 MIA, PAT = JID.parse(f"mia@{DOMAIN}"), JID.parse(f"pat@{DOMAIN}")
@@ -152,3 +152,17 @@ def test_a_removed_account_is_no_subscriber_of_a_queue(library: Library) -> None
     assert {PAT} == set(library.database.read_now(queues.subscribers, queue))
     library.remove_account(PAT.text)
     assert set() == set(library.database.read_now(queues.subscribers, queue))
+
+
+def test_the_next_owner_of_an_address_does_not_own_the_last_one_s_rooms(library: Library) -> None:
+    pat = library.patron()
+    room = f"books@rooms.{DOMAIN}"
+    pat.send(f"<presence to='{room}/pat'><x xmlns='{ns.MUC}'/></presence>")
+    form = f"<x xmlns='{ns.DATA}' type='submit'/>"
+    assert "result" == pat.ask("set", f"<query xmlns='{ns.MUC_OWNER}'>{form}</query>", room).type
+    assert "result" == pat.ask("get", f"<query xmlns='{ns.MUC_OWNER}'/>", room).type
+    library.remove_account(PAT.text)
+    pat.end()
+    register(library, PAT)
+    stranger = library.online(f"{PAT}/tablet")
+    assert "error item-not-found" == describe(stranger.ask("get", f"<query xmlns='{ns.MUC_OWNER}'/>", room))
