@@ -46,7 +46,6 @@ from refserver.features.vcard import VCard
 from refserver.features.verifiers import VerifierCache
 from refserver.features.version import Version
 from refserver.muc.iqs import Rooms
-from refserver.muc.service import RemovedAffiliates
 from refserver.net.mux import Mux
 from refserver.reference.feature import Reference
 from refserver.sasl import FakeVerifiers
@@ -73,7 +72,6 @@ FEATURES: tuple[type[Feature], ...] = (
     VCard,
     PrivateData,
     Registration,
-    RemovedAffiliates,
     VerifierCache,
     Rooms,
 )

@@ -12,8 +12,6 @@ from twisted.python.failure import Failure
 
 from refserver import ns
 from refserver.core.core import Core
-from refserver.core.feature import Feature, on
-from refserver.core.hooks import AccountRemoved
 from refserver.core.hosts import Host
 from refserver.core.iqs import Target
 from refserver.errors import Condition, StanzaError
@@ -29,7 +27,7 @@ from refserver.storage import rooms
 from refserver.storage.rooms import Affiliate, Affiliation
 from refserver.xml.write import parse
 
-__all__ = ["RemovedAffiliates", "RoomService", "StoredRooms", "load_rooms"]
+__all__ = ["RoomService", "StoredRooms", "load_rooms"]
 
 StoredRooms: TypeAlias = list[tuple[rooms.StoredRoom, Iterable[tuple[float, bytes]]]]
 """Rooms, each with its history: when, and the stanza."""
@@ -218,18 +216,3 @@ class RoomService:
     def _refuse(self, failure: Failure, stanza: Stanza) -> None:
         log.failure("a change of a room could not be stored", failure=failure)
         self.core.router.bounce(stanza, StanzaError(Condition.INTERNAL_SERVER_ERROR))
-
-
-class RemovedAffiliates(Feature):
-    """Tells every library's rooms that an account has ended."""
-
-    name = "removed affiliates"
-    after = ("registration",)  # which ends the sessions
-
-    @on(AccountRemoved)
-    def removed(self, event: AccountRemoved) -> None:
-        """End the account's affiliations, and the rooms that nobody else owns."""
-        for host in self.core.hosts:
-            service = self.core.hosts.service(f"rooms.{host.domain}")
-            if isinstance(service, RoomService):
-                service.account_removed(event.account)
