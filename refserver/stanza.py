@@ -194,7 +194,7 @@ class Stanza:
     def settle(self, error: StanzaError | None) -> bool:
         """Say what became of it: None, it has arrived as far as can be known, or why not.
 
-        Whoever disposes of a stanza for another server calls this. True if its sender wanted to know (see
+        Whoever disposes of a stanza calls this. True if its sender wanted to know (see
         `Tracked`): an error is then not sent back as a stanza.
         """
         return False
@@ -287,14 +287,15 @@ class Stanza:
 class Tracked(Stanza):
     """A stanza of our own of which the sender wants to know what became, e.g. to try again tomorrow.
 
-    `settled` is called once: with None when the other server has confirmed it, with the error when it could
-    not be delivered. Local destinations do not call it.
+    `settled` is called once: with None when the client or the other server has acknowledged it, or when it is
+    durably in the offline store; with the error when it was given up, and then nothing else becomes of it.
     """
 
     __slots__ = ("_settled",)
 
     def __init__(self, stanza: Stanza, settled: Callable[[StanzaError | None], None]) -> None:
-        super().__init__(stanza.kind, stanza.element, stanza.to, stanza.from_)
+        super().__init__(stanza.kind, stanza.element, stanza.to, stanza.from_, stanza._raw)
+        self._rest, self._wire = stanza._rest, stanza._wire
         self._settled: Callable[[StanzaError | None], None] | None = settled
 
     def settle(self, error: StanzaError | None) -> bool:

@@ -247,7 +247,7 @@ class Clients:
 
     async def stop(self) -> None:
         """End all streams (system-shutdown); the accounts' unavailable presence goes out with that."""
-        self.service.close_all()
+        await self.service.stop()
 
     def reload(self) -> None:
         """Nothing to read again."""

@@ -14,7 +14,8 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from refserver import ns
-from refserver.core.hooks import SessionBinding, SessionBound, SessionEnded
+from refserver.c2s.resumption import Hibernating
+from refserver.core.hooks import SessionBinding, SessionBound
 from refserver.core.sessions import Session
 from refserver.errors import Condition, StanzaError, StreamCondition, StreamError
 from refserver.jid import JID
@@ -79,9 +80,15 @@ class ClientConnection:
             self._stream = self._new_stream(info)
 
     def lost(self, reason: str) -> None:
-        """The connection is gone."""
+        """The connection is gone: the session waits for its client if it may (XEP-0198 5)."""
         self._service.gone(self, self._ip)
-        self._end_session()
+        session = self.session
+        if session is None or session.ended:
+            return
+        if session.outbox is not None and session.outbox.resume_id:
+            self._service.resumption.hibernate(session, self._service.policy.resume_seconds)
+        else:
+            self._end_session()
 
     def expired(self) -> None:
         """The client has not logged in in time."""
@@ -106,6 +113,12 @@ class ClientConnection:
         self._flush()
         self._connection.close()
         self._end_session()
+
+    def replaced(self) -> None:
+        """The client goes on with its session on another connection: only this stream ends (XEP-0198 5)."""
+        self.session = None
+        self._stream.management = None
+        self.close(StreamError(StreamCondition.CONFLICT, "the session was resumed on another connection"))
 
     # -- events ---------------------------------------------------------------
 
@@ -211,12 +224,12 @@ class ClientConnection:
         old = sessions.get(jid.resourcepart)
         if old is not None:  # RFC 6120 7.7.2.2: the newer one wins, a dead connection is not in the way
             old.close(StreamError(StreamCondition.CONFLICT, "replaced by a new connection"))
-        elif len(sessions) >= self._service.policy.sessions_per_account:
+        elif len(sessions) >= self._service.policy.sessions_per_account and not _end_one_that_waits(sessions):
             refusal = StanzaError(Condition.RESOURCE_CONSTRAINT, "too many sessions of this account")
             self._answer(lambda: self._stream.bind_refused(refusal))
             return
         secure = self._connection.tls is not None
-        self.session = session = Session(jid, host, self, self._ip, core.now(), secure)
+        self.session = session = Session(jid, host, self, core.liveness, self._ip, core.now(), secure)
         core.sessions.add(session)
         self._service.mux.unexpire(self)
         happened = self._stream.bound(jid)
@@ -225,9 +238,84 @@ class ClientConnection:
         self._go_on(happened)
 
     def _end_session(self) -> None:
+        if self.session is not None:
+            self._service.resumption.end(self.session)
+
+    # -- stream management ----------------------------------------------------
+
+    def _enable_requested(self, event: events.EnableRequested) -> None:
         session = self.session
-        if session is not None and self._service.core.sessions.remove(session):
-            self._service.core.hooks.tell(SessionEnded(session))
+        assert session is not None
+        outbox, seconds = session.acknowledges(), self._service.policy.resume_seconds
+        if event.resumable and seconds:
+            outbox.resume_id = self._service.resumption.allow(session)
+        self._stream.enable(outbox.management, outbox.resume_id, seconds)
+        self._flush()  # the client counts from here on
+
+    def _confirmed(self, event: events.Confirmed) -> None:
+        assert self.session is not None
+        self.session.acknowledged(event.number)
+
+    def _reply(self, event: events.Reply) -> None:
+        assert self.session is not None
+        self.session.deliver(event.stanza)
+
+    def _count_wanted(self, event: events.CountWanted) -> None:
+        self._service.commits.then(lambda: self._tell_count(event.handled))
+
+    def _tell_count(self, handled: int) -> None:
+        if not self._connection.closed:
+            self._stream.tell_count(handled)
+            self._flush()
+
+    def tell_count(self) -> None:
+        """Tell a client with XEP-0198 what was handled, though it has not asked."""
+        if self.session is not None and self._stream.management is not None:
+            self._count_wanted(events.CountWanted(self._stream.management.handled))
+
+    def _resume_requested(self, event: events.ResumeRequested) -> None:
+        resumed: Deferred[None] = Deferred.fromCoroutine(self._resume(event))
+        self._owned(resumed)
+
+    async def _resume(self, event: events.ResumeRequested) -> None:
+        """Take a session over from its last connection. The count that the client is told is durable."""
+        service, name, account = self._service, event.resume_id, self._stream.account
+        assert account is not None
+        await service.check(account)
+        session = service.resumption.find(name, account)
+        if session is None or session.outbox is None:
+            self._refuse_to_resume(name, account)
+            return
+        management = session.outbox.management
+        management.acknowledged(event.request)
+        old = session.transport
+        waiting = service.resumption.hibernate(session, service.policy.resume_seconds)
+        waiting.claimant = self
+        if isinstance(old, ClientConnection):
+            old.replaced()
+        session.acknowledged(management.confirmed)
+        await service.committed()
+        if session.ended:
+            self._refuse_to_resume(name, account)
+        elif waiting.claimant is not self:
+            raise StreamError(StreamCondition.CONFLICT, "the session was resumed on another connection")
+        elif not self._connection.closed:
+            self._go_on_with(session, waiting, name)
+
+    def _go_on_with(self, session: Session, waiting: Hibernating, name: str) -> None:
+        self._service.resumption.wake(waiting)
+        self._service.mux.unexpire(self)
+        self.session = session
+        session.address, session.secure = self._ip, self._connection.tls is not None
+        assert session.outbox is not None
+        happened = self._stream.resumed(session.jid, session.outbox.management, name)
+        self._flush()  # the client learns that the stream goes on before anything else reaches it
+        session.resume(self)
+        self._go_on(happened)
+
+    def _refuse_to_resume(self, name: str, account: JID) -> None:
+        handled = self._service.resumption.handled(name, account)
+        self._answer(lambda: self._stream.resume_refused(Condition.ITEM_NOT_FOUND, handled))
 
     # -- the end --------------------------------------------------------------
 
@@ -254,6 +342,14 @@ class ClientConnection:
             self.close(error)
 
 
+def _end_one_that_waits(sessions: Mapping[str, Session]) -> bool:
+    """Make room for a new session of the account: end one whose client is away, if there is any."""
+    waiting = next((each for each in sessions.values() if isinstance(each.transport, Hibernating)), None)
+    if waiting is not None:
+        waiting.close()
+    return waiting is not None
+
+
 _HANDLERS: dict[type, Callable[[ClientConnection, Any], None]] = {
     events.StartTLS: ClientConnection._start_tls,
     events.CredentialsWanted: ClientConnection._credentials_wanted,
@@ -262,6 +358,11 @@ _HANDLERS: dict[type, Callable[[ClientConnection, Any], None]] = {
     events.AuthenticationFailed: ClientConnection._authentication_failed,
     events.RegistrationRequest: ClientConnection._registration_request,
     events.BindRequested: ClientConnection._bind_requested,
+    events.EnableRequested: ClientConnection._enable_requested,
+    events.ResumeRequested: ClientConnection._resume_requested,
+    events.Confirmed: ClientConnection._confirmed,
+    events.CountWanted: ClientConnection._count_wanted,
+    events.Reply: ClientConnection._reply,
     events.StreamClosed: ClientConnection._closed,
     events.StreamFailed: ClientConnection._closed,
 }

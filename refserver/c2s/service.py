@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Protocol
+from typing import Final, Protocol
 
 from attrs import define, evolve, field, frozen
 from OpenSSL import SSL
 from twisted.internet.defer import Deferred
+from twisted.internet.task import deferLater
 from twisted.python.failure import Failure
 
 from refserver.c2s.connection import ClientConnection
 from refserver.c2s.known_clients import KnownClients
 from refserver.c2s.login_throttle import LoginThrottle
+from refserver.c2s.resumption import Hibernating, Resumption
+from refserver.core.commit_barrier import CommitBarrier
 from refserver.core.core import Core
 from refserver.core.hooks import SessionBinding
 from refserver.core.hosts import Host
 from refserver.core.limits import Quota
+from refserver.core.sessions import Session
 from refserver.errors import StreamCondition, StreamError
 from refserver.jid import JID
 from refserver.net.acceptor import PeerLimits, SecureAcceptor
@@ -27,6 +31,10 @@ from refserver.stream.policy import StreamPolicy
 from refserver.xml.element import Element
 
 __all__ = ["ClientPolicy", "ClientService", "Contexts", "Registrar", "VerifierSource"]
+
+
+LAST_SECONDS: Final = 1.0  # for clients to acknowledge what they have, when the server stops
+LAST_LOOKS: Final = 20
 
 
 class Contexts(Protocol):
@@ -66,7 +74,8 @@ class VerifierSource(Protocol):
 class ClientPolicy:
     """The operator's settings for clients. `stream` holds what the stream machine must know.
 
-    Times in seconds; a limit of 0 is none.
+    Times in seconds; a limit of 0 is none. A client may come back to its session `resume_seconds` after its
+    connection was lost; 0: it cannot.
     """
 
     stream: StreamPolicy
@@ -75,6 +84,7 @@ class ClientPolicy:
     connections_per_ip: int = 64
     registrations_per_ip_hour: int = 5
     sessions_per_account: int = 100
+    resume_seconds: int = 300
 
 
 @define(eq=False)
@@ -91,6 +101,8 @@ class ClientService(SecureAcceptor[ClientConnection]):
     delays: LoginThrottle = field(init=False)
     registrations: Quota = field(init=False)
     known_clients: KnownClients = field(factory=KnownClients, init=False)
+    resumption: Resumption = field(init=False)
+    commits: CommitBarrier = field(init=False)
     _without_tls: StreamPolicy = field(init=False)
 
     @delays.default
@@ -100,6 +112,14 @@ class ClientService(SecureAcceptor[ClientConnection]):
     @registrations.default
     def _make_registrations(self) -> Quota:
         return Quota(self.policy.registrations_per_ip_hour, 3600, self.core.clock.seconds)
+
+    @resumption.default
+    def _make_resumption(self) -> Resumption:
+        return Resumption(self.core, self.mux)
+
+    @commits.default
+    def _make_commits(self) -> CommitBarrier:
+        return CommitBarrier(self.core.database.written)
 
     @_without_tls.default
     def _make_without_tls(self) -> StreamPolicy:
@@ -146,7 +166,39 @@ class ClientService(SecureAcceptor[ClientConnection]):
         if self.verifiers.known(account) is None and await self.verifiers.find(account) is None:
             raise StreamError(StreamCondition.NOT_AUTHORIZED)
 
+    def committed(self) -> Deferred[None]:
+        """Fires as soon as all that was written until now is durable."""
+        done: Deferred[None] = Deferred()
+        self.commits.then(lambda: done.callback(None))
+        return done
+
+    async def stop(self) -> None:
+        """End all streams: the server stops (RFC 6120 4.9.3.19).
+
+        Before, both sides may tell what they have received, so that less is sent again to clients that read.
+        """
+        for connection in list(self.connections):
+            connection.tell_count()
+        for session in self._behind():
+            session.ask()
+        for _ in range(LAST_LOOKS):
+            if not self._behind():
+                break
+            await deferLater(self.core.clock, LAST_SECONDS / LAST_LOOKS)  # type: ignore[arg-type]  # a Clock does
+        self.close_all()
+
+    def _behind(self) -> list[Session]:
+        """The connected sessions whose clients have not acknowledged everything."""
+        return [
+            session
+            for session in self.core.sessions
+            if session.outbox is not None
+            and session.outbox.window
+            and not isinstance(session.transport, Hibernating)
+        ]
+
     def close_all(self, failure: Failure | None = None) -> None:
-        """End all streams: the server stops (RFC 6120 4.9.3.19)."""
+        """End all streams and sessions at once."""
         for connection in list(self.connections):
             connection.close(StreamError(StreamCondition.SYSTEM_SHUTDOWN))
+        self.resumption.close_all()

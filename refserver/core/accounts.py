@@ -51,6 +51,7 @@ class Accounts:
             if not self._hooks.run(MessageDelivering(stanza, host, to.bare)):
                 raise StanzaError(Condition.SERVICE_UNAVAILABLE)
         else:
+            stanza.settle(None)  # a newer presence makes up for one that is lost
             self._hooks.run(PresenceReceived(stanza, host, to.bare))
 
     def _iq(self, stanza: Stanza, host: Host) -> None:
@@ -62,5 +63,9 @@ class Accounts:
                 raise StanzaError(Condition.SERVICE_UNAVAILABLE)  # RFC 6121 8.5.3.2.3
             if stanza.type not in IQ_REQUESTS or not self._hooks.run(IqDelivering(stanza, host, to.bare)):
                 session.deliver(stanza)
-        elif stanza.type in IQ_REQUESTS:  # nobody here waits for an answer
+        elif stanza.type in IQ_REQUESTS:
             self._iqs.answer(stanza, host, Target.ACCOUNT if to.localpart else Target.SERVER)
+        elif stanza.from_ is not None:  # nobody else here waits for an answer
+            session = self._sessions.get(stanza.from_)
+            if session is not None:
+                session.answered(stanza)

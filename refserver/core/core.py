@@ -11,12 +11,13 @@ from twisted.internet.defer import Deferred, execute
 from refserver.core.account_removal import RemoveAccount, remove_account
 from refserver.core.accounts import Accounts
 from refserver.core.feature import Feature, arrange
-from refserver.core.hooks import Hooks
+from refserver.core.hooks import Hooks, SessionAnswering, SessionEnded, SessionGivenUp
 from refserver.core.hosts import Hosts
 from refserver.core.iqs import Iqs
+from refserver.core.liveness import Liveness
 from refserver.core.ports import Clock
 from refserver.core.router import Router
-from refserver.core.sessions import Sessions
+from refserver.core.sessions import Session, Sessions
 from refserver.storage.engine import Database
 
 __all__ = ["Core"]
@@ -55,6 +56,9 @@ class Core:
         self.hosts = Hosts()
         self.hooks = Hooks()
         self.sessions = Sessions()
+        self.liveness: Liveness[Session] = Liveness(
+            clock, lambda session: self.hooks.tell(SessionAnswering(session))
+        )
         self.router = Router(self.hosts, self.hooks)
         self.iqs = Iqs(self.router, self.sessions)
         self.router.accounts = Accounts(self.router, self.sessions, self.hooks, self.iqs)
@@ -67,6 +71,19 @@ class Core:
         self.hooks.freeze(arrangement.events)
         self.router.freeze()
         self.iqs.freeze(arrangement.iqs)
+
+    def end_session(self, session: Session) -> None:
+        """Take a session out of the directory, tell so, and have what its client did not acknowledge dealt
+        with.
+
+        Nothing happens if it was ended before.
+        """
+        if not self.sessions.remove(session):
+            return
+        self.hooks.tell(SessionEnded(session))
+        unacknowledged = session.end()
+        if unacknowledged:
+            self.hooks.tell(SessionGivenUp(session, unacknowledged))
 
     def feature(self, kind: type[T]) -> T:
         """The installed feature of that class. Raises `LookupError` if there is none."""

@@ -14,6 +14,7 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from refserver.core.hosts import Host
+from refserver.core.outbox import Held
 from refserver.core.sessions import Session
 from refserver.jid import JID
 from refserver.stanza import Stanza
@@ -38,10 +39,12 @@ __all__ = [
     "QueuesChanged",
     "RemoteReachable",
     "ServerStopping",
+    "SessionAnswering",
     "SessionAvailable",
     "SessionBinding",
     "SessionBound",
     "SessionEnded",
+    "SessionGivenUp",
     "SessionUnavailable",
 ]
 
@@ -136,6 +139,21 @@ class SessionUnavailable:
 @define(slots=True, eq=False)
 class SessionEnded:
     """A session's stream is gone and it is out of the directory. Comes after SessionUnavailable."""
+
+    session: Session
+
+
+@define(slots=True, eq=False)
+class SessionGivenUp:
+    """A session has ended and its client had not acknowledged these stanzas. Comes after SessionEnded."""
+
+    session: Session
+    unacknowledged: list[Held]
+
+
+@define(slots=True, eq=False)
+class SessionAnswering:
+    """A session's client has answered nothing for a minute, or answers again: see `session.answering`."""
 
     session: Session
 

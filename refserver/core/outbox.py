@@ -1,12 +1,13 @@
-"""Stanzas that were sent on a stream and are not confirmed yet: bounded, and none forgotten.
+"""What was sent on a stream and not acknowledged yet (XEP-0198): numbered, bounded, and kept until it is.
 
-Owns their order, their limits, and which of them are worth sending again. When confirmation is asked for is
-acknowledgement.py's business.
+`Window` is one stream's, to a client or to another server. `Outbox` is the window of a client's session,
+with the questions that the client owes an answer to. Nothing here knows the reactor or the clock: times are
+passed in.
 """
 
 from __future__ import annotations
 
-from collections import deque
+from collections.abc import Iterator
 from typing import Final
 
 from attrs import define, field
@@ -14,10 +15,12 @@ from twisted.logger import Logger
 
 from refserver import ns
 from refserver.errors import StanzaError
+from refserver.jid import JID
 from refserver.stanza import Stanza
-from refserver.xml.element import Element
+from refserver.stream.management import Management
+from refserver.xml.element import Element, element
 
-__all__ = ["OVERHEAD", "Budget", "Held", "Window", "parted"]
+__all__ = ["OVERHEAD", "Budget", "Held", "Outbox", "Window", "parted"]
 
 log = Logger()
 
@@ -25,6 +28,9 @@ MOST_STANZAS: Final = 5_000
 MOST_BYTES: Final = 6 << 20
 MOST_BYTES_TOGETHER: Final = 32 << 20
 OVERHEAD: Final = 1_000  # what one waiting stanza costs beside its bytes, about
+KEEP_ALL: Final = -(1 << 62)  # as the reserve of a window that never drops a stanza's bytes
+ASK_STANZAS: Final = 32  # sent to a client behind the last acknowledgement: it is asked at once
+ASK_BYTES: Final = 32_768
 RESERVE: Final = MOST_BYTES_TOGETHER // 2  # of the budget: windows leave that to the backlogs
 
 
@@ -39,15 +45,16 @@ class Held:
     """A stanza without its tree: what an error to the sender needs, and its bytes.
 
     `data` is b"" if there was no room for them: it cannot be sent again. `again` if it was sent already, on
-    a stream that ended before it was confirmed. `number` is its place on the stream. `tracked` is its
-    envelope if its sender wants to know what becomes of it.
+    a stream that ended before it was confirmed. `number` is its place on the stream, `at` when it was sent
+    first. `tracked` is its envelope if its sender wants to know what becomes of it.
     """
 
-    __slots__ = ("again", "data", "from_", "id", "kind", "number", "to", "tracked", "type")
+    __slots__ = ("again", "at", "data", "from_", "id", "kind", "number", "to", "tracked", "type")
 
-    def __init__(self, stanza: Stanza, data: bytes, number: int = 0) -> None:
+    def __init__(self, stanza: Stanza, data: bytes, number: int = 0, at: float = 0.0) -> None:
         self.data = data
         self.number = number
+        self.at = at
         self.again = False
         self.kind = stanza.kind
         self.to = stanza.to
@@ -93,16 +100,24 @@ class Window:
     _reserve: int = RESERVE
     full: bool = field(default=False, init=False)
     half_full: bool = field(default=False, init=False)
-    _sent: deque[Held] = field(factory=deque, init=False)
+    _sent: list[Held] = field(factory=list, init=False)
     _bytes: int = field(default=0, init=False)
 
     def __len__(self) -> int:
         return len(self._sent)
 
     @property
+    def overdrawn(self) -> bool:
+        """True if all windows and backlogs of the budget have more than it allows."""
+        return self._budget.left < 0
+
+    @property
     def size(self) -> int:
         """The bytes of all stanzas together, as far as they are kept."""
         return self._bytes - len(self._sent) * OVERHEAD
+
+    def __iter__(self) -> Iterator[Held]:
+        return iter(self._sent)
 
     def add(self, held: Held) -> None:
         """Remember a stanza that was sent. If all together have too much already, its bytes are not kept: it
@@ -118,18 +133,20 @@ class Window:
     def confirm(self, number: int) -> bool:
         """All stanzas up to the `number`-th have arrived: tell who wants to know. Whether there were any."""
         sent = self._sent
-        tracked = []
-        cost, before = 0, len(sent)
-        while sent and sent[0].number <= number:
-            held = sent.popleft()
+        count = cost = 0
+        for held in sent:
+            if held.number > number:
+                break
+            count += 1
             cost += len(held.data) + OVERHEAD
-            if held.tracked is not None:
-                tracked.append(held)
+        if not count:
+            return False
+        arrived = sent[:count]
+        del sent[:count]
         self._count(-cost)
-        any_at_all = len(sent) != before
-        for held in tracked:
+        for held in arrived:
             held.settle(None)
-        return any_at_all
+        return True
 
     def confirm_all(self) -> bool:
         """All stanzas have arrived."""
@@ -137,10 +154,13 @@ class Window:
 
     def take_back(self) -> list[Held]:
         """All that is not confirmed, in order and without old presence; there is nothing afterwards."""
-        sent = list(self._sent)
-        self._sent.clear()
+        return _worth_it(self.empty())
+
+    def empty(self) -> list[Held]:
+        """All that is not confirmed, in order; there is nothing afterwards."""
+        sent, self._sent = self._sent, []
         self._count(-self._bytes)
-        return _worth_it(sent)
+        return sent
 
     def _count(self, cost: int) -> None:
         self._budget.left -= cost
@@ -148,6 +168,86 @@ class Window:
         stanzas, total = len(self._sent), self._bytes
         self.full = stanzas >= self._most_stanzas or total >= self._most_bytes
         self.half_full = 2 * stanzas >= self._most_stanzas or 2 * total >= self._most_bytes
+
+
+class Outbox:
+    """What one session's client was sent and has not acknowledged.
+
+    With XEP-0198 (`management.on`) every stanza is held until the client's count covers it; without, only
+    tracked stanzas are, until the client has answered a ping (XEP-0199) that was sent behind them. Whatever
+    it answers, it has read what came before. One question is open at a time: `asked_at` is since when, None
+    if the client owes no answer. `resume_id` names the stream for `<resume/>`, "" if it cannot be resumed.
+    """
+
+    __slots__ = ("_ping", "_ping_number", "_unasked_bytes", "asked_at", "management", "resume_id", "window")
+
+    def __init__(self, budget: Budget) -> None:
+        self.management = Management()
+        self.window = Window(budget, reserve=KEEP_ALL)
+        self.resume_id = ""
+        self.asked_at: float | None = None
+        self._ping = ""
+        self._ping_number = 0
+        self._unasked_bytes = 0
+
+    @property
+    def full(self) -> bool:
+        """True if the session must be given up: it, or all together, have too much unacknowledged."""
+        return self.window.full or self.window.overdrawn
+
+    @property
+    def much_unasked(self) -> bool:
+        """True if so much was sent since the last question that the next one is due now."""
+        management = self.management
+        return self._unasked_bytes >= ASK_BYTES or management.sent - management.confirmed >= ASK_STANZAS
+
+    def hold(self, stanza: Stanza, to: JID | None, data: bytes, now: float) -> None:
+        """Keep a stanza that was sent as `data`, to `to` if that is not its own address."""
+        management = self.management
+        management.sent += 1
+        held = Held(stanza, data, management.sent, now)
+        if to is not None:
+            held.to = to
+        self._unasked_bytes += len(data)
+        self.window.add(held)
+
+    def question(self, domain: JID, client: JID, now: float) -> bytes:
+        """What asks the client for an acknowledgement; b"" while it owes one."""
+        if self.asked_at is not None:
+            return b""
+        self.asked_at = now
+        self._unasked_bytes = 0
+        if self.management.on:
+            return self.management.request()
+        ping = Stanza.iq("get", client, domain, payload=element(ns.PING, "ping"))
+        self._ping, self._ping_number = ping.id, self.management.sent
+        return ping.wire()
+
+    def acknowledged(self, number: int) -> None:
+        """The client has handled everything up to the `number`-th stanza."""
+        self.asked_at = None
+        self._ping = ""
+        self.window.confirm(number)
+
+    def answered(self, id: str) -> bool:
+        """Take the answer to a ping; False if that is not the id of the open one."""
+        if not self._ping or id != self._ping:
+            return False
+        self.acknowledged(self._ping_number)
+        return True
+
+    def cut(self, now: float) -> None:
+        """The connection is gone: an answer to what was asked on it cannot come, but is still owed."""
+        self.management.asked = False
+        if self.asked_at is None:
+            self.asked_at = now
+
+    def resumed(self) -> list[bytes]:
+        """The stanzas to send again on another connection, in order; nothing is owed there yet."""
+        self.management.asked = False
+        self.asked_at = None
+        self._ping = ""
+        return [held.data for held in self.window]
 
 
 def parted(held: list[Held]) -> tuple[list[Held], list[Held]]:

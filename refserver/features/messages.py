@@ -2,30 +2,61 @@
 
 A message to a bare JID goes to every resource with a non-negative priority (8.5.2.1.1
 leaves the choice; so a patron who changes device, or a librarian with two, misses nothing).
+What a session was sent and has not acknowledged when it ends takes the same way again.
 """
 
 from __future__ import annotations
 
+from attrs import define, field
+
+from refserver.core.core import Core
 from refserver.core.feature import Feature, on
-from refserver.core.hooks import MessageDelivering, MessageUndelivered
+from refserver.core.hooks import MessageDelivering, MessageUndelivered, SessionGivenUp
+from refserver.core.hosts import Host
+from refserver.core.sessions import Session
 from refserver.errors import Condition, StanzaError
+from refserver.jid import JID
+from refserver.payloads.delay import delayed
+from refserver.stanza import IQ_REQUESTS, Stanza, Tracked
 
 __all__ = ["Messages"]
+
+MOST_HELD = 1_000  # live messages for one account while its store is read
+
+
+class Returned(Stanza):
+    """A message that a session was sent and did not acknowledge: its sender is told nothing more about it."""
+
+    __slots__ = ()
+
+    def settle(self, error: StanzaError | None) -> bool:
+        """See `Stanza.settle`."""
+        return True
 
 
 class Messages(Feature):
     """Chooses the sessions that get a message; the last to see a `MessageDelivering`."""
 
     name = "messages"
-    after = ("blocking", "archive", "carbons", "sanitising")
+    after = ("blocking", "archive", "carbons", "sanitising", "forgeries")
+
+    def __init__(self, core: Core) -> None:
+        super().__init__(core)
+        self._held: dict[JID, list[MessageDelivering]] = {}
 
     @on(MessageDelivering)
     def deliver(self, event: MessageDelivering) -> bool:
         """Deliver, hand to those who keep undelivered messages, or refuse. Raises `StanzaError`."""
+        if self._held and event.account in self._held:
+            held = self._held[event.account]
+            if len(held) >= MOST_HELD:
+                raise StanzaError(Condition.RESOURCE_CONSTRAINT)
+            held.append(event)
+            return True
         stanza = event.stanza
         to = stanza.to
         assert to is not None
-        if to.resourcepart:
+        if to.resourcepart and type(stanza) is not Returned:
             session = self.core.sessions.get(to)
             if session is not None:  # 8.5.3.1: a connected resource, available or not
                 session.deliver(stanza)
@@ -38,20 +69,78 @@ class Messages(Feature):
             self._undelivered(event)
         return True
 
+    def hold(self, account: JID) -> None:
+        """Keep back what comes for an account, until `release`: older messages are on their way."""
+        self._held.setdefault(account, [])
+
+    def release(self, account: JID) -> None:
+        """Deliver what was kept back, in order."""
+        for event in self._held.pop(account, ()):
+            try:
+                self.deliver(event)
+            except StanzaError as error:
+                self.core.router.bounce(event.stanza, error)
+
+    @on(SessionGivenUp)
+    def given_up(self, event: SessionGivenUp) -> None:
+        """RFC 6121 8.5 again for messages that were not acknowledged; requests are answered (8.5.3.2.3)."""
+        session = event.session
+        for held in event.unacknowledged:
+            if held.tracked is not None:
+                held.settle(StanzaError(Condition.RECIPIENT_UNAVAILABLE))
+            elif held.kind == "message":
+                self.deliver_again(Stanza.stored(held.data), session.host, session.account, held.at)
+            elif held.kind == "iq" and held.type in IQ_REQUESTS:
+                self.core.router.bounce(held.envelope, StanzaError(Condition.SERVICE_UNAVAILABLE))
+
+    def deliver_again(self, stanza: Stanza, host: Host, account: JID, at: float) -> None:
+        """Deliver a message that was sent at `at` (the reactor's clock) to a session that has ended since.
+
+        It goes as if to the bare JID, and back to nobody. What rooms and headlines said is not repeated.
+        """
+        if stanza.type not in ("", "normal", "chat"):
+            return
+        since = self.core.now() - max(0.0, self.core.clock.seconds() - at)
+        copy = delayed(stanza, host.domain, since)
+        again = MessageDelivering(Returned(copy.kind, copy.element, copy.to, copy.from_), host, account)
+        if account in self._held:
+            self._held[account].append(again)
+        elif not self._to_bare(again):
+            self.core.hooks.run(MessageUndelivered(again.stanza, host, account))
+
     def _to_bare(self, event: MessageDelivering) -> bool:
         """Send to every resource with a non-negative priority; False if there is none."""
-        delivered = False
-        for session in self.core.sessions.of(event.account).values():
+        taker = None
+        sessions = self.core.sessions.of(event.account).values()
+        for session in sessions:
             if session.priority >= 0:
+                if taker is not None:
+                    self._to_several(event, [each for each in sessions if each.priority >= 0])
+                    return True
+                taker = session
+        if taker is None:
+            return False
+        taker.deliver(event.stanza)
+        return True
+
+    def _to_several(self, event: MessageDelivering, takers: list[Session]) -> None:
+        """A message has arrived when one session has acknowledged its copy, and comes back when all end."""
+        tracked = type(event.stanza) is Tracked
+        managed = [session for session in takers if tracked or session.managed]
+        copies = _Copies(self, event, self.core.clock.seconds(), len(managed))
+        copies.arrived = len(managed) < len(takers)  # a client without XEP-0198 counts as having read it
+        for session in takers:
+            if tracked or session.managed:
+                session.deliver(Tracked(event.stanza, copies.settled))
+            else:
                 session.deliver(event.stanza)
-                delivered = True
-        return delivered
 
     def _undelivered(self, event: MessageDelivering) -> None:
         """8.5.2.2.1: chat and normal messages may be kept, headlines are dropped."""
-        if event.stanza.type == "headline":
-            return
-        if not self.core.hooks.run(MessageUndelivered(event.stanza, event.host, event.account)):
+        stanza = event.stanza
+        if stanza.type == "headline":
+            stanza.settle(None)
+        elif not self.core.hooks.run(MessageUndelivered(stanza, event.host, event.account)):
             raise StanzaError(Condition.SERVICE_UNAVAILABLE)
 
     @staticmethod
@@ -59,3 +148,24 @@ class Messages(Feature):
         if event.stanza.type == "error":
             return True
         raise StanzaError(Condition.SERVICE_UNAVAILABLE)
+
+
+@define(eq=False)
+class _Copies:
+    """What becomes of one message that several sessions of an account were sent."""
+
+    _messages: Messages
+    _event: MessageDelivering
+    _at: float
+    _open: int
+    arrived: bool = field(default=False, init=False)
+
+    def settled(self, error: StanzaError | None) -> None:
+        """One session has acknowledged its copy, or has ended."""
+        self._open -= 1
+        event, stanza = self._event, self._event.stanza
+        if error is None:
+            self.arrived = True
+            stanza.settle(None)
+        elif not self._open and not self.arrived and not stanza.settle(error):
+            self._messages.deliver_again(stanza, event.host, event.account, self._at)

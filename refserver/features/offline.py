@@ -1,32 +1,38 @@
 """Messages for accounts that are away: kept, and delivered when they come (XEP-0160, XEP-0203).
 
-A message is kept durably in arrival order, with a delay by the library. It is deleted
-after it was handed to a session: a crash in between delivers it once more rather than never.
-All that is kept for an account fits into the queue of one connection (net/connection.py).
+A message is kept durably in arrival order, with a delay by the library. It is deleted once a client has
+acknowledged it (XEP-0198, or a ping behind it); else it comes again with the next log-in. What comes for an
+account while its store is read, or while a message is still being stored, waits: nothing that is said now
+overtakes what was kept. All that is kept for an account fits into the queue of one connection
+(net/connection.py).
 """
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from collections.abc import Sequence
+from functools import cached_property, partial
 from typing import Final
 
-from twisted.internet.defer import Deferred
+from attrs import define, field
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from refserver import ns
 from refserver.core.core import Core
 from refserver.core.feature import Feature, Target, on
-from refserver.core.hooks import MessageUndelivered, SessionAvailable, SessionUnavailable
+from refserver.core.hooks import MessageUndelivered, PresenceSent, SessionUnavailable
 from refserver.core.sessions import Session
 from refserver.errors import Condition, StanzaError
+from refserver.features.messages import Messages
 from refserver.jid import JID
-from refserver.stanza import Stanza
+from refserver.payloads.delay import delayed
+from refserver.stanza import Stanza, Tracked
 from refserver.storage import offline
 from refserver.storage.errors import NoSuchAccount
-from refserver.xml.element import clark, element
+from refserver.storage.offline import OfflineMessage
+from refserver.xml.element import clark
 
-__all__ = ["Offline", "delay"]
+__all__ = ["Offline"]
 
 log = Logger()
 
@@ -37,20 +43,36 @@ CHAT_STATE: Final = f"{{{ns.CHATSTATES}}}"
 THREAD: Final = clark(ns.CLIENT, "thread")
 
 
-def delay(stanza: Stanza, by: str, at: float) -> Stanza:
-    """A copy of `stanza` that says since when (`at`, seconds since the epoch) it has waited (XEP-0203)."""
-    delayed = stanza.copy()
-    stamp = datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    delayed.element.append(element(ns.DELAY, "delay", {"from": by, "stamp": stamp}))
-    return delayed
-
-
 def worth_keeping(stanza: Stanza) -> bool:
-    """Whether a message has anything in it beyond a chat state, and allows to be kept (XEP-0334)."""
+    """True if a message has anything in it beyond a chat state, and allows to be kept (XEP-0334)."""
     tags = [child.tag for child in stanza.element]
     if any(tag in NO_STORE for tag in tags):
         return False
     return any(not tag.startswith(CHAT_STATE) and tag != THREAD for tag in tags)
+
+
+@define(eq=False)
+class _Mailbox:
+    """What goes on for one account: `storing` counts writes under way.
+
+    `in_flight` are the numbers of kept messages that a session was sent and that are still in the store,
+    `arrived` those of them that were acknowledged and are to be deleted. `reading` while a session waits for
+    what is kept, `again` if another one came meanwhile, `comer` who came first. `returned` if a session ended
+    without having acknowledged what it was sent.
+    """
+
+    storing: int = 0
+    reading: bool = False
+    again: bool = False
+    comer: Session | None = None
+    in_flight: set[int] = field(factory=set)
+    arrived: list[int] = field(factory=list)
+    returned: bool = False
+    due: bool = False  # a look at `arrived` and `returned` at the end of this turn
+
+    @property
+    def idle(self) -> bool:
+        return not (self.storing or self.reading or self.in_flight or self.due)
 
 
 class Offline(Feature):
@@ -63,27 +85,31 @@ class Offline(Feature):
 
     def __init__(self, core: Core) -> None:
         super().__init__(core)
-        self._delivering: set[JID] = set()
-        self._again: set[JID] = set()
+        self._mailboxes: dict[JID, _Mailbox] = {}
+
+    # -- keeping -------------------------------------------------------------
 
     @on(MessageUndelivered)
     def keep(self, event: MessageUndelivered) -> bool:
         """Store a message; whoever sent it hears of a full store or an unknown account."""
         stanza = event.stanza
         if not worth_keeping(stanza):
+            stanza.settle(None)
             return True
         now = self.core.now()
-        kept = delay(stanza, event.host.domain, now).wire()
+        kept = delayed(stanza, event.host.domain, now).wire()
+        self._mailbox(event.account).storing += 1
         stored = self.core.database.write(offline.store, event.account, kept, now, MOST_MESSAGES, MOST_BYTES)
-        stored.addCallback(self._stored, stanza, event.account)
-        stored.addErrback(self._failed, stanza)
+        stored.addCallbacks(self._stored, self._failed, (stanza,), {}, (stanza,))
+        stored.addErrback(lambda f: log.failure("a sender could not be told", failure=f))
+        stored.addCallback(lambda _: self._written(event.account))
         return True
 
-    def _stored(self, stored: bool, stanza: Stanza, account: JID) -> None:
-        if not stored:
+    def _stored(self, stored: bool, stanza: Stanza) -> None:
+        if stored:
+            stanza.settle(None)
+        else:
             self._refuse(stanza)
-        elif self._taker(account) is not None:  # who came while it was being stored
-            self._deliver_to(account)
 
     def _refuse(self, stanza: Stanza) -> None:
         self.core.router.bounce(stanza, StanzaError(Condition.SERVICE_UNAVAILABLE))
@@ -95,10 +121,22 @@ class Offline(Feature):
         log.failure("an offline message could not be stored", failure=failure)
         self.core.router.bounce(stanza, StanzaError(Condition.INTERNAL_SERVER_ERROR))
 
-    @on(SessionAvailable)
-    def available(self, event: SessionAvailable) -> None:
+    def _written(self, account: JID) -> None:
+        """Whoever came while messages were being stored gets them now."""
+        box = self._mailboxes[account]
+        box.storing -= 1
+        if box.reading and not box.storing:
+            self._read(account, box)
+        self._put_away(account, box)
+
+    # -- delivering ----------------------------------------------------------
+
+    @on(PresenceSent)
+    def available(self, event: PresenceSent) -> None:
         """Deliver what waits once the session's priority allows it (RFC 6121 8.5.2.2.1)."""
-        session = event.session
+        session, stanza = event.session, event.stanza
+        if stanza.type or stanza.to is not None:
+            return
         if session.priority < 0:
             session.take_offline = True
         elif session.take_offline:
@@ -110,6 +148,44 @@ class Offline(Feature):
         """What comes from now on is delivered when the session is back."""
         event.session.take_offline = True
 
+    def _deliver_to(self, account: JID, comer: Session | None) -> None:
+        """Hold what comes live until what waits was handed over; one delivery after the other."""
+        box = self._mailbox(account)
+        if box.reading:
+            box.again = True
+            return
+        box.comer = comer
+        box.reading = True
+        self._messages.hold(account)
+        if not box.storing:
+            self._read(account, box)
+
+    def _read(self, account: JID, box: _Mailbox) -> None:
+        waiting = self.core.database.read(offline.fetch, account)
+        waiting.addCallback(self._hand_over, account, box)
+        waiting.addErrback(lambda f: log.failure("offline messages could not be delivered", failure=f))
+        waiting.addCallback(lambda _: self._handed_over(account, box))
+
+    def _hand_over(self, waiting: Sequence[OfflineMessage], account: JID, box: _Mailbox) -> None:
+        comer = box.comer
+        session = comer if comer is not None and comer.priority >= 0 else self._taker(account)
+        if session is None:
+            return
+        for number, _, data in waiting:
+            if number not in box.in_flight:
+                box.in_flight.add(number)
+                session.deliver(Tracked(Stanza.stored(data), partial(self._settled, account, number)))
+
+    def _handed_over(self, account: JID, box: _Mailbox) -> None:
+        box.reading = False
+        if box.again:
+            box.again = False
+            self._deliver_to(account, None)
+            return
+        box.comer = None
+        self._messages.release(account)
+        self._put_away(account, box)
+
     def _taker(self, account: JID) -> Session | None:
         sessions = self.core.sessions.of(account).values()
         return max(
@@ -118,30 +194,48 @@ class Offline(Feature):
             default=None,
         )
 
-    def _deliver_to(self, account: JID, comer: Session | None = None) -> None:
-        """Deliver what waits, to `comer` if it is still there; one delivery after the other."""
-        if account in self._delivering:
-            self._again.add(account)
-            return
-        self._delivering.add(account)
-        delivered: Deferred[None] = Deferred.fromCoroutine(self._deliver(account, comer))
-        delivered.addErrback(lambda f: log.failure("offline messages could not be delivered", failure=f))
-        delivered.addCallback(lambda _: self._delivered(account))
+    # -- forgetting ----------------------------------------------------------
 
-    async def _deliver(self, account: JID, comer: Session | None) -> None:
-        waiting = await self.core.database.read(offline.fetch, account)
-        session = comer if comer is not None and comer.priority >= 0 else self._taker(account)
-        if not waiting or session is None:
-            return
-        for _, _, stanza in waiting:
-            session.deliver(Stanza.stored(stanza))
-        sent: Deferred[None] = Deferred()
-        self.core.clock.callLater(0, sent.callback, None)
-        await sent  # the bytes leave at the end of this turn: they must not be forgotten before
-        await self.core.database.write(offline.delete, account, [number for number, _, _ in waiting])
+    def _settled(self, account: JID, number: int, error: StanzaError | None) -> None:
+        """A kept message was acknowledged, or the session that it was sent to has ended."""
+        box = self._mailbox(account)
+        if error is None:
+            box.arrived.append(number)
+        else:
+            box.in_flight.discard(number)
+            box.returned = True
+        if not box.due:
+            box.due = True
+            self.core.clock.callLater(0, self._settle, account, box)
 
-    def _delivered(self, account: JID) -> None:
-        self._delivering.discard(account)
-        if account in self._again:
-            self._again.discard(account)
-            self._deliver_to(account)
+    def _settle(self, account: JID, box: _Mailbox) -> None:
+        """Delete what was acknowledged in this turn; give what was not to another session, if there is
+        one.
+        """
+        box.due = False
+        if box.arrived:
+            arrived, box.arrived = box.arrived, []
+            deleted = self.core.database.write(offline.delete, account, arrived)
+            deleted.addCallback(lambda _: box.in_flight.difference_update(arrived))
+            deleted.addErrback(lambda f: log.failure("offline messages could not be deleted", failure=f))
+            deleted.addCallback(lambda _: self._put_away(account, box))
+        returned, box.returned = box.returned, False
+        if returned and self._taker(account) is not None:
+            self._deliver_to(account, None)
+        self._put_away(account, box)
+
+    # -- parts ---------------------------------------------------------------
+
+    def _mailbox(self, account: JID) -> _Mailbox:
+        box = self._mailboxes.get(account)
+        if box is None:
+            box = self._mailboxes[account] = _Mailbox()
+        return box
+
+    def _put_away(self, account: JID, box: _Mailbox) -> None:
+        if box.idle and self._mailboxes.get(account) is box:
+            del self._mailboxes[account]
+
+    @cached_property
+    def _messages(self) -> Messages:
+        return self.core.feature(Messages)

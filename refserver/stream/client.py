@@ -1,7 +1,7 @@
 """The receiving side of a client's stream: after SASL, a resource is bound and stanzas flow.
 
-RFC 6120 7 (binding) and 8.1.2.1 (`from`), RFC 3921 3 (the session that does nothing), XEP-0077
-before authentication. What clients and servers share is inbound.py; who may bind which
+RFC 6120 7 (binding) and 8.1.2.1 (`from`), RFC 3921 3 (the session that does nothing), XEP-0077 before
+authentication, XEP-0198 with resumption. What clients and servers share is inbound.py; who may bind which
 resource, and what becomes of a stanza, is decided above.
 """
 
@@ -16,9 +16,20 @@ from refserver.errors import Condition, StanzaError, StreamCondition, StreamErro
 from refserver.jid import JID, InvalidJID
 from refserver.sasl import FakeVerifiers
 from refserver.stanza import IQ_REQUESTS, Stanza
-from refserver.stream.events import BindRequested, Event, Malformed, RegistrationRequest
+from refserver.stream.events import (
+    BindRequested,
+    Confirmed,
+    CountWanted,
+    EnableRequested,
+    Event,
+    Malformed,
+    RegistrationRequest,
+    Reply,
+    ResumeRequested,
+)
 from refserver.stream.features import CLIENT_FEATURES, Has, StreamFeature
 from refserver.stream.inbound import Events, InboundState, InboundStream, Move
+from refserver.stream.management import ANSWER, ENABLE, REQUEST, RESUME, WORDS, Management, failed
 from refserver.stream.policy import StreamPolicy, TLSInfo
 from refserver.xml.element import Element, child_text, clark, element
 
@@ -30,6 +41,7 @@ _BIND: Final = clark(ns.BIND, "bind")
 _SESSION: Final = clark(ns.SESSION, "session")
 _REGISTER: Final = clark(ns.REGISTER, "query")
 _NEGOTIATION: Final = frozenset({_BIND, _SESSION})
+_READY: Final = (InboundState.NEGOTIATING, InboundState.AUTHENTICATED, InboundState.BOUND)
 
 
 class ClientStream(InboundStream):
@@ -40,7 +52,7 @@ class ClientStream(InboundStream):
     content: ClassVar[str] = ns.CLIENT
     offers: ClassVar[tuple[StreamFeature, ...]] = CLIENT_FEATURES
 
-    __slots__ = ("_bind_refusals", "_request", "jid")
+    __slots__ = ("_bind_refusals", "_request", "jid", "management")
 
     def __init__(
         self,
@@ -53,6 +65,8 @@ class ClientStream(InboundStream):
         self.jid: JID | None = None
         self._request: Stanza | None = None  # the bind request that the shell is asked about
         self._bind_refusals = 0
+        self.management: Management | None = None
+        """The counters of the session, once the client has turned XEP-0198 on."""
 
     # -- what the shell calls ------------------------------------------------
 
@@ -82,6 +96,40 @@ class ClientStream(InboundStream):
         self._move(Move.BIND_AGAIN)
         return self._resume(self._refuse_bind(self._take_request(), error))
 
+    def enable(self, management: Management, resume_id: str = "", seconds: int = 0) -> None:
+        """Answer `EnableRequested`: both sides count from here on. `resume_id` is "" if it cannot be
+        resumed.
+        """
+        management.start()
+        management.turned_on()
+        self.management = management
+        self._send(management.enabled(resume_id, seconds))
+
+    def resumed(self, jid: JID, management: Management, resume_id: str) -> Iterator[Event]:
+        """Answer `ResumeRequested`: the client is `jid` and goes on where it was cut off.
+
+        What it has not acknowledged is to be sent again before the events are asked for.
+        """
+        if not self._awaits(InboundState.BINDING):
+            return iter(())
+        self._move(Move.BOUND)
+        self.jid = jid
+        self.management = management
+        self._send(management.resumed(resume_id))
+        return self._resume(())
+
+    def resume_refused(self, condition: Condition, handled: int | None = None) -> Iterator[Event]:
+        """Answer `ResumeRequested`: the client has to bind a resource, or may try another session."""
+        if not self._awaits(InboundState.BINDING):
+            return iter(())
+        self._move(Move.BIND_AGAIN)
+        return self._resume(self._not_managed(condition, handled))
+
+    def tell_count(self, handled: int) -> None:
+        """Answer `CountWanted`. Nothing happens on a stream that is closed meanwhile."""
+        if self.management is not None and self._state is InboundState.BOUND:
+            self._send(self.management.answer(handled))
+
     def registration_answered(self, reply: Stanza) -> Iterator[Event]:
         """Answer `RegistrationRequest` with its result or error."""
         if not self._awaits(InboundState.REGISTERING):
@@ -97,16 +145,16 @@ class ClientStream(InboundStream):
         try:
             for frame in self._framer.feed(data):
                 if isinstance(frame, Element) and frame.tag in _KINDS and self._state is InboundState.BOUND:
-                    event = self._stanza(frame)
-                    if event is not None:
-                        yield event
+                    yield from self._stanza(frame)
+                    if self.management is not None:
+                        self.management.handled += 1  # by now it was given to the router
                 else:
                     yield from self._take(frame)
         except StreamError as error:
             yield self._fail(error)
 
-    def _stanza(self, received: Element) -> Event | None:
-        """The stanza, stamped; None if it was answered here."""
+    def _stanza(self, received: Element) -> Events:
+        """The stanza, stamped; or the answer, if it is answered here."""
         try:
             stanza = Stanza.received(received, self._framer.raw)
         except StanzaError as error:
@@ -115,9 +163,8 @@ class ClientStream(InboundStream):
             self._check_sender(stanza.from_)
         stanza.from_ = self.jid
         if stanza.kind == "iq" and len(received) and received[0].tag in _NEGOTIATION and self._for_us(stanza):
-            self._negotiated_before(stanza)
-            return None
-        return stanza
+            return self._negotiated_before(stanza)
+        return (stanza,)
 
     def _check_sender(self, sender: JID) -> None:
         """RFC 6120 8.1.2.1: the full or bare JID of this client, or nobody's."""
@@ -125,7 +172,7 @@ class ClientStream(InboundStream):
         if own is None or (sender != own and sender != own.bare):
             raise StreamError(StreamCondition.INVALID_FROM)
 
-    def _malformed(self, received: Element, error: StanzaError) -> Malformed:
+    def _malformed(self, received: Element, error: StanzaError) -> Events:
         """Answer it, unless it is an answer itself (RFC 6120 8.3.1). A `from` that is no address is
         not the client's own.
         """
@@ -137,26 +184,62 @@ class ClientStream(InboundStream):
                 raise StreamError(StreamCondition.INVALID_FROM) from cause
         if received.get("type") not in ("error", "result"):
             # `to` is not repeated as the answer's `from`: it may be what is malformed
-            self._reply(Stanza(_KINDS[received.tag], received, None, self.jid).error(error))
-        return Malformed(received, error)
+            reply = Stanza(_KINDS[received.tag], received, None, self.jid).error(error)
+            if self._state is InboundState.BOUND:
+                return Malformed(received, error), Reply(reply)
+            self._reply(reply)
+        return (Malformed(received, error),)
 
-    def _negotiated_before(self, stanza: Stanza) -> None:
+    def _negotiated_before(self, stanza: Stanza) -> Events:
         """A legacy session is always there; a second resource is not to be had."""
         if stanza.type not in IQ_REQUESTS:
-            return
+            return ()
         if stanza.element[0].tag == _SESSION:
-            self._reply(stanza.result())
-        else:
-            self._reply(stanza.error(StanzaError(Condition.NOT_ALLOWED)))
+            return (Reply(stanza.result()),)
+        return (Reply(stanza.error(StanzaError(Condition.NOT_ALLOWED))),)
+
+    # -- stream management ---------------------------------------------------
+
+    def _manage(self, received: Element) -> Events:
+        """XEP-0198. What comes too early or twice is refused, and ends the stream if it goes on."""
+        tag, management = received.tag, self.management
+        if self._state is InboundState.BOUND:
+            if tag == REQUEST and management is not None:
+                return (CountWanted(management.handled),)
+            if tag == ANSWER and management is not None:
+                management.acknowledged(received)
+                return (Confirmed(management.confirmed),)
+            if tag == ENABLE and management is None:
+                return (EnableRequested(received.get("resume") in ("true", "1")),)
+            if tag == ENABLE:
+                self._send(failed(Condition.UNEXPECTED_REQUEST))
+                raise StreamError(StreamCondition.POLICY_VIOLATION, "stream management is on already")
+        if tag == RESUME and self._state is InboundState.AUTHENTICATED:
+            self._move(Move.BIND)
+            return (ResumeRequested(received.get("previd", ""), received),)
+        if tag in (ENABLE, RESUME) and self._state in _READY:
+            return self._not_managed(Condition.UNEXPECTED_REQUEST)
+        raise self._unexpected(received)
+
+    def _not_managed(self, condition: Condition, handled: int | None = None) -> Events:
+        self._send(failed(condition, handled))
+        self._bind_refusals += 1
+        if self._bind_refusals < self._policy.max_auth_attempts:
+            return ()
+        return (self._fail(StreamError(StreamCondition.POLICY_VIOLATION, "too many failures")),)
 
     # -- before that ---------------------------------------------------------
 
     def _stanza_element(self, received: Element) -> Events:
         if received.tag not in _KINDS:
+            if received.tag in WORDS:
+                return self._manage(received)
             raise self._unexpected(received)
         if self._state is InboundState.BOUND:
-            event = self._stanza(received)
-            return () if event is None else (event,)
+            events = self._stanza(received)
+            if self.management is not None:
+                self.management.handled += 1
+            return events
         if self._state is InboundState.AUTHENTICATED:
             return self._before_binding(received)
         if self._state is InboundState.NEGOTIATING and self._registers(received):
@@ -172,7 +255,7 @@ class ClientStream(InboundStream):
         try:
             stanza = Stanza.received(received)
         except StanzaError as error:
-            return (self._malformed(received, error),)
+            return self._malformed(received, error)
         if stanza.type not in IQ_REQUESTS or not self._for_us(stanza):
             raise StreamError(StreamCondition.NOT_AUTHORIZED)
         stanza.from_ = None
@@ -184,7 +267,7 @@ class ClientStream(InboundStream):
         try:
             stanza = Stanza.received(received)
         except StanzaError as error:
-            return (self._malformed(received, error),)
+            return self._malformed(received, error)
         if stanza.from_ is not None:
             self._check_sender(stanza.from_)
         if stanza.kind != "iq" or stanza.type not in IQ_REQUESTS or not self._for_us(stanza):

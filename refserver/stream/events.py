@@ -102,6 +102,25 @@ FederationEvent: TypeAlias = (
 
 
 @frozen
+class EnableRequested:
+    """A client wants its stream managed, and resumable or not (XEP-0198 3): call `enable` before anything
+    else happens.
+    """
+
+    resumable: bool
+
+
+@frozen
+class ResumeRequested:
+    """*Asks*: a client wants to go on with an earlier session (XEP-0198 5); call `resumed` or
+    `resume_refused`. `request` is the element, with the client's count in it.
+    """
+
+    resume_id: str
+    request: Element
+
+
+@frozen
 class StartTLS:
     """*Asks*: send what is in the output, shake hands, then call `tls_started`. `host` is the
     domain the peer asked for: its certificate, if the handshake names none.
@@ -182,6 +201,13 @@ class Malformed:
 
 
 @frozen
+class Reply:
+    """A stanza that the machine answers a bound client with: it is counted like all others, so deliver it."""
+
+    stanza: Stanza
+
+
+@frozen
 class StreamClosed:
     """The peer has closed the stream, the answer is in the output: send it and close the connection.
 
@@ -209,7 +235,10 @@ Event: TypeAlias = (
     | AuthenticationFailed
     | RegistrationRequest
     | BindRequested
+    | EnableRequested
+    | ResumeRequested
     | Malformed
+    | Reply
     | StreamClosed
     | StreamFailed
     | FederationEvent

@@ -132,6 +132,8 @@ PREAPPROVAL: Final = StreamFeature(
 )
 LIMITS: Final = StreamFeature("limits", Has.NOTHING, Has.NOTHING, _limits)  # XEP-0478
 
+MANAGEMENT: Final = StreamFeature("sm", Has.AUTHENTICATED, Has.NOTHING, _plain(ns.SM, "sm"))  # XEP-0198
+
 CLIENT_FEATURES: Final = (
     STARTTLS,
     CHANNEL_BINDINGS,
@@ -139,6 +141,7 @@ CLIENT_FEATURES: Final = (
     REGISTER,
     BIND,
     SESSION,
+    MANAGEMENT,
     ROSTERVER,
     PREAPPROVAL,
     LIMITS,

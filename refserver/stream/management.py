@@ -1,7 +1,8 @@
 """Stream management without I/O: what was sent, handled and confirmed on one stream, and the words for it.
 
-XEP-0198 without resumption, for either side of any stream. Owns the counters and what a peer may get wrong
-about them. When to ask, and what becomes of what was not confirmed, is the shell's business.
+XEP-0198 for either side of any stream. Owns the counters and what a peer may get wrong about them. They
+outlive the stream where it is resumed on another connection (only clients' are). When to ask, and what
+becomes of what was not confirmed, is the shell's business.
 
 Our stanzas are numbered from 1 with the stream's first, whether or not the stream is managed yet: a
 confirmation of what came later holds for what went before it, since a stream keeps its order.
@@ -74,6 +75,17 @@ class Management:
         count = self.handled if handled is None else handled
         return f"<a xmlns='{ns.SM}' h='{count % _MODULUS}'/>".encode()
 
+    def enabled(self, resume_id: str, seconds: int) -> bytes:
+        """What tells the peer that the stream is managed, and for how long `resume_id` resumes it ("":
+        not).
+        """
+        attributes = {"id": resume_id, "resume": "true", "max": str(seconds)} if resume_id else None
+        return serialise(element(ns.SM, "enabled", attributes))
+
+    def resumed(self, resume_id: str) -> bytes:
+        """What tells the peer that the stream goes on, with our count."""
+        return serialise(element(ns.SM, "resumed", {"previd": resume_id, "h": str(self.handled % _MODULUS)}))
+
     def acknowledged(self, received: Element) -> None:
         """The peer's count has come.
 
@@ -92,9 +104,10 @@ class Management:
         self.confirmed = max(self.confirmed, self._start + already + more)
 
 
-def failed(condition: Condition) -> bytes:
-    """The answer to an <enable/> or <resume/> that cannot be granted (XEP-0198 6)."""
-    return serialise(element(ns.SM, "failed", None, element(ns.STANZAS, condition.value)))
+def failed(condition: Condition, handled: int | None = None) -> bytes:
+    """The answer to an <enable/> or <resume/> that cannot be granted, with our last count if it is known."""
+    attributes = None if handled is None else {"h": str(handled % _MODULUS)}
+    return serialise(element(ns.SM, "failed", attributes, element(ns.STANZAS, condition.value)))
 
 
 def _too_high(count: int, sent: int) -> StreamError:

@@ -28,7 +28,6 @@ from refserver.core.hooks import (
     HostAdded,
     SessionBinding,
     SessionBound,
-    SessionEnded,
 )
 from refserver.core.hosts import Host
 from refserver.core.sessions import Session
@@ -37,9 +36,9 @@ from refserver.features.presence import Presence
 from refserver.features.roster import RosterQueries, Rosters
 from refserver.jid import JID
 from refserver.muc.iqs import Rooms
-from refserver.stanza import Stanza
+from refserver.stanza import Stanza, new_id
 from refserver.storage import Database, accounts, libraries
-from refserver.xml.element import Element
+from refserver.xml.element import Element, element
 
 __all__ = ["Client", "Elsewhere", "Harness", "describe"]
 
@@ -169,9 +168,18 @@ class Client:
 
     def __init__(self, server: Harness, jid: JID, host: Host) -> None:
         self._server = server
-        self._stream = _Stream()
+        self._stream = _Stream(self)
         self.jid = jid
-        self.session = Session(jid, host, self._stream, bound_at=server.core.now())
+        self.session = Session(jid, host, self._stream, server.core.liveness, bound_at=server.core.now())
+
+    @property
+    def mute(self) -> bool:
+        """True if it does not answer the server's pings."""
+        return self._stream.mute
+
+    @mute.setter
+    def mute(self, mute: bool) -> None:
+        self._stream.mute = mute
 
     @property
     def closed(self) -> StreamError | bool:
@@ -206,20 +214,45 @@ class Client:
 
     def end(self) -> None:
         """The stream is gone, without a word of presence."""
-        assert self._server.core.sessions.remove(self.session)
-        self._server.core.hooks.tell(SessionEnded(self.session))
+        assert self._server.core.sessions.get(self.jid) is self.session
+        self._server.core.end_session(self.session)
+
+    def manage(self) -> None:
+        """Turn XEP-0198 on: from here on `acknowledge` counts what it was sent."""
+        management = self.session.acknowledges().management
+        management.start()
+        management.turned_on()
+
+    def acknowledge(self, count: int | None = None) -> None:
+        """Say how many stanzas it has received since `manage`; all, without a count."""
+        assert self.session.outbox is not None
+        management = self.session.outbox.management
+        handled = management.sent if count is None else count
+        management.acknowledged(element(ns.SM, "a", {"h": str(handled)}))
+        self.session.acknowledged(management.confirmed)
+
+
+_OWN_ID = f"id='{new_id().partition('-')[0]}".encode()
+"""With which the ids begin that the server makes."""
 
 
 class _Stream:
-    """Implements `Transport`."""
+    """Implements `Transport`. The server's pings are answered, unless the client is `mute`."""
 
-    def __init__(self) -> None:
+    def __init__(self, client: Client) -> None:
+        self._client = client
         self._data = b""
+        self.mute = False
         self.closed: StreamError | bool = False
 
     def send(self, data: bytes) -> None:
         """See `Transport`."""
-        self._data += data
+        if b"'urn:xmpp:ping'" in data and b" type='get'" in data and _OWN_ID in data:
+            if not self.mute:
+                (ping,) = _parse(data)
+                self._client.send(Stanza.received(ping).result())
+        elif b"<r xmlns='urn:xmpp:sm:3'/>" != data:
+            self._data += data
 
     @property
     def unsent(self) -> int:

@@ -9,9 +9,10 @@ import pytest
 
 from refserver import ns
 from refserver.features.messages import Messages
-from refserver.features.offline import MOST_BYTES, MOST_MESSAGES, Offline, delay
+from refserver.features.offline import MOST_BYTES, MOST_MESSAGES, Offline
 from refserver.features.sanitising import Sanitising
 from refserver.jid import JID
+from refserver.payloads.delay import delayed
 from refserver.stanza import Stanza
 from refserver.storage import accounts, offline
 from tests.server.harness import EPOCH, Client, Harness
@@ -80,7 +81,7 @@ def test_a_message_says_since_when_it_waited_and_by_whom(server: Harness, mia: C
 def test_the_sender_s_stanza_is_not_changed_by_keeping_it(server: Harness, mia: Client) -> None:
     stanza = Stanza.message(PAT, mia.jid, body="hello")
     before = stanza.wire()
-    delay(stanza, "library.example", EPOCH)
+    delayed(stanza, "library.example", EPOCH)
     assert before == stanza.wire()
     assert stanza.child(ns.DELAY, "delay") is None
 

@@ -292,6 +292,7 @@ def test_an_answer_that_was_kept_for_an_absent_patron_comes_once(library: Librar
     pat = again.client(f"pat@{DOMAIN}/phone")
     pat.send("<presence/>")
     assert len(with_id(messages(pat), "a2")) == 1
+    again.clock.advance(0)  # her client answers
     pat.end()
     pat = again.restart().client(f"pat@{DOMAIN}/phone")
     pat.send("<presence/>")

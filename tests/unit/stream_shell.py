@@ -20,6 +20,7 @@ from refserver.stream import (
     StreamPolicy,
     TLSInfo,
 )
+from refserver.stream.events import Reply
 from refserver.xml import Limits
 from tests.unit.scram_client import ScramClient
 
@@ -87,6 +88,8 @@ class Shell:
         for event in events:
             self.events.append(event)
             self.output += self.stream.take_output()
+            if isinstance(event, Reply):
+                self.output += event.stanza.wire()
             if self.asks:
                 self._answer(event)
 

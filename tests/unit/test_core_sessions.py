@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from twisted.internet.task import Clock
 
 from refserver.core.hosts import Host, Hosts
+from refserver.core.liveness import Liveness
 from refserver.core.sessions import UNAVAILABLE, Session, Sessions
 from refserver.errors import StreamCondition, StreamError
 from refserver.jid import JID
@@ -33,7 +35,9 @@ class Stream:
 
 
 def session(resource: str = "desk", account: JID = MIA, stream: Stream | None = None) -> Session:
-    return Session(account.with_resource(resource), LIBRARY, stream or Stream())
+    return Session(
+        account.with_resource(resource), LIBRARY, stream or Stream(), Liveness(Clock(), lambda _: None)
+    )
 
 
 def test_a_new_session_is_unavailable() -> None:

@@ -6,6 +6,7 @@ import pytest
 
 from refserver.jid import JID
 from refserver.stream import BindRequested, Malformed
+from refserver.stream.events import Reply
 from tests.unit.stream_shell import BIND, authenticated, bound
 
 NS = "urn:ietf:params:xml:ns:xmpp-bind"
@@ -167,7 +168,7 @@ def test_a_legacy_session_is_there_already():
     shell = bound()
     answer = shell.send(b"<iq type='set' id='s1' to='library.example'>" + SESSION + b"</iq>")
     assert b"<iq to='pat@library.example/desk' from='library.example' type='result' id='s1'/>" == answer
-    assert not shell.events
+    assert [Reply] == list(map(type, shell.events))
 
 
 def test_a_second_resource_is_not_to_be_had():

@@ -92,7 +92,7 @@ def test_registration_is_offered_by_policy_and_only_in_private():
 def test_an_authenticated_client_may_bind():
     shell = opened(registration=True)
     text = features(shell, plain() + HEADER)
-    assert ["bind", "session", "ver", "sub", "limits"] == names(text)
+    assert ["bind", "session", "sm", "ver", "sub", "limits"] == names(text)
     assert f"<bind {CLIENT}bind'/>" in text
     assert f"<session {CLIENT}session'><optional/></session>" in text
     assert "<ver xmlns='urn:xmpp:features:rosterver'/>" in text
