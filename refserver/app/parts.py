@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from pwd import getpwuid
 from typing import Any
 
 from attrs import define, field
@@ -16,7 +18,9 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from refserver.app.checks.ports import why_not
 from refserver.app.data import DATABASE, DataLock
+from refserver.app.endpoints import tcp_address
 from refserver.app.server import CannotStart, NotReloaded
 from refserver.app.settings import Settings
 from refserver.c2s.service import ClientService
@@ -50,9 +54,19 @@ class Storage:
     @classmethod
     def open(cls, folder: Path, call_from_thread: Callable[..., Any]) -> Storage:
         """Make the folder if need be, lock it, open the database. Raises `DataInUse`, `StorageError`."""
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        lock = DataLock(folder)
-        lock.take()
+        try:
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            lock = DataLock(folder)
+            lock.take()
+            for file in folder.glob(f"{DATABASE}*"):
+                file.open("r+b").close()
+        except OSError as error:
+            user = getpwuid(os.geteuid()).pw_name
+            raise CannotStart(
+                f"{error.filename or folder} cannot be written to ({error.strerror}): "
+                f"give the data folder to the user the server runs as (chown -R {user} {folder}), "
+                "or set server.data to another folder"
+            ) from error
         return cls(folder, lock, Database.open(folder / DATABASE, call_from_thread))
 
     def start(self) -> None:
@@ -347,6 +361,14 @@ class _Port(Factory):
         return self._key
 
 
+def _why_not(failure: Failure, description: str, key: str) -> str:
+    address, code = tcp_address(description), getattr(failure.value, "socketError", None)
+    code = getattr(code, "errno", None)
+    if address is None or code is None:
+        return f"{failure.getErrorMessage()}: choose another: {key}"
+    return ": ".join(why_not(code, *address, key))
+
+
 def open_ports(reactor: Any, key: str, descriptions: Iterable[str]) -> list[Any]:
     """Listen on Twisted endpoint descriptions; `key` names the setting in the error. Raises `CannotStart`."""
     ports: list[Any] = []
@@ -355,8 +377,5 @@ def open_ports(reactor: Any, key: str, descriptions: Iterable[str]) -> list[Any]
         failures: list[Failure] = []
         listening.addCallbacks(ports.append, failures.append)
         if failures:
-            raise CannotStart(
-                f"cannot listen on {description}: {failures[0].getErrorMessage()}. "
-                f"Is another server running? Else choose another port: {key} in the configuration."
-            )
+            raise CannotStart(f"cannot listen on {description}: {_why_not(failures[0], description, key)}")
     return ports

@@ -7,7 +7,8 @@ queue (refserver/storage/queues.py).
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
+from urllib.parse import urlsplit
 
 import cattrs
 from attrs import asdict, fields_dict, frozen
@@ -55,9 +56,12 @@ class Settings:
         except cattrs.BaseValidationError as error:
             raise SettingsError("; ".join(cattrs.transform_error(error, path="setting"))) from error
         zone(settings.time_zone)
-        for name in ("offer_seconds", "undo_hours", "retention_days"):
-            if getattr(settings, name) < 0:
-                raise SettingsError(f"{name} cannot be negative")
+        for name, most in _MOST.items():
+            if not 0 <= getattr(settings, name) <= most:  # NaN is neither
+                raise SettingsError(f"{name} is a number from 0 to {most}")
+        for name in ("privacy_url", "web_page"):
+            if not _is_web_address(getattr(settings, name)):
+                raise SettingsError(f"{name} is a web address, like https://library.example/{name}")
         return settings
 
     def to_json(self) -> dict[str, Any]:
@@ -76,4 +80,19 @@ class Settings:
         return max(self.undo_seconds, self.retention_days * 86400)
 
 
+def _is_web_address(text: str) -> bool:
+    """Return True for an http or https URL, and for "": none."""
+    try:
+        parts = urlsplit(text)
+    except ValueError:
+        return False
+    is_plain = text.isprintable() and " " not in text
+    return not text or (is_plain and parts.scheme in ("http", "https") and bool(parts.hostname))
+
+
+_MOST: Final = {
+    "offer_seconds": 86_400,  # a day
+    "undo_hours": 8_760,  # a year
+    "retention_days": 36_500,  # a century
+}
 _converter = cattrs.Converter(detailed_validation=True)

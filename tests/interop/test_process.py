@@ -6,8 +6,12 @@ import os
 import resource
 import signal
 import socket
+import subprocess
 import sys
 from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pytest
 
 from tests.interop.peers.ports import free_port
 from tests.interop.peers.process import PeerProcess
@@ -57,6 +61,54 @@ def test_timers_go_on_when_the_clock_is_set_back(tmp_path: Path) -> None:
         process.end(10)
 
 
+def refused_start(config: Path, *, user: int | None = None) -> str:
+    """What twistd says, on one line, when it cannot start with this configuration."""
+    command = [sys.executable, Path(sys.executable).parent / "twistd", "-n", "--pidfile=", "refserver"]
+    done = subprocess.run(
+        [*map(str, command), "--config", str(config)],
+        cwd="/",
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        user=user,
+    )
+    assert done.returncode == 1, done.stdout + done.stderr
+    (line,) = [line for line in done.stdout.splitlines() if "] refserver: " in line]
+    return line.partition("] refserver: ")[2]
+
+
+def test_an_address_of_another_machine_is_no_place_to_listen(tmp_path: Path) -> None:
+    """What is wrong, and what to do, is one line."""
+    config = tmp_path / "refserver.toml"
+    config.write_text('[listen]\nc2s = ["tcp:5222:interface=192.0.2.1"]\n')
+    assert refused_start(config) == (
+        "cannot listen on tcp:5222:interface=192.0.2.1: this machine has no address 192.0.2.1: "
+        "choose one of its addresses (ip address lists them): listen.c2s"
+    )
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can run as another user")
+@pytest.mark.parametrize("taken", ["folder", "database"])
+def test_data_that_the_servers_user_cannot_write_are_named(taken: str) -> None:
+    """It says which file, and how to give it to that user."""
+    with TemporaryDirectory() as name:  # pytest's own folders are closed to others
+        folder = Path(name)
+        folder.chmod(0o755)
+        config, data = folder / "refserver.toml", folder / "data"
+        config.write_text('[server]\ndata = "data"\n')
+        data.mkdir()
+        if taken == "database":
+            (data / "refserver.sqlite").touch()
+            os.chown(data, 65534, 65534)
+        said = refused_start(config, user=65534)
+        file = data / ("lock" if taken == "folder" else "refserver.sqlite")
+        assert said == (
+            f"{file} cannot be written to (Permission denied): give the data folder to the user the server "
+            f"runs as (chown -R nobody {data}), or set server.data to another folder"
+        )
+
+
 def test_it_starts_again_after_a_crash(start_refserver):
     """SIGKILL leaves nothing behind that hinders the next start."""
     server = start_refserver()
@@ -100,10 +152,10 @@ def test_profanity_talks_to_slixmpp(start_refserver, profanity, slixmpp_client):
     """A console client as patrons have it, over verified TLS."""
     server = start_refserver()
     server.add_library("library.example")
-    server.add_account("pat@library.example", "word")
-    server.add_account("mia@library.example", "word")
-    mia = slixmpp_client("mia@library.example", "word", server.port)
-    pat = profanity("pat@library.example", "word", server.port)
+    server.add_account("pat@library.example", "a long word")
+    server.add_account("mia@library.example", "a long word")
+    mia = slixmpp_client("mia@library.example", "a long word", server.port)
+    pat = profanity("pat@library.example", "a long word", server.port)
 
     pat.message("mia@library.example", "good morning")
     heard = mia.wait_for_message("good morning")

@@ -26,7 +26,7 @@ from tests.interop.peers.waiting import wait_until
 pytestmark = pytest.mark.slow
 
 _numbers = itertools.count(1)
-_VERIFIERS = make_verifiers("word")
+_VERIFIERS = make_verifiers("a long word")
 
 
 @frozen
@@ -107,7 +107,7 @@ def test_an_accounts_sessions_end_at_once(alone, slixmpp_client, verb, condition
 
 def test_a_removed_librarys_sessions_end_at_once(library, slixmpp_client):
     mia = slixmpp_client(library.mia, "word", library.server.port)
-    library.server.ctl("library", "remove", library.domain)
+    library.server.ctl("library", "remove", library.domain, "--yes")
     mia.wait_for(lambda e: e.tag.endswith("}error") and any(c.tag.endswith("}host-gone") for c in e))
 
 
@@ -121,7 +121,7 @@ def test_a_queue_takes_questions_as_soon_as_it_is_there(library, slixmpp_client)
     assert (row["number"], row["state"]) == (1, "waiting")
     (report,) = library.json("report", library.ask)
     assert (report["questions"], report["open"]) == (1, 1)
-    library.server.ctl("queue", "remove", library.ask)
+    library.server.ctl("queue", "remove", library.ask, "--yes")
     pat.message(library.ask, "hello?")
     answer = pat.wait_for(lambda e: e.tag.endswith("}message") and e.get("type") == "error")
     assert answer.get("from") == library.ask
@@ -157,7 +157,7 @@ def test_status_tells_a_running_server_from_one_that_is_not(alone, slixmpp_clien
 def test_after_a_crash_the_data_are_anybodys_again(alone):
     alone.server.kill()
     assert (alone.server.folder / "data" / "control.sock").is_socket()
-    alone.server.add_account(f"tom@{alone.domain}", "word")
+    alone.server.add_account(f"tom@{alone.domain}", "a long word")
     alone.server.start()
     assert alone.json("status")["accounts"] == 3
 
@@ -191,11 +191,11 @@ def test_a_backup_of_a_running_server_is_whole_and_restored_when_it_has_ended(
     alone.server.ctl("backup", str(copy))
     with closing(sqlite3.connect(copy)) as database:
         assert database.execute("SELECT count(*) FROM accounts").fetchone() == (2,)
-    alone.server.ctl("account", "remove", alone.pat)
-    refused = alone.server.try_ctl("restore", str(copy))
+    alone.server.ctl("account", "remove", alone.pat, "--yes")
+    refused = alone.server.try_ctl("restore", str(copy), "--yes")
     assert (refused.returncode, "stop it first" in refused.stderr) == (1, True)
     alone.server.stop()
-    alone.server.ctl("restore", str(copy))
+    alone.server.ctl("restore", str(copy), "--yes")
     alone.server.start()
     slixmpp_client(alone.pat, "word", alone.server.port)
 

@@ -72,14 +72,14 @@ def here(tmp_path_factory: pytest.TempPathFactory, authority: TestAuthority) -> 
         folder = tmp_path_factory.mktemp("here")
         with RefserverProcess(folder, authority, settings, routes=routes) as server:
             server.add_library(HERE)
-            server.add_account(f"mia@{HERE}", "word")
+            server.add_account(f"mia@{HERE}", "a long word")
             yield server
     names.end()
 
 
 def test_a_server_that_was_talked_to_is_listed_and_shown(here, slixmpp_client):
     """The stanza for nobody there comes back from there, so both directions have carried one."""
-    mia = slixmpp_client(f"mia@{HERE}", "word", here.port)
+    mia = slixmpp_client(f"mia@{HERE}", "a long word", here.port)
     mia.message(f"nobody@{THERE}", "Is anybody there?")
     mia.wait_for(lambda e: e.get("type") == "error" and e.get("from") == f"nobody@{THERE}")
     (row,) = [line.split() for line in here.ctl("s2s", "list").splitlines() if line.startswith(THERE)]
@@ -93,7 +93,7 @@ def test_a_server_that_was_talked_to_is_listed_and_shown(here, slixmpp_client):
 
 
 def test_a_server_that_is_not_there_is_shown_with_what_to_do(here, slixmpp_client):
-    mia = slixmpp_client(f"mia@{HERE}", "word", here.port)
+    mia = slixmpp_client(f"mia@{HERE}", "a long word", here.port)
     mia.message(f"pat@{NOBODY}", "Is anybody there?")
     mia.wait_for(lambda e: e.get("type") == "error" and e.get("from") == f"pat@{NOBODY}")
     shown = show(here, NOBODY)

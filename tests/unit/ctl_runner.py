@@ -78,6 +78,6 @@ class Ctl:
         assert name == "refserverctl"
         return text
 
-    def add_account(self, jid: str, password: str = "secret") -> None:
+    def add_account(self, jid: str, password: str = "a secret") -> None:
         """Make an account."""
         self.ok("account", "add", jid, "--password-stdin", stdin=f"{password}\n")

@@ -39,17 +39,17 @@ def test_what_was_backed_up_can_be_restored(ctl: Ctl, tmp_path: Path) -> None:
     copy = tmp_path / "copy"
     assert ctl.ok("backup", str(copy)).startswith(f"{copy}: backed up (")
     ctl.ok("library", "add", "later.example")
-    assert ctl.ok("restore", str(copy)).startswith(f"{copy}: restored\n")
+    assert ctl.ok("restore", str(copy), "--yes").startswith(f"{copy}: restored\n")
     assert domains(ctl) == ["library.example"]
 
 
 def test_the_database_as_it_was_is_kept(ctl: Ctl, tmp_path: Path) -> None:
     ctl.ok("backup", str(tmp_path / "copy"))
     ctl.ok("library", "add", "later.example")
-    kept = Path(ctl.json("restore", str(tmp_path / "copy"))["kept"])
+    kept = Path(ctl.json("restore", str(tmp_path / "copy"), "--yes")["kept"])
     assert kept.parent == ctl.database.parent
     assert kept.stat().st_mode & 0o777 == 0o600
-    ctl.ok("restore", str(kept))
+    ctl.ok("restore", str(kept), "--yes")
     assert domains(ctl) == ["later.example", "library.example"]
 
 
@@ -107,20 +107,19 @@ def test_a_backup_needs_a_folder_and_a_database(ctl: Ctl, tmp_path: Path) -> Non
 def test_what_is_no_backup_is_refused_and_nothing_changed(ctl: Ctl, tmp_path: Path, content: bytes) -> None:
     file = tmp_path / "file"
     file.write_bytes(content)
-    assert ctl.refused("restore", str(file)).startswith(f"{file} is no backup of refserver")
+    assert ctl.refused("restore", str(file), "--yes").startswith(f"{file} is no backup of refserver")
     assert domains(ctl) == ["library.example"]
 
 
 def test_another_programs_database_is_refused(ctl: Ctl, tmp_path: Path) -> None:
     with closing(sqlite3.connect(tmp_path / "other")) as other:
         other.execute("CREATE TABLE bees (name)")
-    assert (
-        ctl.refused("restore", str(tmp_path / "other")) == f"{tmp_path / 'other'} is no backup of refserver"
-    )
+    refusal = ctl.refused("restore", str(tmp_path / "other"), "--yes")
+    assert refusal == f"{tmp_path / 'other'} is no backup of refserver"
 
 
 def test_a_file_that_is_not_there_is_refused(ctl: Ctl, tmp_path: Path) -> None:
-    assert ctl.refused("restore", str(tmp_path / "none")).endswith(
+    assert ctl.refused("restore", str(tmp_path / "none"), "--yes").endswith(
         "cannot be read: No such file or directory"
     )
 
@@ -130,7 +129,7 @@ def test_a_damaged_backup_is_refused_and_nothing_changed(ctl: Ctl, tmp_path: Pat
     ctl.ok("backup", str(copy))
     whole = copy.read_bytes()
     copy.write_bytes(whole[: len(whole) // 2])
-    ctl.refused("restore", str(copy))
+    ctl.refused("restore", str(copy), "--yes")
     assert domains(ctl) == ["library.example"]
     names = {path.name for path in ctl.database.parent.iterdir()}
     assert names == {"refserver.sqlite", "lock"}
@@ -141,7 +140,7 @@ def test_a_backup_of_a_newer_refserver_is_refused_and_nothing_changed(ctl: Ctl, 
     ctl.ok("backup", str(copy))
     with closing(sqlite3.connect(copy, isolation_level=None)) as database:
         database.execute("UPDATE alembic_version SET version_num = '9999'")
-    assert ctl.refused("restore", str(copy)).startswith(f"{copy}: the database has schema 9999, ")
+    assert ctl.refused("restore", str(copy), "--yes").startswith(f"{copy}: the database has schema 9999, ")
     assert domains(ctl) == ["library.example"]
 
 
@@ -165,7 +164,7 @@ def test_nothing_is_restored_while_a_server_runs(ctl: Ctl, tmp_path: Path) -> No
     lock = DataLock(ctl.database.parent)
     lock.take()
     try:
-        assert ctl.refused("restore", str(tmp_path / "copy")) == (
+        assert ctl.refused("restore", str(tmp_path / "copy"), "--yes") == (
             "a refserver is running on this data: stop it first"
         )
     finally:
@@ -175,7 +174,7 @@ def test_nothing_is_restored_while_a_server_runs(ctl: Ctl, tmp_path: Path) -> No
 def test_a_database_is_restored_where_none_was(ctl: Ctl, tmp_path: Path) -> None:
     ctl.ok("backup", str(tmp_path / "copy"))
     ctl.config.write_text('[server]\ndata = "new/data"\n')
-    assert ctl.json("restore", str(tmp_path / "copy"))["kept"] is None
+    assert ctl.json("restore", str(tmp_path / "copy"), "--yes")["kept"] is None
     assert domains(ctl) == ["library.example"]
     assert (tmp_path / "new" / "data").stat().st_mode & 0o777 == 0o700
 

@@ -49,6 +49,27 @@ def test_the_configuration_is_found_as_the_server_finds_it(ctl: Ctl, monkeypatch
     assert "library.example" in listed.stdout
 
 
+def test_where_nothing_says_which_server_is_meant_nothing_is_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("refserver.app.config.SEARCHED", (Path("refserver.toml"),))
+    done = CliRunner().invoke(command, ["library", "add", "library.example"])
+    assert done.exit_code == 1
+    assert done.stderr.startswith("refserverctl: there is no configuration file here ")
+    assert "name the server's configuration with -c FILE" in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_without_a_configuration_data_in_var_are_used(ctl: Ctl, monkeypatch: pytest.MonkeyPatch) -> None:
+    ctl.ok("library", "add", "library.example")
+    ctl.config.unlink()
+    ctl.database.parent.rename(ctl.folder / "var")
+    monkeypatch.chdir(ctl.folder)
+    monkeypatch.setattr("refserver.app.config.SEARCHED", (Path("refserver.toml"),))
+    assert "library.example" in CliRunner().invoke(command, ["library", "list"]).stdout
+
+
 def test_help_needs_no_configuration(ctl: Ctl) -> None:
     ctl.config.write_text("[broken")
     assert "Usage: " in ctl.ok("account", "add", "--help")

@@ -56,12 +56,12 @@ def test_the_desk_room_is_in_her_bookmarks(ctl: Ctl) -> None:
 
 def test_the_desk_room_leaves_her_bookmarks_with_the_queue(ctl: Ctl) -> None:
     ctl.ok("librarian", "add", ASK, MIA)
-    ctl.ok("queue", "remove", ASK)
+    ctl.ok("queue", "remove", ASK, "--yes")
     assert b"ask@rooms.library.example" not in bookmarks(ctl)
 
 
 def test_a_librarian_may_get_her_account_later(ctl: Ctl) -> None:
-    ctl.ok("account", "remove", MIA)
+    ctl.ok("account", "remove", MIA, "--yes")
     result = ctl.run("librarian", "add", ASK, MIA)
     assert (result.exit_code, result.stdout) == (0, f"{MIA}: added\n")
     assert (
@@ -77,7 +77,7 @@ def test_a_librarian_may_have_her_account_on_another_server(ctl: Ctl) -> None:
 
 def test_with_her_account_a_librarian_loses_her_desks(ctl: Ctl) -> None:
     ctl.ok("librarian", "add", ASK, MIA)
-    ctl.ok("account", "remove", MIA)
+    ctl.ok("account", "remove", MIA, "--yes")
     assert ctl.ok("librarian", "list") == "no librarian yet: refserverctl librarian add QUEUE JID\n"
 
 
@@ -110,8 +110,13 @@ def test_there_is_a_limit_to_what_one_can_do_at_a_time(ctl: Ctl, number: str) ->
     )
 
 
-def test_a_queue_is_no_librarian(ctl: Ctl) -> None:
-    assert ctl.refused("librarian", "add", ASK, ASK) == "a queue cannot be its own librarian"
+@pytest.mark.parametrize("local", ["ask", "desk", "ask+417"])
+def test_a_queue_is_no_librarian(ctl: Ctl, local: str) -> None:
+    ctl.ok("queue", "add", "desk@library.example")
+    jid = f"{local}@library.example"
+    assert ctl.refused("librarian", "add", ASK, jid) == (
+        f"{jid} belongs to a queue: a librarian is a person, with an address of her own"
+    )
 
 
 def test_who_is_no_librarian_cannot_be_removed(ctl: Ctl) -> None:

@@ -68,14 +68,14 @@ def test_removing_a_library_removes_its_accounts_and_queues_and_no_others(ctl: C
         ctl.ok("library", "add", domain)
         ctl.add_account(f"mia@{domain}")
         ctl.ok("queue", "add", f"ask@{domain}")
-    removed = ctl.json("library", "remove", "a.example")
+    removed = ctl.json("library", "remove", "a.example", "--yes")
     assert removed == {"domain": "a.example", "accounts": 1, "queues": 1, "done": "removed"}
     assert [row["jid"] for row in ctl.json("account", "list")] == ["mia@b.example"]
     assert [row["queue"] for row in ctl.json("queue", "list")] == ["ask@b.example"]
 
 
 def test_what_is_not_there_cannot_be_removed(ctl: Ctl) -> None:
-    assert ctl.refused("library", "remove", "library.example").startswith(
+    assert ctl.refused("library", "remove", "library.example", "--yes").startswith(
         "there is no library library.example: "
     )
 

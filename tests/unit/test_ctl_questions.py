@@ -194,7 +194,7 @@ def test_a_report_has_three_formats(ctl: Ctl) -> None:
 
 def test_a_removed_queue_can_still_be_reported(ctl: Ctl) -> None:
     ask(ctl)
-    ctl.ok("queue", "remove", ASK)
+    ctl.ok("queue", "remove", ASK, "--yes")
     assert ctl.json("report", ASK)[0]["questions"] == 1
 
 

@@ -97,7 +97,15 @@ def test_hours_can_be_taken_away(ctl: Ctl) -> None:
         ),
         (["--time-zone", "Mars/Base"], "unknown time zone 'Mars/Base'"),
         (["--language", "English"], "'English' is no language: write its short code, like en or de"),
-        (["--undo-hours", "-1"], "undo_hours cannot be negative"),
+        (["--undo-hours", "-1"], "undo_hours is a number from 0 to 8760"),
+        (["--undo-hours", "1e300"], "undo_hours is a number from 0 to 8760"),
+        (["--undo-hours", "nan"], "undo_hours is a number from 0 to 8760"),
+        (["--retention-days", "inf"], "retention_days is a number from 0 to 36500"),
+        (
+            ["--privacy-url", "javascript:alert(1)"],
+            "privacy_url is a web address, like https://library.example/privacy_url",
+        ),
+        (["--web-page", "https://"], "web_page is a web address, like https://library.example/web_page"),
     ],
 )
 def test_what_makes_no_sense_is_refused(ctl: Ctl, words: list[str], refusal: str) -> None:
@@ -134,13 +142,28 @@ def test_the_same_name_in_another_library_is_another_queue(ctl: Ctl) -> None:
 
 def test_a_removed_queue_is_gone_and_its_address_free(ctl: Ctl) -> None:
     ctl.ok("queue", "add", ASK)
-    assert ctl.ok("queue", "remove", ASK) == f"{ASK}: removed\n"
+    assert ctl.ok("queue", "remove", ASK, "--yes") == f"{ASK}: removed\n"
     assert ctl.ok("queue", "list") == "no queue yet: refserverctl queue add ask@DOMAIN\n"
     ctl.add_account(ASK)
 
 
 @pytest.mark.parametrize("verb", ["set", "remove"])
 def test_nothing_can_be_done_to_a_queue_that_is_not_there(ctl: Ctl, verb: str) -> None:
-    assert ctl.refused("queue", verb, ASK) == (
+    options = ["--yes"] if verb == "remove" else []
+    assert ctl.refused("queue", verb, ASK, *options) == (
         f"there is no queue {ASK}: `refserverctl queue list` shows those there are"
     )
+
+
+def test_no_queue_takes_a_librarians_address(ctl: Ctl) -> None:
+    ctl.ok("queue", "add", ASK)
+    ctl.run("librarian", "add", ASK, "desk@library.example")
+    assert ctl.refused("queue", "add", "desk@library.example") == (
+        "desk@library.example is the address of a librarian: choose another one for the queue"
+    )
+
+
+def test_a_queue_is_not_removed_without_a_terminal_unless_it_is_said(ctl: Ctl) -> None:
+    ctl.ok("queue", "add", ASK)
+    assert ctl.run("queue", "remove", ASK).exit_code == 2
+    assert [row["queue"] for row in ctl.json("queue", "list")] == [ASK]

@@ -51,24 +51,25 @@ def _check(about: str, description: str, address: tuple[str, int], held: Collect
         )
     if code == 0:
         return Finding.good(about, f"{description}: free")
-    return _taken(about, description, address, code)
+    found, mend = why_not(code, *address, about)
+    return Finding.wrong(about, f"{description}: {found}", mend)
 
 
-def _taken(about: str, description: str, address: tuple[str, int], code: int) -> Finding:
-    host, port = address
+def why_not(code: int, host: str, port: int, key: str) -> tuple[str, str]:
+    """Return why an address cannot be listened on, and how to mend it; `code` is the error's number."""
     if code == errno.EADDRINUSE:
-        mend = f"end the other program (ss -ltnp 'sport = :{port}' names it), or choose another port: {about}"
-        return Finding.wrong(about, f"{description}: another program listens there", mend)
+        mend = f"end the other program (ss -ltnp 'sport = :{port}' names it), or choose another port: {key}"
+        return "another program listens there", mend
     if code == errno.EADDRNOTAVAIL:
-        mend = f"choose one of its addresses (ip address lists them): {about}"
-        return Finding.wrong(about, f"{description}: this machine has no address {host}", mend)
+        mend = f"choose one of its addresses (ip address lists them): {key}"
+        return f"this machine has no address {host}", mend
     if code == errno.EACCES:
         mend = (
             "ports below 1024 need a privilege: let systemd open it (systemd:), "
-            f"give the server CAP_NET_BIND_SERVICE, or choose another port: {about}"
+            f"give the server CAP_NET_BIND_SERVICE, or choose another port: {key}"
         )
-        return Finding.wrong(about, f"{description}: not allowed to this user", mend)
-    return Finding.wrong(about, f"{description}: {os.strerror(code)}", f"choose another: {about}")
+        return "not allowed to this user", mend
+    return os.strerror(code), f"choose another: {key}"
 
 
 def bind_error(host: str, port: int) -> int:

@@ -13,11 +13,11 @@ import click
 from attrs import frozen
 
 from refserver.app.commands.addresses import bare_address, domain_of, refuse_shadowing, served_domain
-from refserver.app.commands.context import Context, pass_context
+from refserver.app.commands.context import Context, confirm, pass_context
 from refserver.app.commands.request import Done, Refused, Request, from_json, late, moment
 from refserver.errors import StreamCondition
 from refserver.jid import JID
-from refserver.sasl.password import InvalidPassword
+from refserver.sasl.password import InvalidPassword, prepared
 from refserver.sasl.verifier import Verifier, check_password, make_verifiers
 
 if TYPE_CHECKING:
@@ -45,6 +45,7 @@ __all__ = [
     "account",
 ]
 
+SHORTEST_PASSWORD: Final = 8  # characters
 LONGEST_PASSWORD: Final = 1023  # bytes
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -243,9 +244,11 @@ def list_(context: Context, domain: str | None) -> None:
 
 @account.command("remove")
 @click.argument("jid")
+@click.option("--yes", is_flag=True, help="Do not ask.")
 @pass_context
-def remove(context: Context, jid: str) -> None:
+def remove(context: Context, jid: str, yes: bool) -> None:
     """Remove an account and all that belongs to it; its sessions end."""
+    confirm(f"Remove {jid} with its contacts, messages and settings?", yes=yes)
     context.change(RemoveAccount(jid), "jid")
 
 
@@ -296,6 +299,9 @@ def _verifiers(password: str) -> dict[str, Verifier]:
     if len(password.encode()) > LONGEST_PASSWORD:
         raise Refused(f"the password is longer than {LONGEST_PASSWORD} bytes: choose a shorter one")
     try:
-        return make_verifiers(password)
+        prepared(password)
     except InvalidPassword as error:
         raise Refused(f"{error}: choose another one") from None
+    if len(password) < SHORTEST_PASSWORD:
+        raise Refused(f"the password has fewer than {SHORTEST_PASSWORD} characters: choose a longer one")
+    return make_verifiers(password)

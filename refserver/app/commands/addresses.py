@@ -23,6 +23,7 @@ __all__ = [
     "domain_of",
     "library_domain",
     "queue_at",
+    "queue_of",
     "queues_at",
     "refuse_shadowed_accounts",
     "refuse_shadowing",
@@ -74,9 +75,14 @@ def queues_at(connection: Connection, text: str | None) -> list[Queue]:
     return queues.all_queues(connection) if text is None else [queue_at(connection, text)]
 
 
+def queue_of(connection: Connection, jid: JID) -> Queue | None:
+    """Return the queue that owns an address: its own, or one of its personas or questions."""
+    return queues.find(connection, JID.of(jid.localpart.partition("+")[0], jid.domainpart))
+
+
 def refuse_shadowing(connection: Connection, account: JID) -> None:
     """Raise `Refused` if a queue owns the address of a new account."""
-    owner = queues.find(connection, JID.of(account.localpart.partition("+")[0], account.domainpart))
+    owner = queue_of(connection, account)
     if owner is not None:
         raise Refused(f"{account} belongs to the queue {owner.jid}: choose another address")
 

@@ -87,6 +87,11 @@ class Caller:
         """The database's file."""
         return self.folder / DATABASE
 
+    @property
+    def has_data(self) -> bool:
+        """True if there is a database, or the socket of a running server."""
+        return self.database.exists() or (self.folder / SOCKET).exists()
+
     def is_locked(self) -> bool:
         """Return True if some process works on the data."""
         lock = DataLock(self.folder)

@@ -13,7 +13,8 @@ import click
 from attrs import frozen
 
 from refserver.app.commands.caller import Caller
-from refserver.app.config import load
+from refserver.app.commands.request import Refused
+from refserver.app.config import SEARCHED, find, load
 from refserver.app.settings import Settings
 
 if TYPE_CHECKING:
@@ -38,8 +39,19 @@ class Context:
 
     @property
     def caller(self) -> Caller:
-        """Has requests executed."""
-        return Caller(self.settings)
+        """Has requests executed.
+
+        Raises `Refused` if nothing says which server is meant: neither -c nor a configuration file that is
+        looked for, and no data in ./var.
+        """
+        caller = Caller(self.settings)
+        if self.config is None and find() is None and not caller.has_data:
+            looked_for = " and ".join(str(path) for path in SEARCHED)
+            raise Refused(
+                f"there is no configuration file here ({looked_for} are looked for), and no data of a server "
+                f"in {caller.folder}: name the server's configuration with -c FILE"
+            )
+        return caller
 
     def change(self, request: Request, address: str) -> None:
         """Have a change executed, and say what was done to `address`, a key of the answer."""
@@ -67,9 +79,12 @@ pass_context = click.make_pass_decorator(Context)
 
 
 def confirm(question: str, *, yes: bool) -> None:
-    """Ask a person at a terminal before something is lost; nobody is asked where there is none."""
-    if not yes and sys.stdin.isatty():
-        click.confirm(question, abort=True)
+    """Ask before something is lost. Raises `UsageError` if there is no terminal, and no --yes."""
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise click.UsageError("There is no terminal to ask for a confirmation: use --yes.")
+    click.confirm(question, abort=True)
 
 
 def print_json(data: Any) -> None:

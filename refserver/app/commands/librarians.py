@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar, Final
 import click
 from attrs import frozen
 
-from refserver.app.commands.addresses import bare_address, queue_at, queues_at
+from refserver.app.commands.addresses import bare_address, queue_at, queue_of, queues_at
 from refserver.app.commands.context import Context, pass_context
 from refserver.app.commands.request import Done, Refused, Request, late
 from refserver.jid import JID, InvalidJID
@@ -48,8 +48,8 @@ class AddLibrarian(Request):
         data = {"queue": queue.jid.text, "jid": jid.text, "nick": wanted.nick}
         if wanted == known:
             return Done({**data, "done": "unchanged"})
-        if jid == queue.jid:
-            raise Refused("a queue cannot be its own librarian")
+        if queue_of(connection, jid) is not None:
+            raise Refused(f"{jid} belongs to a queue: a librarian is a person, with an address of her own")
         _check_nick(connection, queue, wanted)
         offices.appoint(connection, queue.id, wanted)
         data["done"] = "added" if known is None else "changed"

@@ -86,6 +86,8 @@ class AddQueue(Request):
         if "+" in jid.localpart:
             raise Refused("a queue's address holds no +: what follows it names personas and questions")
         refuse_shadowed_accounts(connection, jid)
+        if queues.desks_of(connection, jid):
+            raise Refused(f"{jid} is the address of a librarian: choose another one for the queue")
         new = self.options.applied_to(queues.Queue(0, jid, "", "en", "", {}))
         queues.add(
             connection,
