@@ -7,8 +7,10 @@ exception, and is logged.
 
 from __future__ import annotations
 
-from enum import Enum
+from enum import Enum, StrEnum
 from xml.etree.ElementTree import Element, SubElement
+
+from attrs import frozen
 
 from refserver import ns
 
@@ -149,3 +151,70 @@ class StreamError(Exception):
         if self.app is not None:
             error.append(self.app)
         return error
+
+
+class Cause(StrEnum):
+    """Why there is no stream with another server, or why one ended. The values are for logs."""
+
+    # finding the server
+    NO_SERVER = "DNS has no XMPP server for it"
+    NO_ADDRESS = "DNS has no address for its server"
+    NO_DNS_ANSWER = "the name servers do not answer"
+    # connecting
+    CONNECTION_REFUSED = "connection refused"
+    CONNECTION_TIMEOUT = "no connection in time"
+    NO_ROUTE = "no route to its server"
+    CONNECTION_FAILED = "the connection failed"
+    CONNECTION_LOST = "the connection was lost"
+    TLS_FAILED = "the TLS handshake failed"
+    NO_TLS = "the server offers no TLS"
+    TOO_MANY = "too many servers do not answer"
+    # its certificate
+    NO_CERTIFICATE = "no certificate was shown"
+    UNREADABLE_CERTIFICATE = "the certificate cannot be read"
+    UNVERIFIED_CERTIFICATE = "the certificate was not verified"
+    CERTIFICATE_NOT_YET_VALID = "the certificate is not valid yet"
+    CERTIFICATE_EXPIRED = "the certificate has expired"
+    SELF_SIGNED = "the certificate is self-signed"
+    UNKNOWN_AUTHORITY = "the certificate was signed by an authority that is not trusted here"
+    INCOMPLETE_CHAIN = (
+        "the certificate was signed by an authority that is not trusted here, "
+        "or certificates between the two are missing"
+    )
+    INVALID_CERTIFICATE = "the certificate is not valid"
+    WRONG_NAME = "the certificate is not for this domain"
+    # what it says of us
+    OUR_CERTIFICATE_REFUSED = "the server does not accept our certificate"
+    OUR_KEY_REFUSED = "the server says that our dialback key is not valid"
+    WE_ARE_UNREACHABLE = "the server cannot reach us for dialback"
+    DIALBACK_REFUSED = "the server refuses dialback"
+    NOT_SERVED = "the server does not serve this domain"
+    WE_ARE_REFUSED = "the server does not accept that we are who we say"
+    AGAINST_POLICY = "our stream is against the server's policy"
+    SHUT_DOWN = "the server is being shut down"
+    BUSY = "the server is too busy"
+    # what it does
+    TOO_SLOW = "the server did not answer in time"
+    NOTHING_ACKNOWLEDGED = "the server acknowledged nothing in time"
+    KEY_NOT_VERIFIED = "the server did not verify its dialback key"
+    PROTOCOL_BROKEN = "the server broke the protocol"
+    WE_CLOSED = "its stream was closed here"
+    CLOSED_WITH_ERROR = "the server closed the stream with an error"
+    CLOSED = "the stream was closed"
+
+
+@frozen
+class StreamFault:
+    """What went wrong with another server.
+
+    `detail` is what the cause is about: an address, a host, an error condition. `said` is the peer's text.
+    Both may be the peer's choice of words.
+    """
+
+    cause: Cause
+    detail: str = ""
+    said: str = ""
+
+    def __str__(self) -> str:
+        detail = f": {self.detail}" if self.detail else ""
+        return f"{self.cause}{detail}" + (f" ({self.said})" if self.said else "")

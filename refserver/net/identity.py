@@ -19,9 +19,11 @@ from cryptography.hazmat import asn1
 from service_identity.exceptions import CertificateError
 from service_identity.hazmat import DNS_ID, SRV_ID, CertificatePattern, DNSPattern, SRVPattern
 
+from refserver.errors import Cause, StreamFault
+
 from .certificates import ascii_name
 from .tls import TLSState
-from .trust import Verification, in_words
+from .trust import Verification, fault_of
 
 _SRV_NAME: Final = x509.ObjectIdentifier("1.3.6.1.5.5.7.8.7")  # RFC 4985 2
 _SERVICE: Final = "_xmpp-server."
@@ -39,14 +41,14 @@ _MOST_OF_A_LIAR: Final = 100  # names that are read of a certificate that proves
 class PeerIdentity:
     """Who the other end of a TLS connection is.
 
-    `verified`: the chain leads to an authority that we trust, and is valid now; `error`: in plain words, why
-    it is not. `names`: the DNS names and services certified (SRV-IDs with their service), verified or not;
-    `subject` and `issuer` for people, as RFC 4514 writes them; `expires` in UTC. All that comes from the
-    certificate is the peer's choice of words.
+    `verified`: the chain leads to an authority that we trust, and is valid now; `error`: why it is not.
+    `names`: the DNS names and services certified (SRV-IDs with their service), verified or not; `subject` and
+    `issuer` for people, as RFC 4514 writes them; `expires` in UTC. All that comes from the certificate is the
+    peer's choice of words.
     """
 
     verified: bool
-    error: str
+    error: StreamFault | None
     names: tuple[str, ...] = ()
     subject: str = ""
     issuer: str = ""
@@ -59,9 +61,9 @@ class PeerIdentity:
         try:
             certificate = tls.peer_certificate
         except ValueError:
-            return cls(False, "the certificate cannot be read")
+            return cls(False, StreamFault(Cause.UNREADABLE_CERTIFICATE))
         return (
-            cls(False, "no certificate was shown")
+            cls(False, StreamFault(Cause.NO_CERTIFICATE))
             if certificate is None
             else cls.shown(certificate, tls.verification)
         )
@@ -70,9 +72,9 @@ class PeerIdentity:
     def shown(cls, certificate: x509.Certificate, found: Verification | None) -> PeerIdentity:
         """The identity in `certificate`, of which OpenSSL has `found` what it says."""
         if found is None or not found.finished:
-            error = "the certificate was not verified"
+            error: StreamFault | None = StreamFault(Cause.UNVERIFIED_CERTIFICATE)
         else:
-            error = f"the certificate {in_words(found.error)}" if found.error else ""
+            error = fault_of(found.error) if found.error else None
         # Anybody can make a certificate with thousands of names; reading them costs 50 µs each.
         most = _MOST_OF_A_LIAR if found is not None and error else None
         patterns = tuple(_patterns(certificate, most))
@@ -80,20 +82,19 @@ class PeerIdentity:
             subject, issuer = certificate.subject.rfc4514_string(), certificate.issuer.rfc4514_string()
             expires = certificate.not_valid_after_utc
         except ValueError:
-            return cls(False, "the certificate cannot be read")
+            return cls(False, StreamFault(Cause.UNREADABLE_CERTIFICATE))
         return cls(not error, error, tuple(map(_name, patterns)), subject, issuer, expires, patterns)
 
     def proves(self, domain: str) -> bool:
         """Whether the peer has proved to be the (prepared) XMPP domain."""
         return self.verified and self.names_domain(domain)
 
-    def why_not(self, domain: str) -> str:
-        """In plain words why it has not; "" if it has."""
-        if self.error or self.proves(domain):
+    def why_not(self, domain: str) -> StreamFault:
+        """Return why the peer has not proved to be `domain`, which it has not."""
+        if self.error is not None:
             return self.error
-        if not self.names:
-            return f"the certificate names no server, and so not {domain}"
-        return f"the certificate is not for {domain} but for {', '.join(self.names[:_NAMES_SHOWN])}"
+        names = ", ".join(self.names[:_NAMES_SHOWN])
+        return StreamFault(Cause.WRONG_NAME, f"it is for {names}" if names else "it names no server")
 
     def names_domain(self, domain: str) -> bool:
         """Whether the certificate, be it valid or not, names the domain."""

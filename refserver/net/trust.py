@@ -15,22 +15,26 @@ from cryptography.hazmat.bindings.openssl.binding import Binding
 from cryptography.x509.oid import ExtendedKeyUsageOID
 from OpenSSL import SSL, crypto
 
+from refserver.errors import Cause, StreamFault
+
 _lib = Binding.lib
 _ffi = Binding.ffi
 
 INVALID_PURPOSE: Final[int] = _lib.X509_V_ERR_INVALID_PURPOSE
 _SERVER_USAGES: Final = (ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE)
 
-_WORDS: Final = {
-    9: "is not valid yet",
-    10: "has expired",
-    18: "is self-signed",
-    19: "was signed by an authority that is not trusted here",
-    20: "was signed by an authority that is not trusted here, or certificates between the two are missing",
-    21: "was signed by an authority that is not trusted here, or certificates between the two are missing",
-    23: "was revoked",
-    79: "was signed by somebody who is no authority",
-    INVALID_PURPOSE: "is not one for servers",
+_CAUSES: Final = {
+    9: Cause.CERTIFICATE_NOT_YET_VALID,
+    10: Cause.CERTIFICATE_EXPIRED,
+    18: Cause.SELF_SIGNED,
+    19: Cause.UNKNOWN_AUTHORITY,
+    20: Cause.INCOMPLETE_CHAIN,
+    21: Cause.INCOMPLETE_CHAIN,
+}
+_DETAILS: Final = {
+    23: "it was revoked",
+    79: "it was signed by somebody who is no authority",
+    INVALID_PURPOSE: "it is not one for servers",
 }
 
 
@@ -98,10 +102,13 @@ def _is_for_servers(certificate: crypto.X509) -> bool:
     return any(usage in usages.value for usage in _SERVER_USAGES)
 
 
-def in_words(error: int) -> str:
-    """OpenSSL's error number `error` in words that follow "the certificate"."""
-    known = _WORDS.get(error)
+def fault_of(error: int) -> StreamFault:
+    """What OpenSSL's error number `error` means."""
+    known = _CAUSES.get(error)
     if known is not None:
-        return known
-    text: bytes = _ffi.string(_lib.X509_verify_cert_error_string(error))
-    return f"is not valid: {text.decode('ascii', 'replace')}"
+        return StreamFault(known)
+    detail = _DETAILS.get(error)
+    if detail is None:
+        text: bytes = _ffi.string(_lib.X509_verify_cert_error_string(error))
+        detail = text.decode("ascii", "replace")
+    return StreamFault(Cause.INVALID_CERTIFICATE, detail)

@@ -5,6 +5,7 @@ Owns the deadlines of one attempt. Does not own trying again (outbound_queue.py)
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Awaitable, Callable
 from typing import Any, Final, Protocol, TypeVar
 
@@ -13,7 +14,8 @@ from OpenSSL import SSL
 from twisted.internet.defer import TimeoutError as TimedOut
 from twisted.internet.interfaces import IReactorTime
 
-from refserver.errors import Condition
+from refserver.errors import Cause, Condition, StreamFault
+from refserver.net.certificates import ascii_name
 from refserver.net.connection import Accept, Connection
 from refserver.net.tls import TLSState
 from refserver.s2s.happy_eyeballs import connect_first
@@ -27,6 +29,13 @@ __all__ = ["Connector", "Contexts", "Sockets"]
 
 CONNECT_SECONDS: Final = 10.0
 NEGOTIATE_SECONDS: Final = 15.0
+_CAUSES: Final = {
+    errno.ECONNREFUSED: Cause.CONNECTION_REFUSED,
+    errno.ETIMEDOUT: Cause.CONNECTION_TIMEOUT,
+    errno.EHOSTUNREACH: Cause.NO_ROUTE,
+    errno.ENETUNREACH: Cause.NO_ROUTE,
+    errno.EHOSTDOWN: Cause.NO_ROUTE,
+}
 
 T = TypeVar("T")
 
@@ -115,16 +124,16 @@ class Connector:
         try:
             await connection.established().addTimeout(NEGOTIATE_SECONDS, self.clock)
         except TimedOut:
-            raise Unreachable("it did not get ready in time", Condition.REMOTE_SERVER_TIMEOUT) from None
+            raise Unreachable(Cause.TOO_SLOW) from None
         return connection
 
     async def _targets(self, remote: str) -> list[Target]:
         try:
             return await self.resolver.targets(remote)
         except NoSuchServer:
-            raise _not_found("DNS has no XMPP server for it") from None
+            raise _not_found(StreamFault(Cause.NO_SERVER)) from None
         except NoAnswer:
-            raise Unreachable("the name servers do not answer", Condition.REMOTE_SERVER_TIMEOUT) from None
+            raise Unreachable(Cause.NO_DNS_ANSWER) from None
 
     async def _connect_to(self, target: Target, connection: OutgoingConnection) -> Connection:
         try:
@@ -137,15 +146,25 @@ class Connector:
                 CONNECT_SECONDS,
             )
         except NoSuchServer:
-            raise _not_found(f"DNS has no address for {target.host}") from None
+            if target.host == ascii_name(connection.remote):
+                raise _not_found(StreamFault(Cause.NO_SERVER)) from None
+            raise _not_found(StreamFault(Cause.NO_ADDRESS, target.host)) from None
         except NoAnswer:
-            raise Unreachable(
-                f"the name servers do not answer for {target.host}", Condition.REMOTE_SERVER_TIMEOUT
-            ) from None
+            raise Unreachable(StreamFault(Cause.NO_DNS_ANSWER, target.host)) from None
         except OSError as error:
-            reason = (error.strerror or "no connection").lower()
-            raise Unreachable(f"{target}: {reason}", Condition.REMOTE_SERVER_TIMEOUT) from None
+            raise Unreachable(_fault_of(error, target)) from None
 
 
-def _not_found(reason: str) -> Unreachable:
-    return Unreachable(reason, Condition.REMOTE_SERVER_NOT_FOUND, permanent=True)
+def _fault_of(error: OSError, target: Target) -> StreamFault:
+    cause = _CAUSES.get(error.errno or 0)
+    if cause is None and isinstance(error, TimeoutError):
+        cause = Cause.CONNECTION_TIMEOUT
+    if cause is None:
+        return StreamFault(
+            Cause.CONNECTION_FAILED, f"{target}: {(error.strerror or 'no reason given').lower()}"
+        )
+    return StreamFault(cause, str(target))
+
+
+def _not_found(fault: StreamFault) -> Unreachable:
+    return Unreachable(fault, Condition.REMOTE_SERVER_NOT_FOUND, permanent=True)

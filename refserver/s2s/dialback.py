@@ -15,7 +15,7 @@ from twisted.internet.defer import TimeoutError as TimedOut
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from refserver.errors import Condition, StanzaError
+from refserver.errors import Cause, Condition, StanzaError, StreamFault
 from refserver.s2s.outgoing import OutgoingConnection, Unreachable
 from refserver.s2s.pool import Pool
 from refserver.s2s.shares import Shares
@@ -96,23 +96,23 @@ class DialbackVerifier:
             finally:
                 connection.close()
             if isinstance(verdict, StanzaError):
-                raise Unreachable("it did not verify its key", verdict.condition)
+                raise Unreachable(Cause.KEY_NOT_VERIFIED, verdict.condition)
             return verdict
 
         return await self._pool.connector.connect(asked.to, asked.from_, use, verify_only=True)
 
     def _failed(self, failure: Failure, asked: KeyToVerify) -> Verdict:
         error = failure.value
-        reason = "it did not answer in time"
+        fault = StreamFault(Cause.TOO_SLOW)
         condition = Condition.REMOTE_SERVER_TIMEOUT
         if isinstance(error, Unreachable):
-            reason, condition = str(error), error.condition
+            fault, condition = error.fault, error.condition
         elif isinstance(error, CancelledError):
             return StanzaError(Condition.RESOURCE_CONSTRAINT)
         elif not isinstance(error, TimedOut):
             log.failure("a dialback key could not be verified", failure=failure)
             condition = Condition.INTERNAL_SERVER_ERROR
-        self._pool.known_servers.get(asked.from_).failed(f"dialback: {reason}")
+        self._pool.known_servers.get(asked.from_).failed(fault)
         return StanzaError(condition)
 
     def _answer(self, verdict: Verdict, asked: KeyToVerify) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from refserver.errors import StreamCondition, StreamError
+from refserver.errors import Cause, StreamCondition, StreamError, StreamFault
 from refserver.net.connection import Connection
 from refserver.s2s.known_servers import KnownServer
 from refserver.s2s.link import LinkUser
@@ -114,7 +114,7 @@ class IncomingConnection:
             self._service.share(remote)
         users, self.users = self.users, []
         for user in users:
-            user.ended(self, reason)
+            user.ended(self, StreamFault(Cause.CONNECTION_LOST, reason))
 
     def expired(self) -> None:
         """The peer has proved nothing in time, or does not close its side."""
@@ -175,7 +175,7 @@ class IncomingConnection:
     def _closed(self, event: events.StreamClosed | events.StreamFailed) -> None:
         if isinstance(event, events.StreamFailed):
             for remote in self._known_servers.values():
-                remote.failed(f"its stream to us broke the protocol: {event.error.condition.value}")
+                remote.failed(StreamFault(Cause.PROTOCOL_BROKEN, event.error.condition.value))
         self._connection.close()
 
     # -- events ------------------------------------------------------------
@@ -206,7 +206,7 @@ class IncomingConnection:
         try:
             self._service.take(stanza, remote)
         except StreamError as error:
-            remote.failed(f"refused: {error.condition.value}")
+            remote.failed(StreamFault(Cause.WE_CLOSED, error.condition.value))
             self.close(error)
 
     def _managed(self, event: Managed) -> None:

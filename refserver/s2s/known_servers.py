@@ -11,6 +11,7 @@ from typing import Final
 
 from attrs import define, field, frozen
 
+from refserver.errors import StreamFault
 from refserver.stream.policy import ShownCertificate, TLSInfo
 
 __all__ = ["KnownServer", "KnownServers", "ServerStatus"]
@@ -28,11 +29,11 @@ class ServerStatus:
 
     `outgoing_streams` and `incoming_streams` are open ones; `connecting` says that one is being set up,
     `waiting` how many stanzas wait for that, `unconfirmed` how many were sent and may not have arrived.
-    `certificate` is "valid", why the last one that was shown is not, or "" if none was seen; what stands in
-    it follows. `sent`, `received`, `refused` (of what came from there) and `returned` (to senders here)
-    count stanzas since the start. `last_error` is for people. Moments are seconds since the epoch, 0 for
-    none: `paused_until` is when there is another attempt at the earliest. Texts may quote the peer, and can
-    be printed.
+    `certificate` is the fault of the certificate shown last, None if it is valid or none was shown yet
+    (`certificate_shown`); what stands in it follows. `sent`, `received`, `refused` (of what came from there)
+    and `returned` (to senders here) count stanzas since the start. Moments are seconds since the epoch, 0 for
+    none: `paused_until` is when there is another attempt at the earliest. Texts may quote the peer; they are
+    fit to be printed.
     """
 
     domain: str
@@ -41,7 +42,8 @@ class ServerStatus:
     connecting: bool
     outgoing_method: str
     incoming_method: str
-    certificate: str
+    certificate: StreamFault | None
+    certificate_shown: bool
     certificate_names: tuple[str, ...]
     certificate_issuer: str
     certificate_expires: float
@@ -51,7 +53,7 @@ class ServerStatus:
     returned: int
     waiting: int
     unconfirmed: int
-    last_error: str
+    last_error: StreamFault | None
     last_error_at: float
     paused_until: float
 
@@ -70,25 +72,27 @@ class KnownServer:
     incoming: int = field(default=0, init=False)
     outgoing_method: str = field(default="", init=False)
     incoming_method: str = field(default="", init=False)
-    certificate: str = field(default="", init=False)
+    certificate: StreamFault | None = field(default=None, init=False)
+    seen: bool = field(default=False, init=False)
     shown: ShownCertificate = field(default=_NOTHING_SHOWN, init=False)
     sent: int = field(default=0, init=False)
     received: int = field(default=0, init=False)
     refused: int = field(default=0, init=False)
     returned: int = field(default=0, init=False)
-    last_error: str = field(default="", init=False)
+    last_error: StreamFault | None = field(default=None, init=False)
     last_error_at: float = field(default=0.0, init=False)
     away: bool = field(default=True, init=False)
     answers: bool = field(default=False, init=False)
 
-    def failed(self, reason: str) -> None:
-        """Something went wrong with it. `reason` may quote the peer."""
-        self.last_error = _printable(reason)
+    def failed(self, fault: StreamFault) -> None:
+        """Remember what went wrong last."""
+        self.last_error = _cleaned(fault)
         self.last_error_at = self._now()
 
     def shows(self, tls: TLSInfo) -> None:
-        """It has shown this certificate, or none."""
-        self.certificate = "valid" if tls.proves(self.domain) else _printable(tls.why_not(self.domain))
+        """Remember the certificate that the server has shown, or that it has shown none."""
+        self.seen = True
+        self.certificate = None if tls.proves(self.domain) else _cleaned(tls.why_not(self.domain))
         self.shown = tls.certificate or _NOTHING_SHOWN
 
     def status(
@@ -103,6 +107,7 @@ class KnownServer:
             self.outgoing_method if self.outgoing else "",
             self.incoming_method if self.incoming else "",
             self.certificate,
+            self.seen,
             tuple(map(_printable, self.shown.names[:MOST_NAMES])),
             _printable(self.shown.issuer),
             self.shown.expires,
@@ -142,6 +147,10 @@ class KnownServers:
             if remote is not newest and not remote.outgoing and not remote.incoming:
                 del self._known[domain]
                 return
+
+
+def _cleaned(fault: StreamFault) -> StreamFault:
+    return StreamFault(fault.cause, _printable(fault.detail), _printable(fault.said))
 
 
 def _printable(text: str) -> str:

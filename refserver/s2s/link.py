@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from refserver.errors import StreamError
+from refserver.errors import StreamError, StreamFault
 
 __all__ = ["BidiLink", "Link", "LinkUser"]
 
@@ -18,7 +18,7 @@ class LinkUser(Protocol):
     def confirmed(self, link: Link, number: int) -> None:
         """The peer has handled everything up to the stanza with that number."""
 
-    def ended(self, link: Link, reason: str) -> None:
+    def ended(self, link: Link, fault: StreamFault) -> None:
         """The stream is over."""
 
 

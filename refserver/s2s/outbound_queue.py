@@ -33,7 +33,7 @@ from twisted.python.failure import Failure
 
 from refserver import ns
 from refserver.core.outbox import Held, parted
-from refserver.errors import Condition, StanzaError, StreamCondition, StreamError
+from refserver.errors import Cause, Condition, StanzaError, StreamCondition, StreamError, StreamFault
 from refserver.jid import JID
 from refserver.s2s.acknowledgement import Acknowledgements
 from refserver.s2s.backlog import Backlog
@@ -90,7 +90,7 @@ class OutboundQueue:
         self._nap: IDelayedCall | None = None  # between two tries of an attempt
         self._failures = 0
         self._until = 0.0  # when the pause is over
-        self._reason = Unreachable("", Condition.REMOTE_SERVER_TIMEOUT)
+        self._reason = Unreachable(Cause.CLOSED)
         self.last_used = 0.0  # on the reactor's clock
 
     @property
@@ -134,7 +134,7 @@ class OutboundQueue:
         self.last_used = now = self._pool.clock.seconds()
         if self._link is not None and not self._link.usable:
             has_room = self._backlog.add(stanza)
-            self._link_lost("the stream was closed")
+            self._link_lost(StreamFault(Cause.CLOSED))
             if not has_room:
                 self._return(stanza, _busy())
             return
@@ -166,7 +166,7 @@ class OutboundQueue:
         if self._confirming.is_dead():
             link.users.remove(self)
             link.close(StreamError(StreamCondition.CONNECTION_TIMEOUT, "nothing was acknowledged in time"))
-            self._link_lost("it acknowledged nothing in time")
+            self._link_lost(StreamFault(Cause.NOTHING_ACKNOWLEDGED))
         self._drain()
         return bool(self._confirming)
 
@@ -201,10 +201,10 @@ class OutboundQueue:
             self._confirming.confirmed(number)
             self._drain()
 
-    def ended(self, link: Link, reason: str) -> None:
+    def ended(self, link: Link, fault: StreamFault) -> None:
         """See `LinkUser`."""
         if link is self._link:
-            self._link_lost(reason)
+            self._link_lost(fault)
 
     def answered(self, stanza: Stanza) -> bool:
         """Whether an iq from there answers our ping; it is dealt with then."""
@@ -254,13 +254,13 @@ class OutboundQueue:
             self._counters.outgoing -= 1
         return self._confirming.end()
 
-    def _link_lost(self, reason: str) -> None:
+    def _link_lost(self, fault: StreamFault) -> None:
         """The stream is over: what it did not confirm is sent once more, on another one, then what waits."""
         ours = self._is_ours
         held = self._detach()
         self._backlog.empty(held.append)
         if ours:
-            self._counters.failed(reason)
+            self._counters.failed(fault)
             self._pool.known_servers.get(self.remote).away = True
             log.info(
                 "the stream to {domain} is over: {reason}",
@@ -271,7 +271,7 @@ class OutboundQueue:
             self._send_again(held)
 
     def _send_again(self, held: list[Held]) -> None:
-        lost = _error(Unreachable("", Condition.REMOTE_SERVER_TIMEOUT))
+        lost = _error(Unreachable(Cause.CLOSED))
         sender = held[0].from_
         once, rest = parted(held) if self._pool.may_connect(sender, self.remote) else ([], held)
         if once:
@@ -291,7 +291,7 @@ class OutboundQueue:
         self._attempt = Deferred()  # stands for the real one until that has begun
         account = self._pool.account_of(sender)
         self._end_share = self._pool.attempts.begin(account, self.remote, self._give_up)
-        self._reason = Unreachable("it did not answer in time", Condition.REMOTE_SERVER_TIMEOUT)
+        self._reason = Unreachable(Cause.TOO_SLOW)
         reached = Deferred.fromCoroutine(self._reached())
         reached.addTimeout(ATTEMPT_SECONDS, self._pool.clock)
         reached.addBoth(self._tried)
@@ -332,7 +332,7 @@ class OutboundQueue:
 
     def _give_up(self) -> None:
         """End the attempt in favour of somebody who has fewer of them."""
-        self._reason = Unreachable("too many servers do not answer", Condition.RESOURCE_CONSTRAINT)
+        self._reason = Unreachable(Cause.TOO_MANY, Condition.RESOURCE_CONSTRAINT)
         if self._attempt is not None:
             self._attempt.cancel()
 
@@ -364,7 +364,7 @@ class OutboundQueue:
         pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2**self._failures)
         self._failures = min(DOUBLINGS, self._failures + 1)
         self._until = self._pool.clock.seconds() + pause * self._jitter()
-        self._counters.failed(str(self._reason))
+        self._counters.failed(self._reason.fault)
         self._pool.known_servers.get(self.remote).away = True
         log.info("no stream to {domain}: {reason}", domain=self.remote, reason=self._counters.last_error)
         refusal = _error(self._reason)

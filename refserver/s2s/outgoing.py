@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
-from refserver.errors import Condition, StanzaError, StreamError
+from refserver.errors import Cause, Condition, StanzaError, StreamError, StreamFault
 from refserver.net.certificates import ascii_name
 from refserver.net.connection import Connection
 from refserver.s2s.link import LinkUser
@@ -36,18 +36,27 @@ if TYPE_CHECKING:
 
 __all__ = ["OutgoingConnection", "Unreachable", "at_once"]
 
+ORDERLY: Final = frozenset({"system-shutdown", "reset", "connection-timeout"})
+"""Stream errors with which servers end streams in the ordinary course."""
 CLOSE_SECONDS: Final = 10.0  # for the peer to close the stream too
 LAST_SECONDS: Final = 30.0  # for a stream that was refused, and what else it is used for
 
 
 class Unreachable(Exception):
-    """There is no stream to another server. The text is for people; `condition` is for the senders.
+    """There is no stream to another server, because of `fault`; `condition` is for the senders of stanzas.
 
     If `permanent`, trying again at once is of no use.
     """
 
-    def __init__(self, reason: str, condition: Condition, *, permanent: bool = False) -> None:
-        super().__init__(reason)
+    def __init__(
+        self,
+        fault: StreamFault | Cause,
+        condition: Condition = Condition.REMOTE_SERVER_TIMEOUT,
+        *,
+        permanent: bool = False,
+    ) -> None:
+        self.fault = fault if isinstance(fault, StreamFault) else StreamFault(fault)
+        super().__init__(str(self.fault))
         self.condition = condition
         self.permanent = permanent
 
@@ -65,10 +74,12 @@ class OutgoingConnection:
         "_direct_tls",
         "_established",
         "_failure",
+        "_given_up",
         "_is_established",
         "_keys",
         "_local",
         "_stream",
+        "_tls_begun",
         "_verdicts",
         "_verify_only",
         "came",
@@ -91,6 +102,8 @@ class OutgoingConnection:
         self._stream: ServerOutbound | None = None
         self._established: Deferred[None] | None = None
         self._is_established = False
+        self._given_up = False
+        self._tls_begun = direct_tls
         self._failure: Unreachable | None = None
         self._keys: list[KeyToVerify] = []  # to be asked about once there is a stream
         self._verdicts: dict[KeyToVerify, Deferred[Verdict]] = {}
@@ -203,8 +216,9 @@ class OutgoingConnection:
         self._connector.mux.unexpire(self)
         if self._stream is None:
             self._stream = self._new_stream(None)
-        self._go_on(self._stream.lost(reason))
-        self._over(reason)
+        fault = self._fault_of(reason)
+        self._go_on(self._stream.lost(fault))
+        self._over(fault)
 
     def expired(self) -> None:
         """The peer did not close its side, or there is no use for the stream."""
@@ -244,6 +258,7 @@ class OutgoingConnection:
             self.came(event, self)
         elif isinstance(event, events.StartTLS):
             assert connection is not None
+            self._tls_begun = True
             context = self._connector.contexts.outgoing(self._local, direct=self._direct_tls)
             connection.start_tls(context, ascii_name(self.remote))
         elif isinstance(event, Established):
@@ -276,8 +291,8 @@ class OutgoingConnection:
             self._flush()
 
     def _refused(self, event: Refused) -> None:
-        self._settle(Unreachable(event.reason, event.condition, permanent=event.permanent))
-        self._over(event.reason)
+        self._settle(Unreachable(event.fault, event.condition, permanent=event.permanent))
+        self._over(event.fault)
         # The machine closes the stream unless keys are still being asked about.
         self._connector.mux.expire(self, LAST_SECONDS)
 
@@ -298,15 +313,23 @@ class OutgoingConnection:
         if waiting is not None and not waiting.called:
             waiting.callback(event.verdict)
 
-    def _over(self, reason: str) -> None:
-        """The stream will carry nothing more."""
-        self._settle(Unreachable(reason, Condition.REMOTE_SERVER_TIMEOUT))
+    def _fault_of(self, reason: str) -> StreamFault:
+        """The fault behind the loss of the connection; `reason` is the multiplexer's, for people."""
+        if self._given_up:
+            return StreamFault(Cause.TOO_SLOW)
+        securing = self._connection is not None and self._connection.tls is None and self._tls_begun
+        return StreamFault(Cause.TLS_FAILED if securing else Cause.CONNECTION_LOST, reason)
+
+    def _over(self, fault: StreamFault) -> None:
+        """Tell everybody that the stream will carry nothing more."""
+        self._settle(Unreachable(fault))
         users, self.users = self.users, []
         for user in users:
-            user.ended(self, reason)
+            user.ended(self, fault)
 
     def _give_up(self) -> None:
         self._established = None
+        self._given_up = True
         if self._connection is not None:
             self._connection.abort("no stream in time")
 
@@ -314,12 +337,12 @@ class OutgoingConnection:
         self._verdicts.pop(asked, None)
 
 
-def _why(event: events.StreamClosed | events.StreamFailed) -> str:
+def _why(event: events.StreamClosed | events.StreamFailed) -> StreamFault:
     if isinstance(event, events.StreamFailed):
-        return f"it broke the protocol: {event.error.condition.value}"
-    if event.peer_error:
-        return f"it closed the stream: {event.peer_error}"
-    return "it closed the stream"
+        return StreamFault(Cause.PROTOCOL_BROKEN, event.error.condition.value)
+    if event.peer_error and event.peer_error not in ORDERLY:
+        return StreamFault(Cause.CLOSED_WITH_ERROR, event.peer_error)
+    return StreamFault(Cause.CLOSED, event.peer_error)
 
 
 def at_once(call: Callable[[], None]) -> None:

@@ -1,4 +1,4 @@
-"""Why an outgoing stream came to nothing, in plain words, and what that means for what was waiting."""
+"""The end of a stream to another server: its cause, and what becomes of what was waiting."""
 
 from __future__ import annotations
 
@@ -7,19 +7,20 @@ from typing import Final
 from attrs import frozen
 
 from refserver import ns
-from refserver.errors import Condition, StreamCondition
+from refserver.errors import Cause, Condition, StreamCondition, StreamFault
 from refserver.xml.element import Element, child_text, split
 
 _CONDITIONS: Final = {condition.value: condition for condition in StreamCondition}
-_WORDS: Final = {
-    StreamCondition.HOST_UNKNOWN: "the server does not know this domain",
-    StreamCondition.HOST_GONE: "the server does not serve this domain any more",
-    StreamCondition.NOT_AUTHORIZED: "the server does not accept that we are who we say",
-    StreamCondition.INVALID_FROM: "the server does not accept our domain",
-    StreamCondition.POLICY_VIOLATION: "our stream is against the server's policy",
-    StreamCondition.CONNECTION_TIMEOUT: "the server found that it took too long",
-    StreamCondition.SYSTEM_SHUTDOWN: "the server is being shut down",
-    StreamCondition.RESOURCE_CONSTRAINT: "the server is too busy",
+_CAUSES: Final = {
+    StreamCondition.HOST_UNKNOWN: Cause.NOT_SERVED,
+    StreamCondition.HOST_GONE: Cause.NOT_SERVED,
+    StreamCondition.NOT_AUTHORIZED: Cause.WE_ARE_REFUSED,
+    StreamCondition.INVALID_FROM: Cause.WE_ARE_REFUSED,
+    StreamCondition.POLICY_VIOLATION: Cause.AGAINST_POLICY,
+    StreamCondition.SYSTEM_SHUTDOWN: Cause.SHUT_DOWN,
+    StreamCondition.RESOURCE_CONSTRAINT: Cause.BUSY,
+    StreamCondition.RESET: Cause.CLOSED,
+    StreamCondition.CONNECTION_TIMEOUT: Cause.CLOSED,
 }
 _PERMANENT: Final = frozenset(
     {
@@ -35,11 +36,13 @@ _LONGEST_TEXT: Final = 200
 
 @frozen
 class Ending:
-    """`reason` may quote the peer. `permanent`: trying again is of no use before somebody has changed
-    something. `condition` is that of the peer's stream error.
+    """The end of an outgoing stream.
+
+    If `permanent`, trying again is of no use before somebody has changed something. `condition` is that of
+    the peer's stream error.
     """
 
-    reason: str
+    fault: StreamFault
     permanent: bool = False
     condition: str = ""
 
@@ -50,10 +53,15 @@ class Ending:
 
 
 def ending_of(error: Element) -> Ending:
-    """What a peer's stream error means."""
+    """Return what a peer's stream error means."""
     names = [split(part.tag) for part in error]
     found = [_CONDITIONS[name] for space, name in names if space == ns.STREAMS and name in _CONDITIONS]
     condition = found[0] if found else StreamCondition.UNDEFINED_CONDITION
-    words = _WORDS.get(condition, f"the server ended the stream: {condition.value}")
     text = child_text(error, ns.STREAMS, "text")[:_LONGEST_TEXT]
-    return Ending(f"{words} ({text})" if text else words, condition in _PERMANENT, condition.value)
+    cause = _CAUSES.get(condition)
+    fault = (
+        StreamFault(Cause.CLOSED_WITH_ERROR, condition.value, text)
+        if cause is None
+        else StreamFault(cause, "", text)
+    )
+    return Ending(fault, condition in _PERMANENT, condition.value)

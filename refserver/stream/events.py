@@ -9,7 +9,7 @@ from typing import TypeAlias
 
 from attrs import field, frozen
 
-from refserver.errors import Condition, StanzaError, StreamError
+from refserver.errors import Condition, StanzaError, StreamError, StreamFault
 from refserver.jid import JID
 from refserver.sasl import SaslCondition, Verifier
 from refserver.stanza import Stanza
@@ -44,13 +44,13 @@ class Established:
 class Refused:
     """Of an outgoing stream: nothing can be sent from `from_` to `to` over it.
 
-    `reason` is for people. If `permanent`, trying again is of no use before somebody has changed
+    If `permanent`, trying again is of no use before somebody has changed
     something. `condition` is that of the errors for what was waiting.
     """
 
     from_: str
     to: str
-    reason: str
+    fault: StreamFault
     permanent: bool
     condition: Condition = Condition.REMOTE_SERVER_TIMEOUT
 

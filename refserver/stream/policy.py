@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from attrs import frozen
 
+from refserver.errors import Cause, StreamFault
 from refserver.sasl import TLS_EXPORTER, TLS_SERVER_END_POINT
 from refserver.xml import Limits
 
@@ -48,8 +49,8 @@ def _proves_nothing(domain: str) -> bool:
     return False
 
 
-def _no_certificate(domain: str) -> str:
-    return "no certificate was shown"
+def _no_certificate(domain: str) -> StreamFault:
+    return StreamFault(Cause.NO_CERTIFICATE)
 
 
 @frozen
@@ -70,15 +71,15 @@ class TLSInfo:
 
     `exporter` is that of RFC 9266 (None if this session must not use it: TLS 1.2 without the
     extended master secret), `server_end_point` the certificate's hash (RFC 5929 4).
-    `proves` says whether the peer's certificate proves that it is a (prepared) domain, `why_not` in
-    plain words why it does not; both only matter between servers, as does `certificate`, the peer's.
+    `proves` says whether the peer's certificate proves that it is a (prepared) domain, `why_not` why
+    it does not; both only matter between servers, as does `certificate`, the peer's.
     """
 
     version: str
     exporter: bytes | None = None
     server_end_point: bytes | None = None
     proves: Callable[[str], bool] = _proves_nothing
-    why_not: Callable[[str], str] = _no_certificate
+    why_not: Callable[[str], StreamFault] = _no_certificate
     certificate: ShownCertificate | None = None
 
     @property

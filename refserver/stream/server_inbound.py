@@ -147,7 +147,7 @@ class ServerInbound(InboundStream):
             raise StreamError(StreamCondition.POLICY_VIOLATION, "this domain is not welcome here")
         self.peer = peer
         if self.tls is not None and not self._policy.dialback and not self.tls.proves(peer):
-            raise StreamError(StreamCondition.NOT_AUTHORIZED, self.tls.why_not(peer))
+            raise StreamError(StreamCondition.NOT_AUTHORIZED, str(self.tls.why_not(peer)))
 
     def _open(self, header: StreamHeader) -> Events:
         super()._open(header)

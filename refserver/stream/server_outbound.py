@@ -17,7 +17,7 @@ from enum import Enum, auto
 from typing import Final, TypeAlias
 
 from refserver import ns
-from refserver.errors import Condition, StanzaError, StreamCondition, StreamError
+from refserver.errors import Cause, Condition, StanzaError, StreamCondition, StreamError, StreamFault
 from refserver.sasl import EXTERNAL, encode
 from refserver.stanza import Stanza
 from refserver.stream import dialback
@@ -281,7 +281,7 @@ class ServerOutbound:
         """End the stream without an error; `StreamClosed` comes when the peer has answered."""
         if self._state in (OutboundState.CLOSING, OutboundState.CLOSED):
             return
-        ending = Ending("the stream was closed")
+        ending = Ending(StreamFault(Cause.CLOSED))
         if self._state in NOT_WRITING:
             yield from self._over(ending)
         else:
@@ -289,27 +289,27 @@ class ServerOutbound:
             self._enter(OutboundState.CLOSING)
             yield from self._give_up(ending)
 
-    def fail(self, error: StreamError) -> Events:
-        """End the stream with an error of ours: a shutdown, a deadline passed."""
+    def fail(self, error: StreamError, fault: StreamFault | None = None) -> Events:
+        """End the stream with an error of ours; without `fault` the peer has broken the protocol."""
         if self._state is OutboundState.CLOSED:
             return
         if self._state not in NOT_WRITING:
             self._send(self.management.answer() + serialise(error.element()) + CLOSING_TAG)
         self._enter(OutboundState.CLOSED)
-        yield from self._give_up(Ending(error.text or f"the stream broke off: {error.condition.value}"))
+        yield from self._give_up(Ending(fault or StreamFault(Cause.PROTOCOL_BROKEN, error.condition.value)))
         yield StreamFailed(error)
 
-    def lost(self, reason: str) -> Events:
+    def lost(self, fault: StreamFault) -> Events:
         """The connection is gone, or could not be had; to be called whenever it goes."""
         if self._state is not OutboundState.CLOSED:
             self._enter(OutboundState.CLOSED)
-            yield from self._give_up(Ending(reason))
+            yield from self._give_up(Ending(fault))
 
     # -- frames --------------------------------------------------------------
 
     def _take(self, frame: Frame) -> Events:
         if isinstance(frame, StreamEnd):
-            yield from self._ended(Ending("the server closed the stream"))
+            yield from self._ended(Ending(StreamFault(Cause.CLOSED)))
         elif self._state is OutboundState.CLOSING:
             return
         elif isinstance(frame, StreamHeader):
@@ -330,13 +330,13 @@ class ServerOutbound:
             self._enter(OutboundState.SECURING)
             yield StartTLS(self.remote)
         elif state is OutboundState.PROCEED and tag == _NO_TLS:
-            yield from self._leave(Ending("the server cannot do TLS at present"))
+            yield from self._leave(Ending(StreamFault(Cause.NO_TLS)))
         elif state is OutboundState.SASL and tag == _SUCCESS:
             self._authenticated = True
             self._framer.reset()
             yield from self._begin()
         elif state is OutboundState.SASL and tag == _FAILURE:
-            yield from self._fall_back("the server does not accept our certificate")
+            yield from self._fall_back()
         elif tag in KINDS:
             raise StreamError(StreamCondition.NOT_AUTHORIZED)
         else:
@@ -382,7 +382,7 @@ class ServerOutbound:
             self._enter(OutboundState.PROCEED)
             return
         if self.tls is None and self._policy.require_tls:
-            yield from self._leave(Ending("the server offers no TLS", permanent=True))
+            yield from self._leave(Ending(StreamFault(Cause.NO_TLS), permanent=True))
             return
         self._learn(features)
         if self._authenticated:
@@ -409,17 +409,17 @@ class ServerOutbound:
         mechanisms = child(features, ns.SASL, "mechanisms")
         names = () if mechanisms is None else [each.text for each in mechanisms.findall(_MECHANISM)]
         if EXTERNAL not in names:
-            yield from self._fall_back("the server does not accept our certificate")
+            yield from self._fall_back()
             return
         # XEP-0178 3: the authorization identity is not needed, but older servers want it.
         text = encode(self.local.encode())
         self._send(serialise(element(ns.SASL, "auth", {"mechanism": EXTERNAL}, text=text)))
         self._enter(OutboundState.SASL)
 
-    def _fall_back(self, reason: str) -> Events:
-        """Use dialback where policy has it."""
+    def _fall_back(self) -> Events:
+        """Use dialback where policy has it: the peer does not accept our certificate."""
         if not self._policy.dialback:
-            yield from self._leave(Ending(reason, permanent=True))
+            yield from self._leave(Ending(StreamFault(Cause.OUR_CERTIFICATE_REFUSED), permanent=True))
         elif not self.id:
             raise StreamError(StreamCondition.BAD_FORMAT, "a stream without id")
         else:
@@ -494,7 +494,7 @@ class ServerOutbound:
         self._wanted.discard(pair)
         yield _refused(pair, received)
         if not len(self._pairs) and not self._wanted and not self._waiting and not self._verifying:
-            yield from self._leave(Ending("nothing is left to do"))
+            yield from self._leave(Ending(StreamFault(Cause.CLOSED)))
 
     def _verified(self, received: Dialback) -> Events:
         """XEP-0220 2.1.2."""
@@ -539,7 +539,7 @@ class ServerOutbound:
         for asked in waiting:
             yield VerifyAnswered(asked, StanzaError(ending.bounce))
         for remote, local in wanted:
-            yield Refused(local, remote, ending.reason, ending.permanent, ending.bounce)
+            yield Refused(local, remote, ending.fault, ending.permanent, ending.bounce)
 
     # -- small things --------------------------------------------------------
 
@@ -552,14 +552,17 @@ class ServerOutbound:
         self._output.append(data)
 
 
+_UNREACHABLE: Final = (Condition.REMOTE_SERVER_NOT_FOUND, Condition.REMOTE_SERVER_TIMEOUT)
+
+
 def _refused(pair: Pair, received: Dialback) -> Refused:
     """XEP-0220 2.1.1, 2.5: what stanzas that wait for this pair are told."""
     remote, local = pair
     error = received.error
     if error is None:
-        reason = "the server says that our dialback key is not valid"
-        return Refused(local, remote, reason, False, Condition.INTERNAL_SERVER_ERROR)
-    ending = Ending(f"the server refuses dialback: {error.condition.value}")
+        fault = StreamFault(Cause.OUR_KEY_REFUSED)
+        return Refused(local, remote, fault, False, Condition.INTERNAL_SERVER_ERROR)
     if error.condition is Condition.ITEM_NOT_FOUND:
-        ending = Ending("the server does not know this domain", permanent=True)
-    return Refused(local, remote, ending.reason, ending.permanent, ending.bounce)
+        return Refused(local, remote, StreamFault(Cause.NOT_SERVED), True, Condition.REMOTE_SERVER_NOT_FOUND)
+    cause = Cause.WE_ARE_UNREACHABLE if error.condition in _UNREACHABLE else Cause.DIALBACK_REFUSED
+    return Refused(local, remote, StreamFault(cause, error.condition.value), False)

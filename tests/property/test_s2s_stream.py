@@ -8,6 +8,7 @@ from itertools import pairwise
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from refserver.errors import Cause, StreamFault
 from refserver.stanza import Stanza
 from refserver.stream import (
     Established,
@@ -229,7 +230,7 @@ def test_garbage_ends_an_outgoing_stream_or_waits_within_limits(start, garbage, 
     shell.walk(shell.stream.verify(asked))
     feed(shell, start + garbage, cuts)
     ends_well(shell)
-    shell.walk(shell.stream.lost("gone"))
+    shell.walk(shell.stream.lost(StreamFault(Cause.CONNECTION_LOST)))
     # Whatever happened: one answer about the pair and one about the key.
     answers = [
         each for each in shell.of(Refused) + shell.of(Established) if (OURS, PEER) == (each.from_, each.to)

@@ -18,6 +18,7 @@ from twisted.internet.protocol import Factory
 from refserver.core.hooks import Hooks, RemoteReachable
 from refserver.core.hosts import Host, Hosts
 from refserver.core.router import Router
+from refserver.errors import StreamFault
 from refserver.jid import JID
 from refserver.net import Certificates, Mux
 from refserver.net.trust import Trust
@@ -128,6 +129,12 @@ class FederatedServer:
     def status(self, domain: str) -> ServerStatus:
         """What is known of another server."""
         (found,) = [each for each in self.service.status() if each.domain == domain]
+        return found
+
+    def fault(self, domain: str) -> StreamFault:
+        """What went wrong last with another server."""
+        found = self.status(domain).last_error
+        assert found is not None
         return found
 
 

@@ -17,6 +17,7 @@ import pytest
 import pytest_twisted
 from twisted.internet.task import LoopingCall
 
+from refserver.errors import Cause, StreamFault
 from refserver.net import Mux
 from refserver.s2s import connect, outbound_queue
 from refserver.s2s import dialback as dialback_module
@@ -151,7 +152,7 @@ async def test_a_server_that_gets_never_ready_is_left(here: FederatedServer, dro
         sock = await in_thread(lambda: answered(listening, at_once))
         drops(sock, slowly)
         assert ["remote-server-timeout"] == await here.until_got(1)
-    assert "it did not get ready in time" == here.status(THERE).last_error
+    assert StreamFault(Cause.TOO_SLOW) == here.status(THERE).last_error
     sock.close()
     await until(lambda: here.service.mux.connections == 0)
 

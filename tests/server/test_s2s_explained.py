@@ -50,7 +50,7 @@ class _Server:
 async def shown(here: FederatedServer) -> dict[str, Any]:
     """What `s2s show` says after a stanza has come back."""
     here.send(MIA, PAT)
-    await until(lambda: here.status(THERE).last_error != "" and here.status(THERE).returned == 1)
+    await until(lambda: here.status(THERE).last_error is not None and here.status(THERE).returned == 1)
     return ShowRemote(THERE).answer(cast(Any, _Server(here)))
 
 

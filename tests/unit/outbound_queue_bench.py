@@ -12,7 +12,7 @@ from twisted.python.failure import Failure
 from refserver.core.hooks import Hooks
 from refserver.core.hosts import Host, Hosts
 from refserver.core.router import Router
-from refserver.errors import Condition, StanzaError, StreamError
+from refserver.errors import Cause, Condition, StanzaError, StreamError, StreamFault
 from refserver.jid import JID
 from refserver.s2s.known_servers import KnownServers
 from refserver.s2s.outgoing import Unreachable
@@ -22,8 +22,8 @@ from refserver.stanza import Stanza, Tracked
 HERE, THERE = "library.example", "there.example"
 MIA = JID.parse(f"mia@{HERE}/desk")
 PAT = JID.parse(f"pat@{THERE}")
-TIMEOUT = Unreachable("refused", Condition.REMOTE_SERVER_TIMEOUT)
-NOT_FOUND = Unreachable("none", Condition.REMOTE_SERVER_NOT_FOUND, permanent=True)
+TIMEOUT = Unreachable(Cause.CONNECTION_REFUSED)
+NOT_FOUND = Unreachable(Cause.NO_SERVER, Condition.REMOTE_SERVER_NOT_FOUND, permanent=True)
 
 
 class Stream:
@@ -62,15 +62,15 @@ class Stream:
         for user in list(self.users):
             user.managed(self)
 
-    def end(self, reason: str = "reset by the peer") -> None:
+    def end(self, cause: Cause = Cause.CONNECTION_LOST) -> None:
         self.usable = False
         users, self.users = self.users, []
         for user in users:
-            user.ended(self, reason)
+            user.ended(self, StreamFault(cause))
 
     def close(self, error: StreamError | None = None) -> None:
         self.closed_with.append(error)
-        self.end("closed")
+        self.end(Cause.CLOSED)
 
     @property
     def ids(self) -> list[str]:

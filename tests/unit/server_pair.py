@@ -6,6 +6,7 @@ import base64
 from collections.abc import Iterable
 from typing import Any
 
+from refserver.errors import Cause, StreamFault
 from refserver.stanza import Stanza
 from refserver.stream import (
     CountWanted,
@@ -29,9 +30,11 @@ PROCEED = b"<proceed xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>"
 BIDI = b"<bidi xmlns='urn:xmpp:bidi'/>"
 
 
-def tls(*domains: str, error: str = "the certificate is for another name") -> TLSInfo:
+def tls(*domains: str, cause: Cause = Cause.WRONG_NAME) -> TLSInfo:
     """A session in which the other end's certificate proves `domains`."""
-    return TLSInfo("TLSv1.3", proves=lambda domain: domain in domains, why_not=lambda domain: error)
+    return TLSInfo(
+        "TLSv1.3", proves=lambda domain: domain in domains, why_not=lambda domain: StreamFault(cause)
+    )
 
 
 def policy(**changes) -> ServerPolicy:

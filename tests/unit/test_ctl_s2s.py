@@ -12,13 +12,12 @@ from typing import Any, Self, cast
 import pytest
 
 from refserver.app.commands import Refused
-from refserver.app.commands.federation_words import explain
 from refserver.app.commands.request import ok
 from refserver.app.commands.s2s import ListRemotes, ShowRemote
+from refserver.app.commands.s2s_advice import explain
 from refserver.app.data import SOCKET, DataLock
-from refserver.net import trust
+from refserver.errors import Cause, StreamFault
 from refserver.s2s.known_servers import KnownServer, ServerStatus
-from refserver.stream import ending
 from refserver.stream.policy import ShownCertificate, TLSInfo
 from tests.unit.ctl_runner import Ctl
 
@@ -35,107 +34,56 @@ def ctl(tmp_path: Path) -> Ctl:
 
 
 @pytest.mark.parametrize(
-    ("reason", "short", "meant"),
+    ("fault", "short", "meant"),
     [
-        ("DNS has no XMPP server for it", "no such server", "DNS knows no XMPP server for there.example."),
-        (f"DNS has no address for {THERE}", "no such server", "DNS knows no XMPP server for there.example."),
+        (StreamFault(Cause.NO_SERVER), "no such server", "DNS knows no XMPP server for there.example."),
         (
-            "DNS has no address for xmpp.there.example",
+            StreamFault(Cause.NO_ADDRESS, "xmpp.there.example"),
             "its server has no address",
             "DNS says that the server of there.example is xmpp.there.example, and has no address for that.",
         ),
-        ("the name servers do not answer", "DNS does not answer", "nobody knows where"),
-        ("the name servers do not answer for a.example", "DNS does not answer", "nobody knows where"),
-        ("192.0.2.1:5269: connection refused", "connection refused", "connections at 192.0.2.1:5269:"),
-        ("192.0.2.1:5269: connection timed out", "no connection in time", "No answer from 192.0.2.1:5269:"),
-        ("[2001:db8::1]:5269: network is unreachable", "no way there", "to [2001:db8::1]:5269."),
-        ("192.0.2.1:5269: no route to host", "no way there", "to 192.0.2.1:5269."),
-        ("connection reset by peer", "it hung up", "without saying why"),
-        ("closed by the peer without ending TLS", "it hung up", "without saying why"),
-        ("closed by the peer in the TLS handshake", "TLS failed", "No encrypted connection"),
-        ("TLS handshake: wrong version number", "TLS failed", "No encrypted connection"),
-        ("the certificate has expired", "expired", "has expired"),
-        ("the certificate is not valid yet", "not valid yet", "from a later time on"),
-        ("the certificate is self-signed", "self-signed", "as anybody could"),
         (
-            "the certificate was signed by an authority that is not trusted here",
-            "unknown authority",
-            "comes from an authority that is not trusted here",
+            StreamFault(Cause.CONNECTION_REFUSED, "192.0.2.1:5269"),
+            "connection refused",
+            "connections at 192.0.2.1:5269:",
         ),
-        (f"the certificate is not for {THERE} but for a.example", "wrong name", "not for there.example"),
-        (f"the certificate names no server, and so not {THERE}", "wrong name", "not for there.example"),
-        ("no certificate was shown", "none to verify", "no certificate"),
-        ("the server offers no TLS", "no TLS", "does not encrypt"),
-        ("the server cannot do TLS at present", "no TLS", "does not encrypt"),
-        ("the server does not accept our certificate", "our certificate refused", "our certificate"),
-        ("the server says that our dialback key is not valid", "dialback refused", "did not know our key"),
-        (
-            "the server refuses dialback: remote-server-not-found",
-            "dialback refused",
-            "could not reach us",
-        ),
-        ("the server refuses dialback: remote-server-timeout", "dialback refused", "could not reach us"),
-        (
-            "the server refuses dialback: not-allowed",
-            "dialback refused",
-            "does not let servers in by dialback",
-        ),
-        ("dialback: it did not answer in time", "too slow", "too long to answer"),
-        ("dialback: it did not verify its key", "key not verified", "did not say whether"),
-        ("it acknowledged nothing in time", "stopped answering", "acknowledged nothing"),
-        ("nothing was acknowledged in time", "stopped answering", "acknowledged nothing"),
-        ("the stream broke off: bad-format", "broke off", "(bad-format)"),
-        ("slow reader", "too slow", "too long to answer"),
-        ("no stream in time", "too slow", "too long to answer"),
-        ("no TLS handshake in time", "TLS failed", "No encrypted connection"),
-        ("internal error", "our own fault", "in this server"),
-        ("it did not get ready in time", "too slow", "too long to answer"),
-        ("it acknowledged nothing in time", "stopped answering", "acknowledged nothing for a minute"),
-        ("the server does not know this domain", "not served there", "does not serve there.example"),
-        ("it broke the protocol: bad-format", "broke the protocol", "(bad-format)"),
-        ("its stream to us broke the protocol: not-well-formed", "broke the protocol", "(not-well-formed)"),
-        ("refused: host-unknown", "we closed its stream", "(host-unknown)"),
-        ("it closed the stream", "stream closed", "has closed the stream"),
-        ("it closed the stream: system-shutdown", "stream closed", "has closed the stream"),
-        ("it closed the stream: policy-violation", "closed with an error", "calls policy-violation."),
+        (StreamFault(Cause.NO_ROUTE, "[2001:db8::1]:5269"), "no way there", "to [2001:db8::1]:5269."),
+        (StreamFault(Cause.CONNECTION_LOST, "slow reader"), "it hung up", "was lost (slow reader)"),
+        (StreamFault(Cause.WRONG_NAME, "not for a"), "wrong name", "not for there.example"),
+        (StreamFault(Cause.PROTOCOL_BROKEN, "bad-format"), "broke the protocol", "(bad-format)"),
+        (StreamFault(Cause.CLOSED_WITH_ERROR, "conflict"), "closed with an error", "calls conflict."),
     ],
 )
-def test_what_went_wrong_is_said_in_plain_words_with_what_to_do(reason: str, short: str, meant: str) -> None:
-    explained = explain(reason, THERE)
+def test_what_went_wrong_is_said_in_plain_words_with_its_details(
+    fault: StreamFault, short: str, meant: str
+) -> None:
+    explained = explain(fault, THERE)
     assert explained.short == short
     assert meant in explained.meaning
+
+
+@pytest.mark.parametrize("cause", Cause)
+def test_every_cause_has_words_and_advice(cause: Cause) -> None:
+    explained = explain(StreamFault(cause, "a detail"), THERE)
+    assert explained.short
+    assert explained.meaning
     assert explained.advice
     assert "{" not in explained.meaning + explained.advice
 
 
-@pytest.mark.parametrize(
-    "reason", [f"the certificate {words}" for words in trust._WORDS.values()] + list(ending._WORDS.values())
-)
-def test_every_reason_that_verification_and_stream_errors_give_is_known(reason: str) -> None:
-    assert explain(reason, THERE).short != reason
-
-
 def test_what_the_peer_says_is_quoted_and_not_taken_for_our_own_words() -> None:
-    explained = explain(
-        "the server does not accept that we are who we say (the certificate has expired)", THERE
-    )
+    explained = explain(StreamFault(Cause.WE_ARE_REFUSED, said="the certificate has expired"), THERE)
     assert explained.short == "we are refused"
     assert explained.meaning.endswith("who we say. It says: the certificate has expired")
 
 
-def test_a_reason_that_nobody_has_thought_of_is_repeated() -> None:
-    explained = explain("the moon was full", THERE)
-    assert explained.short == "the moon was full"
-    assert explained.meaning == "This went wrong with there.example: the moon was full"
-
-
 def test_no_error_needs_no_words() -> None:
-    assert explain("", THERE) == explain("", "other.example")
-    assert explain("", THERE).advice == ""
+    assert explain(None, THERE) == explain(None, "other.example")
+    assert explain(None, THERE).advice == ""
 
 
 def test_braces_of_the_peers_are_left_alone() -> None:
-    assert "is {domain}, and" in explain("DNS has no address for {domain}", THERE).meaning
+    assert "is {domain}, and" in explain(StreamFault(Cause.NO_ADDRESS, "{domain}"), THERE).meaning
 
 
 # -- verbs -------------------------------------------------------------------------
@@ -168,11 +116,11 @@ def remote(**more: Any) -> KnownServer:
 
 def test_all_that_is_known_of_a_server_is_shown() -> None:
     there = remote(outgoing=1, outgoing_method="dialback", sent=3, received=4, refused=1, returned=2)
-    there.failed("192.0.2.1:5269: connection refused")
+    there.failed(StreamFault(Cause.CONNECTION_REFUSED, "192.0.2.1:5269"))
     there.shows(
         TLSInfo(
             "TLSv1.3",
-            why_not=lambda domain: "the certificate has expired",
+            why_not=lambda domain: StreamFault(Cause.CERTIFICATE_EXPIRED),
             certificate=ShownCertificate((THERE, f"*.{THERE}"), "CN=An Authority", NOW - 86400),
         )
     )
@@ -197,7 +145,7 @@ def test_all_that_is_known_of_a_server_is_shown() -> None:
         "certificate_expires": "2025-12-31T00:00:00Z",
         "last_error": "connection refused",
         "last_error_at": "2026-01-01T00:00:00Z",
-        "reason": "192.0.2.1:5269: connection refused",
+        "reason": "connection refused: 192.0.2.1:5269",
         "meaning": f"Nothing takes connections at 192.0.2.1:5269: the server of {THERE} is down, or listens "
         "elsewhere.",
         "advice": "Wait: the next stanza for it begins another attempt. If it lasts, tell its operator. "
@@ -281,7 +229,7 @@ def running(ctl: Ctl, data: Any) -> threading.Thread:
 
 
 def test_the_list_has_a_line_for_each_server(ctl: Ctl) -> None:
-    there = remote(outgoing=1, outgoing_method="certificate", certificate="valid", sent=12)
+    there = remote(outgoing=1, outgoing_method="certificate", seen=True, sent=12)
     thread = running(ctl, ListRemotes().answer(known(there)))
     head, line = ctl.ok("s2s", "list").splitlines()
     thread.join()
@@ -300,9 +248,13 @@ HOSTILE = "evil\x1b[2J\x9b31m\u202e\u2028"
 
 def test_words_of_the_peers_choice_cannot_command_a_terminal(ctl: Ctl) -> None:
     there = remote()
-    there.failed(f"it closed the stream: {HOSTILE}")
+    there.failed(StreamFault(Cause.CLOSED_WITH_ERROR, HOSTILE, HOSTILE))
     there.shows(
-        TLSInfo("", why_not=lambda _: HOSTILE, certificate=ShownCertificate((HOSTILE,), HOSTILE, NOW))
+        TLSInfo(
+            "",
+            why_not=lambda _: StreamFault(Cause.WRONG_NAME, HOSTILE),
+            certificate=ShownCertificate((HOSTILE,), HOSTILE, NOW),
+        )
     )
     for printed in (remote_words(there), *[printed_of(ctl, options) for options in ((), ("--json",))]):
         assert all(each.isprintable() or each == "\n" for each in printed)
@@ -311,7 +263,12 @@ def test_words_of_the_peers_choice_cannot_command_a_terminal(ctl: Ctl) -> None:
 def remote_words(of: KnownServer) -> str:
     status = of.status()
     return "".join(
-        (status.last_error, status.certificate, *status.certificate_names, status.certificate_issuer)
+        (
+            str(status.last_error),
+            str(status.certificate),
+            *status.certificate_names,
+            status.certificate_issuer,
+        )
     )
 
 

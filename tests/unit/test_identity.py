@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from OpenSSL import SSL
 
 from refserver.app.certificates import Authority, Certificate
+from refserver.errors import Cause, StreamFault
 from refserver.net import XMPP_SERVER, Certificates, PeerIdentity, Trust
 from refserver.net.tls import TLSState
 from tests.unit.peer_certificates import dns, issued, root, self_signed, srv
@@ -83,11 +84,11 @@ def test_a_good_certificate_proves_its_domain_and_no_other(see, ours, tmp_path):
     identity = see(ours, theirs(tmp_path, Certificate(PEER)))
     assert identity.verified
     assert identity.proves(PEER)
-    assert "" == identity.error == identity.why_not(PEER)
+    assert identity.error is None
     assert not identity.proves(OURS)
     assert not identity.proves("example")
-    assert identity.why_not(OURS).startswith(
-        "the certificate is not for library.example but for peer.example"
+    assert str(identity.why_not(OURS)).startswith(
+        "the certificate is not for this domain: it is for peer.example"
     )
     assert f"CN={PEER}" == identity.subject
     assert "CN=authority" == identity.issuer
@@ -113,7 +114,7 @@ def test_a_bad_chain_proves_nothing_and_does_not_break_the_handshake(
     assert not identity.proves(PEER)
     assert identity.names_domain(PEER)
     assert identity.error == identity.why_not(PEER)
-    assert identity.error.startswith(f"the certificate {error}")
+    assert str(identity.error).startswith(f"the certificate {error}")
 
 
 @BOTH_WAYS
@@ -121,7 +122,7 @@ def test_a_common_name_is_no_identity(see, ours, tmp_path):
     identity = see(ours, theirs(tmp_path, Certificate(PEER, common_name_only=True)))
     assert identity.verified
     assert not identity.proves(PEER)
-    assert "the certificate names no server, and so not peer.example" == identity.why_not(PEER)
+    assert StreamFault(Cause.WRONG_NAME, "it names no server") == identity.why_not(PEER)
 
 
 @BOTH_WAYS
@@ -142,7 +143,7 @@ def test_a_self_signed_certificate_is_called_so(see, ours, tmp_path):
     (folder / f"{PEER}.pem").write_bytes(pem)
     identity = see(ours, trusting(folder))
     assert not identity.proves(PEER)
-    assert "the certificate is self-signed" == identity.why_not(PEER)
+    assert StreamFault(Cause.SELF_SIGNED) == identity.why_not(PEER)
 
 
 def test_a_client_without_certificate_proves_nothing(ours, tmp_path):
@@ -150,7 +151,7 @@ def test_a_client_without_certificate_proves_nothing(ours, tmp_path):
     identity = PeerIdentity.of(shake(context, ours.context_for(OURS, XMPP_SERVER))[1])
     assert not identity.verified
     assert not identity.proves(PEER)
-    assert "no certificate was shown" == identity.why_not(PEER)
+    assert StreamFault(Cause.NO_CERTIFICATE) == identity.why_not(PEER)
 
 
 def test_clients_are_not_asked_for_certificates(ours):
@@ -169,7 +170,7 @@ def test_what_was_not_verified_proves_nothing(ours, tmp_path):
     identity = PeerIdentity.of(shake(careless.client_context(PEER, direct=False), server)[0])
     assert identity.names_domain(OURS)
     assert not identity.proves(OURS)
-    assert "the certificate was not verified" == identity.error
+    assert StreamFault(Cause.UNVERIFIED_CERTIFICATE) == identity.error
 
 
 def test_the_name_asked_for_chooses_the_certificate_and_the_peer_is_verified_all_the_same(tmp_path):
@@ -197,7 +198,7 @@ def test_a_domain_without_certificate_can_still_connect(ours, tmp_path):
         ours.client_context("nowhere.test", direct=False), peers.context_for(PEER, XMPP_SERVER), PEER
     )
     assert PeerIdentity.of(client).proves(PEER)
-    assert "no certificate was shown" == PeerIdentity.of(server).error
+    assert StreamFault(Cause.NO_CERTIFICATE) == PeerIdentity.of(server).error
 
 
 def test_contexts_are_made_once_and_anew_when_the_trusted_authorities_were_read_again(ours):
@@ -238,7 +239,7 @@ def test_a_certificate_for_servers_serves_in_both_directions(see, ours, tmp_path
     (folder / f"{PEER}.pem").write_bytes(issued(AUTHORITY, [dns(PEER)], usages, ca_usages))
     identity = see(ours, trusting(folder))
     assert good == identity.proves(PEER)
-    assert good or "the certificate is not one for servers" == identity.why_not(PEER)
+    assert good or "it is not one for servers" == identity.why_not(PEER).detail
 
 
 def test_a_certificate_signed_by_one_that_is_no_authority_proves_nothing(ours, tmp_path):
@@ -247,7 +248,7 @@ def test_a_certificate_signed_by_one_that_is_no_authority_proves_nothing(ours, t
     (folder / f"{PEER}.pem").write_bytes(issued(AUTHORITY, [dns(PEER)], ("server",), ("server",), ca=False))
     identity = as_client(ours, trusting(folder))
     assert not identity.proves(PEER)
-    assert "the certificate was signed by somebody who is no authority" == identity.why_not(PEER)
+    assert "it was signed by somebody who is no authority" == identity.why_not(PEER).detail
 
 
 @BOTH_WAYS

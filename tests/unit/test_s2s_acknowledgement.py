@@ -8,7 +8,7 @@ import weakref
 import pytest
 
 from refserver.core.outbox import MOST_BYTES_TOGETHER
-from refserver.errors import Condition, StreamCondition, StreamError
+from refserver.errors import Cause, Condition, StreamCondition, StreamError
 from refserver.jid import JID
 from refserver.s2s import backlog as backlog_module
 from refserver.s2s.acknowledgement import ASK_SECONDS, CONFIRM_SECONDS, PING_SECONDS
@@ -332,7 +332,7 @@ def test_a_peer_that_confirms_no_more_is_left_and_its_stream_replaced(bench, man
     (error,) = stream.closed_with
     assert error is not None
     assert StreamCondition.CONNECTION_TIMEOUT is error.condition
-    assert "it acknowledged nothing in time" == bench.status().last_error
+    assert Cause.NOTHING_ACKNOWLEDGED is bench.status().last_error.cause
     assert ["1"] == bench.open().ids
     assert 1 == bench.status().outgoing
 

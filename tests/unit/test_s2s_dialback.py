@@ -10,7 +10,7 @@ from twisted.internet.defer import Deferred, inlineCallbacks
 from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 
-from refserver.errors import Condition, StanzaError
+from refserver.errors import Cause, Condition, StanzaError, StreamFault
 from refserver.s2s.dialback import (
     MOST_KEYS,
     MOST_KEYS_FROM_ONE,
@@ -119,10 +119,10 @@ def test_the_same_key_is_asked_about_once(bench):
 
 def test_a_server_that_is_not_there_verifies_nothing(bench):
     verdicts = bench.ask()
-    error = Unreachable("none", Condition.REMOTE_SERVER_NOT_FOUND, permanent=True)
+    error = Unreachable(Cause.NO_SERVER, Condition.REMOTE_SERVER_NOT_FOUND, permanent=True)
     bench.attempts[0][2].errback(Failure(error))
     assert Condition.REMOTE_SERVER_NOT_FOUND is condition(verdicts)
-    assert "dialback: none" == bench.pool.known_servers.get("there.example").last_error
+    assert StreamFault(Cause.NO_SERVER) == bench.pool.known_servers.get("there.example").last_error
 
 
 def test_an_endless_handshake_ends(bench):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from twisted.python.failure import Failure
 
-from refserver.errors import Condition, StreamCondition, StreamError
+from refserver.errors import Cause, Condition, StreamCondition, StreamError, StreamFault
 from refserver.jid import JID
 from refserver.s2s import pool as pool_module
 from refserver.s2s.outbound_queue import ATTEMPT_SECONDS, LONGEST_PAUSE
@@ -70,7 +70,7 @@ def test_the_pauses_between_tries_grow_and_end_with_the_deadline(bench):
             bench.advance(0.1)
     assert 4 <= len(bench.attempts) <= 8
     assert [("1", "remote-server-timeout")] == bench.errors()
-    assert "refused" == bench.status().last_error
+    assert StreamFault(Cause.CONNECTION_REFUSED) == bench.status().last_error
 
 
 def test_after_a_failure_nobody_waits_until_the_pause_is_over(bench):
@@ -392,7 +392,9 @@ def test_a_stream_of_the_peers_is_left_to_it_when_nothing_is_sent(bench):
 
 def test_what_a_peer_says_is_fit_for_a_terminal(bench):
     bench.send("1")
-    error = Unreachable("busy\n\x1b[2J", Condition.REMOTE_SERVER_NOT_FOUND, permanent=True)
+    error = Unreachable(
+        StreamFault(Cause.BUSY, said="busy\n\x1b[2J"), Condition.REMOTE_SERVER_NOT_FOUND, permanent=True
+    )
     bench.fail(error)
-    assert "busy??[2J" == bench.status().last_error
+    assert "busy??[2J" == bench.status().last_error.said
     assert 0 == len(bench.pool.attempts)

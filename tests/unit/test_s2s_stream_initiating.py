@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from refserver.errors import Condition, StanzaError, StreamCondition, StreamError
+from refserver.errors import Cause, Condition, StanzaError, StreamCondition, StreamError, StreamFault
 from refserver.jid import JID
 from refserver.stanza import Stanza
 from refserver.stream import (
@@ -144,7 +144,7 @@ def test_by_certificates_only_it_is_not():
     shell = Initiating()
     assert shell.send(answer() + features(MECHANISMS) + FAILURE).endswith(END)
     refused, closed = shell.events
-    assert ("the server does not accept our certificate", True) == (refused.reason, refused.permanent)
+    assert (StreamFault(Cause.OUR_CERTIFICATE_REFUSED), True) == (refused.fault, refused.permanent)
     assert StreamClosed() == closed
     assert shell.stream.closed
 
@@ -225,21 +225,21 @@ def test_a_key_needs_a_stream_with_an_id():
 
 
 @pytest.mark.parametrize(
-    ("condition", "permanent", "words"),
+    ("condition", "permanent", "cause", "detail"),
     [
-        ("host-unknown", True, "the server does not know this domain"),
-        ("host-gone", True, "the server does not serve this domain any more"),
-        ("not-authorized", True, "the server does not accept that we are who we say"),
-        ("system-shutdown", False, "the server is being shut down"),
-        ("remote-connection-failed", False, "the server ended the stream: remote-connection-failed"),
-        ("no-such-condition", False, "the server ended the stream: undefined-condition"),
+        ("host-unknown", True, Cause.NOT_SERVED, ""),
+        ("host-gone", True, Cause.NOT_SERVED, ""),
+        ("not-authorized", True, Cause.WE_ARE_REFUSED, ""),
+        ("system-shutdown", False, Cause.SHUT_DOWN, ""),
+        ("remote-connection-failed", False, Cause.CLOSED_WITH_ERROR, "remote-connection-failed"),
+        ("no-such-condition", False, Cause.CLOSED_WITH_ERROR, "undefined-condition"),
     ],
 )
-def test_the_peers_error_is_put_into_words(condition, permanent, words):
+def test_the_peers_error_is_a_cause_with_its_words(condition, permanent, cause, detail):
     shell = Initiating()
     shell.send(answer(from_="", to="") + stream_error(condition, "because"))
     refused, closed = shell.events
-    assert (f"{words} (because)", permanent) == (refused.reason, refused.permanent)
+    assert (StreamFault(cause, detail, "because"), permanent) == (refused.fault, refused.permanent)
     expected = Condition.REMOTE_SERVER_NOT_FOUND if permanent else Condition.REMOTE_SERVER_TIMEOUT
     assert expected is refused.condition
     assert condition in (closed.peer_error, "no-such-condition")
@@ -248,7 +248,7 @@ def test_the_peers_error_is_put_into_words(condition, permanent, words):
 def test_the_peers_words_are_cut_off():
     shell = Initiating()
     shell.send(answer() + stream_error("policy-violation", "x" * 5000))
-    assert len(shell.events[0].reason) < 300
+    assert len(str(shell.events[0].fault)) < 300
 
 
 # -- one way only ------------------------------------------------------------------
@@ -444,6 +444,7 @@ def test_a_stream_for_keys_carries_no_stanzas():
 
 # -- the end --------------------------------------------------------------------------
 
+LOST = StreamFault(Cause.CONNECTION_LOST, "reset by the peer")
 ENDINGS = {
     "closed by the peer": lambda shell: shell.send(END),
     "failed by the peer": lambda shell: shell.send(stream_error("reset")),
@@ -451,7 +452,7 @@ ENDINGS = {
     "failed by us": lambda shell: shell.walk(
         shell.stream.fail(StreamError(StreamCondition.CONNECTION_TIMEOUT))
     ),
-    "lost": lambda shell: shell.walk(shell.stream.lost("connection refused")),
+    "lost": lambda shell: shell.walk(shell.stream.lost(LOST)),
     "garbage": lambda shell: shell.send(b"<!"),
 }
 
@@ -475,7 +476,7 @@ def test_whatever_ends_the_stream_all_that_is_open_is_answered_once(start, endin
     assert [(OURS, PEER)] == [(each.from_, each.to) for each in shell.of(Refused)]
     assert (2 if start is waiting else 0) == len(shell.of(VerifyAnswered))
     assert all(isinstance(each.verdict, StanzaError) for each in shell.of(VerifyAnswered))
-    shell.walk(shell.stream.lost("gone"))
+    shell.walk(shell.stream.lost(LOST))
     assert 1 == len(shell.of(Refused))
     assert shell.stream.closed
     assert not shell.stream.carries(OURS, PEER)
@@ -500,8 +501,8 @@ def test_our_error_is_sent_where_there_is_a_stream():
 
 def test_a_connection_that_could_not_be_had_is_a_reason():
     unborn = ServerOutbound(OURS, PEER, policy(), SECRET)
-    assert [Refused(OURS, PEER, "connection refused", False)] == list(unborn.lost("connection refused"))
-    assert not list(unborn.lost("again"))
+    assert [Refused(OURS, PEER, LOST, False)] == list(unborn.lost(LOST))
+    assert not list(unborn.lost(LOST))
 
 
 def test_a_handshake_that_ends_after_the_stream_did_changes_nothing():

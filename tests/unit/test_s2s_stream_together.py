@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from refserver.errors import Condition
+from refserver.errors import Cause, Condition, StreamFault
 from refserver.jid import JID
 from refserver.net import PeerIdentity, Verification
 from refserver.stanza import Stanza
@@ -37,8 +37,8 @@ def of_kind(kind: str, domain: str) -> TLSInfo:
 
 
 BAD = {
-    "wrong name": "the certificate is not for {} but for elsewhere.example",
-    "common name only": "the certificate names no server, and so not {}",
+    "wrong name": "the certificate is not for this domain: it is for elsewhere.example",
+    "common name only": "the certificate is not for this domain: it names no server",
     "expired": "the certificate has expired",
     "unknown authority": "the certificate was signed by an authority that is not trusted here",
     "none": "no certificate was shown",
@@ -65,7 +65,7 @@ def test_by_certificates_only_a_bad_one_is_refused_with_the_reason(kind):
     assert both.ours.events[-1].error.text.startswith(reason)
     refused, closed = both.theirs.events[1:]
     assert (PEER, OURS, True) == (refused.from_, refused.to, refused.permanent)
-    assert reason in refused.reason
+    assert reason in str(refused.fault)
     assert Condition.REMOTE_SERVER_NOT_FOUND is refused.condition
     assert StreamClosed("not-authorized") == closed
     assert not both.deliver(message())
@@ -85,7 +85,7 @@ def test_with_dialback_a_bad_certificate_and_a_bad_key_are_refused(kind):
     both = Federation(of_kind(kind, PEER), liar=True, dialback=True)
     assert "not-authorized" == both.ours.condition
     refused = both.theirs.of(Refused)
-    assert ["the server says that our dialback key is not valid"] == [each.reason for each in refused]
+    assert [Cause.OUR_KEY_REFUSED] == [each.fault.cause for each in refused]
     assert Condition.INTERNAL_SERVER_ERROR is refused[0].condition  # XEP-0220 2.1.1
     assert not both.ours.of(Established)
     assert not both.deliver(message())
@@ -96,7 +96,7 @@ def test_by_certificates_only_we_do_not_talk_to_a_server_with_a_bad_one(kind):
     both = Federation(our_proof=of_kind(kind, OURS))
     refused, closed = both.theirs.events[1:]
     assert refused.permanent
-    assert refused.reason.startswith(BAD[kind].format(OURS))
+    assert str(refused.fault).startswith(BAD[kind].format(OURS))
     assert StreamClosed() == closed
     assert not both.ours.of(Established)
 
@@ -110,7 +110,7 @@ def test_with_dialback_dns_is_believed(kind):
 @pytest.mark.parametrize("dialback", [False, True], ids=["certificate", "dialback"])
 def test_a_server_that_offers_no_tls_is_refused(dialback):
     both = Federation(offer_tls=False, dialback=dialback)
-    assert [Refused(PEER, OURS, "the server offers no TLS", True, Condition.REMOTE_SERVER_NOT_FOUND)] == (
+    assert [Refused(PEER, OURS, StreamFault(Cause.NO_TLS), True, Condition.REMOTE_SERVER_NOT_FOUND)] == (
         both.theirs.of(Refused)
     )
     assert StreamClosed() == both.theirs.events[-1] == both.ours.events[-1]
@@ -119,12 +119,12 @@ def test_a_server_that_offers_no_tls_is_refused(dialback):
 def test_a_peer_that_only_has_dialback_is_refused_by_one_with_certificates_only():
     both = Federation(TLSInfo("TLSv1.3"), theirs={"dialback": True})
     assert "not-authorized" == both.ours.condition
-    assert "no certificate was shown" in both.theirs.of(Refused)[0].reason
+    assert Cause.NO_CERTIFICATE == both.theirs.of(Refused)[0].fault.said
 
 
 def test_where_our_certificate_is_not_taken_and_dialback_is_not_ours_we_leave():
     both = Federation(of_kind("expired", PEER), theirs={"dialback": False}, dialback=True)
-    assert ["the server does not accept our certificate"] == [each.reason for each in both.theirs.of(Refused)]
+    assert [Cause.OUR_CERTIFICATE_REFUSED] == [each.fault.cause for each in both.theirs.of(Refused)]
     assert not both.ours.of(Established)
 
 

@@ -8,8 +8,8 @@ import click
 from attrs import frozen
 
 from refserver.app.commands.context import Context, pass_context, print_json, print_one
-from refserver.app.commands.federation_words import explain
 from refserver.app.commands.request import Refused, ServerRequest, moment
+from refserver.app.commands.s2s_advice import explain
 from refserver.jid import JID, InvalidJID
 
 if TYPE_CHECKING:
@@ -83,7 +83,8 @@ def _described(remote: ServerStatus) -> dict[str, Any]:
     """Return what operators see. `certificate` and `last_error` are a few words; details follow them."""
     methods = dict.fromkeys(filter(None, (remote.outgoing_method, remote.incoming_method)))
     error = explain(remote.last_error, remote.domain)
-    is_valid = remote.certificate in ("", "valid")
+    fault = remote.certificate
+    is_valid = "valid" if remote.certificate_shown else ""
     return {
         "domain": remote.domain,
         "streams_out": remote.outgoing_streams,
@@ -96,14 +97,14 @@ def _described(remote: ServerStatus) -> dict[str, Any]:
         "received": remote.received,
         "refused": remote.refused,
         "returned": remote.returned,
-        "certificate": remote.certificate if is_valid else explain(remote.certificate, remote.domain).short,
-        "certificate_fault": "" if is_valid else remote.certificate,
+        "certificate": explain(fault, remote.domain).short if fault else is_valid,
+        "certificate_fault": str(fault or ""),
         "certificate_names": list(remote.certificate_names),
         "certificate_issuer": remote.certificate_issuer,
         "certificate_expires": moment(remote.certificate_expires or None),
         "last_error": error.short,
         "last_error_at": moment(remote.last_error_at or None),
-        "reason": remote.last_error,
+        "reason": str(remote.last_error or ""),
         "meaning": error.meaning,
         "advice": error.advice,
         "paused_until": moment(remote.paused_until or None),
