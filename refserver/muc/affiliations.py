@@ -106,7 +106,7 @@ def change(room: Room, sender: JID, query: Element) -> Deferred[None]:
     items = query.findall(clark(ns.MUC_ADMIN, "item"))
     if not items or len(items) > MOST_ITEMS:
         raise StanzaError(Condition.BAD_REQUEST)
-    checked = [_checked(room, sender, item) for item in items]
+    checked = [found for item in items if (found := _checked(room, sender, item)) is not None]
     roles = [found for found in checked if isinstance(found, _RoleChange)]
     affiliates = {found.jid: found.affiliate for found in checked if isinstance(found, _AffiliationChange)}
     _check_result(room, sender, affiliates)
@@ -128,7 +128,8 @@ def store_affiliations(room: Room, affiliates: dict[JID, Affiliate], connection:
         rooms.set_affiliation(connection, room.jid, jid, affiliate)
 
 
-def _checked(room: Room, sender: JID, item: Element) -> _RoleChange | _AffiliationChange:
+def _checked(room: Room, sender: JID, item: Element) -> _RoleChange | _AffiliationChange | None:
+    """Return the change that `item` asks for, None if nothing changes. Raises `StanzaError`."""
     if ("affiliation" in item.attrib) is ("role" in item.attrib):
         raise StanzaError(Condition.BAD_REQUEST, "an item changes either a role or an affiliation")
     reason = child_text(item, ns.MUC_ADMIN, "reason")[:MOST_REASON]
@@ -144,15 +145,16 @@ def _checked(room: Room, sender: JID, item: Element) -> _RoleChange | _Affiliati
         raise StanzaError(Condition.ITEM_NOT_FOUND)
     role = _role(item)
     is_moderator = actor.role is Role.MODERATOR
-    unchanged = role is target.role and is_moderator
-    if target.virtual or not (
-        unchanged or may_change_role(actor.affiliation, actor.role, target.affiliation, target.role, role)
+    if role is target.role and is_moderator:
+        return None
+    if target.virtual or not may_change_role(
+        actor.affiliation, actor.role, target.affiliation, target.role, role
     ):
         raise StanzaError(Condition.NOT_ALLOWED if is_moderator else Condition.FORBIDDEN)
     return _RoleChange(target, role, reason)
 
 
-def _checked_affiliation(room: Room, sender: JID, item: Element, reason: str) -> _AffiliationChange:
+def _checked_affiliation(room: Room, sender: JID, item: Element, reason: str) -> _AffiliationChange | None:
     jid = _target(room, item)
     new, old = _affiliation(item), room.affiliates.get(jid) or Affiliate(Affiliation.NONE)
     actor = room.affiliation(sender.bare)
@@ -166,7 +168,7 @@ def _checked_affiliation(room: Room, sender: JID, item: Element, reason: str) ->
     elif "jid" in item.attrib and "nick" in item.attrib:  # 9.5: else it names the occupant, or stays
         nick = item.attrib["nick"]
     if new is old.affiliation and nick == old.nick:
-        return _AffiliationChange(jid, old)  # nothing that would need a right
+        return None
     if not may_change_affiliation(actor, old.affiliation, new):
         raise StanzaError(Condition.NOT_ALLOWED if new is Affiliation.OUTCAST else Condition.FORBIDDEN)
     if nick and nick != old.nick:

@@ -26,6 +26,7 @@ __all__ = ["Departure", "dismiss", "expel", "leave", "present", "renew"]
 
 MOST_OCCUPANTS: Final = 1000
 MOST_SESSIONS: Final = 20  # of one occupant
+MOST_NICKS: Final = 10  # of one account
 # Status codes (XEP-0045 15.6.2)
 NON_ANONYMOUS, SELF, CREATED, NICK_ASSIGNED = "100", "110", "201", "210"
 BANNED, RENAMED, KICKED, AFFILIATION_CHANGED = "301", "303", "307", "321"
@@ -107,6 +108,8 @@ def _admit(room: Room, account: JID, nick: str, x: Element) -> Occupant | None:
     occupant = _check_nick(room, account, nick)
     if len(room.occupants) >= MOST_OCCUPANTS and affiliation < Affiliation.ADMIN:
         raise StanzaError(Condition.SERVICE_UNAVAILABLE, type="wait")
+    if occupant is None and len(room.occupants.of_account(account)) >= MOST_NICKS:
+        raise StanzaError(Condition.RESOURCE_CONSTRAINT, "you are here under many nicknames")
     if occupant is not None and len(occupant.sessions) >= MOST_SESSIONS:
         raise StanzaError(Condition.RESOURCE_CONSTRAINT)
     return occupant

@@ -96,7 +96,7 @@ class Change:
 
 
 class Room:
-    """A room. `locked`: created but not configured yet (XEP-0045 10.1.1).
+    """A room. `locked`: created but not configured yet (XEP-0045 10.1.1); `ended`: removed from its service.
 
     A *managed* room belongs to the server: people can neither configure nor destroy it, nor
     change affiliations in it.
@@ -121,6 +121,7 @@ class Room:
         self.history = History(config.history)
         self.locked = False
         self.managed = False
+        self.ended = False
         self.watcher: Watcher | None = None
         self.set_affiliates(affiliates or {})
         self._waiting: list[Stanza] | None = None  # a list while a change is being stored
@@ -202,10 +203,16 @@ class Room:
         self._waiting = []
         done: Deferred[None] = Deferred()
         writing = self.core.database.write(change.write)
-        writing.addCallback(lambda _: change.apply())
+        writing.addCallbacks(lambda _: self._stored(change), _room_is_gone)
         writing.addCallbacks(done.callback, done.errback)
         writing.addBoth(self._resume)
         return done
+
+    def _stored(self, change: Change) -> None:
+        if self.ended:  # its owner's account was removed meanwhile
+            self.core.database.write(rooms.delete_room, self.jid).addErrback(_not_stored)
+            raise StanzaError(Condition.ITEM_NOT_FOUND)
+        change.apply()
 
     def holds(self, stanza: Stanza) -> bool:
         """Keep a stanza until a change is stored; False if none is being stored. Raises `StanzaError`."""
@@ -263,6 +270,11 @@ class Room:
     def tell(self, session: JID, body: str, nick: str) -> None:
         """Send a message from the virtual occupant `nick` to one session only."""
         self.send(Stanza.message(session, self.address_of(nick), "groupchat", body=body), session)
+
+
+def _room_is_gone(failure: Failure) -> None:
+    failure.trap(NoSuchRoom)
+    raise StanzaError(Condition.ITEM_NOT_FOUND)
 
 
 def _not_stored(failure: Failure) -> None:

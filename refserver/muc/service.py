@@ -122,6 +122,7 @@ class RoomService:
 
     def forget(self, room: Room) -> None:
         """See `RoomDirectory`."""
+        room.ended = True
         if self._rooms.get(room.jid) is room:
             del self._rooms[room.jid]
 
@@ -214,5 +215,8 @@ class RoomService:
             self.core.iqs.answer(stanza, self.host, Target.ROOM, room)
 
     def _refuse(self, failure: Failure, stanza: Stanza) -> None:
-        log.failure("a change of a room could not be stored", failure=failure)
-        self.core.router.bounce(stanza, StanzaError(Condition.INTERNAL_SERVER_ERROR))
+        error = failure.value
+        if not isinstance(error, StanzaError):
+            log.failure("a change of a room could not be stored", failure=failure)
+            error = StanzaError(Condition.INTERNAL_SERVER_ERROR)
+        self.core.router.bounce(stanza, error)

@@ -62,6 +62,16 @@ def test_one_occupant_has_only_so_many_clients(rooms: Rooms, monkeypatch: pytest
     assert ["error resource-constraint"] == seen(phone)
 
 
+def test_one_account_is_in_a_room_under_so_many_nicks_only(rooms: Rooms) -> None:
+    far = f"<presence from='bob@far.example/%s' to='{ROOM}/bob%s'>{X}</presence>"
+    for number in range(11):
+        rooms.server.arrive(far % (number, number))
+    assert 11 == len(rooms.room.occupants)
+    assert "error resource-constraint from tea@rooms.library.example/bob10 to bob@far.example/10" in (
+        rooms.server.elsewhere.told()
+    )
+
+
 def test_who_is_here_with_two_clients_keeps_the_nick(rooms: Rooms) -> None:
     bob = rooms.inside("bob")
     phone = rooms.server.online("bob@library.example/phone")

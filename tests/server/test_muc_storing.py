@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import pytest
 
 from refserver import ns
@@ -104,6 +106,21 @@ def test_a_change_that_could_not_be_stored_is_not_made(rooms: Rooms, monkeypatch
     assert seen(bob) == ["bob: still here"]
 
 
+def test_a_room_whose_owners_account_ends_while_it_is_stored_does_not_come_back(rooms: Rooms) -> None:
+    server = rooms.server
+
+    def publish(events: Iterable[object]) -> None:
+        for event in events:
+            server.core.hooks.tell(event)
+
+    with server.holding():
+        removing = server.database.write(server.core.remove_account, JID.parse("ann@library.example"), 0.0)
+        removing.addCallback(publish)
+        rooms.ann.send(f"<iq type='set' id='c' to='{ROOM}'>{PERSISTENT}</iq>")
+    assert rooms.service.room(JID.parse(ROOM)) is None
+    assert rooms.restarted()[1].room(JID.parse(ROOM)) is None
+
+
 # -- how many ------------------------------------------------------------------
 
 
@@ -135,6 +152,37 @@ def test_one_account_has_only_so_many_temporary_rooms_at_a_time(rooms: Rooms) ->
 
 
 # -- ends ----------------------------------------------------------------------
+
+
+def test_an_account_that_ends_takes_its_rooms_along(rooms: Rooms) -> None:
+    rooms.configure(persistentroom="1")
+    bob = rooms.inside("bob")
+    rooms.server.remove_account("ann@library.example")
+    assert seen(bob) == ["bob out: none none [110]"]
+    _, again = rooms.restarted()
+    assert again.room(JID.parse(ROOM)) is None
+
+
+def test_the_next_owner_of_a_name_owns_nothing_of_the_last_ones(rooms: Rooms) -> None:
+    rooms.configure(persistentroom="1", membersonly="1")
+    admin(rooms.ann, "<item jid='bob@library.example' affiliation='owner'/>")
+    rooms.server.remove_account("ann@library.example")
+    for service in (rooms.service, rooms.restarted()[1]):
+        room = service.room(JID.parse(ROOM))
+        assert room is not None
+        assert room.affiliation(JID.parse("ann@library.example")).word == "none"
+        assert room.affiliation(JID.parse("bob@library.example")).word == "owner"
+
+
+def test_a_ban_outlives_the_account(rooms: Rooms) -> None:
+    rooms.configure(persistentroom="1")
+    bob = rooms.client("bob")
+    admin(rooms.ann, "<item jid='bob@library.example' affiliation='outcast'/>")
+    rooms.server.remove_account("bob@library.example")
+    bob.end()
+    bob = rooms.client("bob")
+    enter(bob, "bob")
+    assert seen(bob) == ["error forbidden"]
 
 
 def test_occupants_are_told_that_the_server_stops(rooms: Rooms) -> None:
