@@ -165,6 +165,7 @@ def _client_policy(settings: Settings) -> ClientPolicy:
     return ClientPolicy(
         stream,
         unauthenticated_timeout=settings.c2s.unauthenticated_timeout,
+        resume_seconds=settings.c2s.resume_seconds,
         bytes_per_second=settings.limits.c2s_bytes_per_second,
         connections_per_ip=settings.limits.connections_per_ip,
         registrations_per_ip_hour=settings.limits.registrations_per_ip_hour,

@@ -85,6 +85,7 @@ _must_be_stanza_limit = _must(
     lambda value: value == 0 or value >= SMALLEST_STANZA_LIMIT,
     f"0 (no limit) or a whole number from {SMALLEST_STANZA_LIMIT} (RFC 6120, 13.12)",
 )
+_must_be_resumption = _must(lambda value: 0 <= value <= 3600, "0 (none) or a number of seconds up to 3600")
 _must_be_timeout = _must(lambda value: 1 <= value <= 3600, "a number of seconds from 1 to 3600")
 
 
@@ -162,6 +163,7 @@ class C2S:
     plain_without_tls: bool = False
     registration: Literal["closed", "open"] = "closed"
     unauthenticated_timeout: int = field(default=30, validator=_must_be_timeout)
+    resume_seconds: int = field(default=300, validator=_must_be_resumption)
 
 
 @frozen

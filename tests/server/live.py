@@ -42,6 +42,7 @@ STREAM = "http://etherx.jabber.org/streams"
 CLIENT = "{jabber:client}"
 STREAMS = "{urn:ietf:params:xml:ns:xmpp-streams}"
 STANZAS = "{urn:ietf:params:xml:ns:xmpp-stanzas}"
+COUNTED = frozenset(CLIENT + kind for kind in ("message", "presence", "iq"))
 SASL = "urn:ietf:params:xml:ns:xmpp-sasl"
 TLS = "urn:ietf:params:xml:ns:xmpp-tls"
 STARTTLS = f"<starttls xmlns='{TLS}'/>".encode()
@@ -120,7 +121,7 @@ class LiveServer:
         for raw in self._connections:
             raw.hang_up()
         self.process.stop()
-        assert self.complaints() == []
+        assert self.complaints() == [], self.process.log[-3000:]
 
     @property
     def pid(self) -> int:
@@ -210,6 +211,8 @@ class Raw:
         self._depth = 0
         self._root = Element("none")
         self._elements: deque[Element] = deque()
+        self.handled = 0
+        """Stanzas that came since stream management was turned on (XEP-0198)."""
 
     # -- bytes ------------------------------------------------------------------
 
@@ -291,6 +294,10 @@ class Raw:
             self._depth += 1 if event == "start" else -1
             if self._depth == 1 and event == "end":
                 self._elements.append(element)
+                if element.tag in COUNTED:
+                    self.handled += 1
+                elif element.tag == "{urn:xmpp:sm:3}enabled":
+                    self.handled = 0
                 self._root.remove(element)
             elif self._depth == 1:
                 self._root = element
@@ -303,6 +310,12 @@ class Raw:
             assert self._read(), f"the server hung up; an element was expected, there is {self._unread!r}"
         self._unread = b""
         return self._elements.popleft()
+
+    def left(self) -> list[Element]:
+        """What has come and was not looked at."""
+        left = list(self._elements)
+        self._elements.clear()
+        return left
 
     def stanza(self, kind: str, id: str = "") -> Element:
         """The next stanza of that kind, with that id if given; what comes before it is dropped."""

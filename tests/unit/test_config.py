@@ -134,7 +134,7 @@ class TestFaults:
         fault = problem(folder, "[c2s]\nrequire_tsl = true\n")
         assert str(fault) == (
             "c2s.require_tsl: found an unknown key, did you mean require_tls?; "
-            "allowed: require_tls, plain_without_tls, registration, unauthenticated_timeout"
+            "allowed: require_tls, plain_without_tls, registration, unauthenticated_timeout, resume_seconds"
         )
 
     def test_an_unknown_table_is_answered_likewise(self, folder: Path) -> None:
