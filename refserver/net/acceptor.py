@@ -13,8 +13,8 @@ from attrs import define, field, frozen
 from OpenSSL import SSL
 from twisted.internet.interfaces import IListeningPort
 
-from .connection import Connection
-from .mux import Expiring, Mux
+from .connection import Connection, Expiring
+from .mux import Mux
 from .receiver import Receiver
 
 __all__ = ["Acceptor", "PeerLimits", "SecureAcceptor"]

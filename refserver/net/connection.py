@@ -27,7 +27,7 @@ import sys
 import termios
 from collections.abc import Callable
 from select import EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from attrs import define, field
 from OpenSSL import SSL
@@ -35,10 +35,44 @@ from OpenSSL import SSL
 from .receiver import SILENT, PeerAddress, Receiver
 from .tls import Handshake, LastRecords, TLSState, explain
 
-if TYPE_CHECKING:
-    from .mux import Mux
-
 WRITE_SIZE = 65536
+
+
+class Expiring(Protocol):
+    """Something with a deadline."""
+
+    def expired(self) -> None:
+        """The deadline is over."""
+
+
+class Source(Protocol):
+    """A socket that the multiplexer watches."""
+
+    def fileno(self) -> int: ...
+
+    def ready(self, event: int) -> None:
+        """Serve the epoll event."""
+
+    def failed(self) -> None:
+        """`ready` or `flush` raised: clean up; the exception is logged already."""
+
+    def end(self) -> None:
+        """The multiplexer stops: end in order."""
+
+
+class Poller(Protocol):
+    """The side of the multiplexer (mux.py) that its connections call; its methods are documented there."""
+
+    @property
+    def now(self) -> float: ...
+    def register(self, source: Source, mask: int) -> None: ...
+    def watch(self, source: Source, mask: int) -> None: ...
+    def ignore(self, source: Source) -> None: ...
+    def release(self, connection: Connection, sock: socket.socket) -> None: ...
+    def mark(self, connection: Connection) -> None: ...
+    def expire(self, what: Expiring, seconds: float) -> None: ...
+    def may_shake(self) -> bool: ...
+    def throttle(self, connection: Connection) -> None: ...
 
 
 class Channel(Protocol):
@@ -120,7 +154,7 @@ FINAL_READS = 16
 class Connection(Output):
     """A connected socket; made by `Mux.listen`, `Mux.adopt` and `Mux.connect`."""
 
-    _mux: Mux
+    _mux: Poller
     _socket: socket.socket
     _address: tuple[str, int] | str
     receiver: Receiver = SILENT

@@ -24,7 +24,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from .connection import Accept, Connection
+from .connection import Accept, Connection, Expiring, Source
 from .receiver import Receiver
 from .sockets import Attempt, Listener
 
@@ -45,28 +45,6 @@ class Reactor(Protocol):
     def removeReader(self, reader: IReadDescriptor) -> None: ...
     def seconds(self) -> float: ...
     def callLater(self, delay: float, callable: Callable[..., Any], *args: Any) -> IDelayedCall: ...
-
-
-class Source(Protocol):
-    """A socket in our epoll object."""
-
-    def fileno(self) -> int: ...
-
-    def ready(self, event: int) -> None:
-        """Serve the epoll event."""
-
-    def failed(self) -> None:
-        """`ready` or `flush` raised: clean up; the exception is logged already."""
-
-    def end(self) -> None:
-        """The multiplexer stops: end in order."""
-
-
-class Expiring(Protocol):
-    """Something with a deadline."""
-
-    def expired(self) -> None:
-        """The deadline is over."""
 
 
 @implementer(IReadDescriptor)

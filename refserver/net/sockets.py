@@ -15,17 +15,14 @@ import errno
 import os
 import socket
 from select import EPOLLIN, EPOLLOUT
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final, Protocol
 
 from attrs import define, field
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.interfaces import IListeningPort
 from twisted.logger import Logger
 
-from .connection import Accept, Connection
-
-if TYPE_CHECKING:
-    from .mux import Mux
+from .connection import Accept, Connection, Expiring, Poller, Source
 
 SILENT_SECONDS: Final = 90  # before the first probe
 PROBE_SECONDS: Final = 15  # between probes
@@ -59,18 +56,27 @@ EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 _log = Logger(namespace="refserver.net")
 
 
+class SocketPoller(Poller, Protocol):
+    """The side of the multiplexer that its listening and connecting sockets call."""
+
+    def attach(self, sock: socket.socket, address: Any) -> Connection: ...
+    def introduce(self, connection: Connection, accept: Accept) -> None: ...
+    def discard(self, source: Source, sock: socket.socket) -> None: ...
+    def unexpire(self, what: Expiring) -> None: ...
+
+
 @define(eq=False)
 class Listener:
     """Accepts for one port; made by `Mux.listen`."""
 
-    _mux: Mux
+    _mux: SocketPoller
     _port: IListeningPort
     _socket: socket.socket
     _accept: Accept
     _closed: Deferred[Any] | None = field(default=None, init=False)
 
     @classmethod
-    def take_over(cls, mux: Mux, port: Any, accept: Accept) -> Listener:
+    def take_over(cls, mux: SocketPoller, port: Any, accept: Accept) -> Listener:
         """Stop `port` from accepting and do it in its place."""
         port.stopReading()
         sock = socket.socket(fileno=os.dup(port.fileno()))
@@ -130,7 +136,7 @@ class Listener:
 class Attempt:
     """One attempt to connect; made by `Mux.connect`."""
 
-    _mux: Mux
+    _mux: SocketPoller
     _socket: socket.socket
     _address: tuple[str, int] | str
     _accept: Accept
@@ -138,7 +144,7 @@ class Attempt:
 
     @classmethod
     def begin(
-        cls, mux: Mux, address: tuple[str, int] | str, accept: Accept, seconds: float
+        cls, mux: SocketPoller, address: tuple[str, int] | str, accept: Accept, seconds: float
     ) -> Deferred[Connection]:
         """Start connecting; the result is as `Mux.connect` promises."""
         sock = open_socket(address)
