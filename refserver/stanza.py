@@ -35,6 +35,7 @@ IQ_RESPONSES: Final = frozenset({"result", "error"})
 _ADDRESSES: Final = ("to", "from")
 _OTHER_CONTENTS: Final = frozenset((ns.SERVER, ns.COMPONENT))
 _CLIENT: Final = ns.CLIENT.encode()
+_LANG: Final = f"{{{ns.XML}}}lang"
 
 _id_prefix: Final = secrets.token_hex(5)
 _id_numbers: Final = count(1)
@@ -48,7 +49,7 @@ def new_id() -> str:
 class Stanza:
     """A message, presence or iq. `to` and `from_` override what the tree's attributes say."""
 
-    __slots__ = ("_raw", "_rest", "_wire", "element", "from_", "kind", "to")
+    __slots__ = ("_raw", "_rest", "_wire", "element", "from_", "kind", "stream_language", "to")
 
     kind: str
     element: Element
@@ -62,6 +63,8 @@ class Stanza:
         self.element = element
         self.to = to
         self.from_ = from_
+        self.stream_language = ""
+        """The xml:lang of the client's stream that the stanza came on."""
         self._raw = raw
         self._rest: bytes | None = None
         self._wire: bytes | None = None
@@ -152,6 +155,11 @@ class Stanza:
         """The first child: what an iq is about."""
         element = self.element
         return element[0] if len(element) else None
+
+    @property
+    def language(self) -> str:
+        """The stanza's xml:lang, else its stream's (RFC 6120 4.7.4), "" if neither is known."""
+        return self.element.get(_LANG) or self.stream_language
 
     @property
     def body(self) -> str:

@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 
 __all__ = ["PatronChat", "is_encrypted"]
 
-_LANGUAGE: Final = clark(ns.XML, "lang")
 _ENCRYPTED: Final = frozenset(
     {
         clark(ns.OMEMO, "encrypted"),
@@ -72,7 +71,7 @@ class PatronChat:
 
     def _texts(self, stanza: Stanza) -> PatronTexts:
         """In the language of the message, else of the queue."""
-        language = stanza.element.get(_LANGUAGE)
+        language = stanza.language
         return patron_texts(language) if language else self._queue.patron_texts
 
     # -- what has no words ---------------------------------------------------------
@@ -152,7 +151,7 @@ class PatronChat:
     async def _say(self, stanza: Stanza, patron: JID, texts: PatronTexts, word: Word | None) -> None:
         queue = self._queue
         thread = child_text(stanza.element, ns.CLIENT, "thread")
-        asker = Asker(patron, "xmpp", stanza.element.get(_LANGUAGE, ""), thread)
+        asker = Asker(patron, "xmpp", stanza.language, thread)
         try:
             said = await queue.core.database.write(
                 asking.say,

@@ -162,6 +162,7 @@ class ClientStream(InboundStream):
         if stanza.from_ is not None:
             self._check_sender(stanza.from_)
         stanza.from_ = self.jid
+        stanza.stream_language = self.language
         if stanza.kind == "iq" and len(received) and received[0].tag in _NEGOTIATION and self._for_us(stanza):
             return self._negotiated_before(stanza)
         return (stanza,)

@@ -202,6 +202,7 @@ class InboundStream:
         "account",
         "host",
         "id",
+        "language",
         "tls",
     )
 
@@ -225,6 +226,8 @@ class InboundStream:
         self.host: JID | None = None
         self.account: JID | None = None
         self.id = ""
+        self.language = ""
+        """The xml:lang of the peer's header."""
 
     # -- what the shell calls ------------------------------------------------
 
@@ -353,6 +356,7 @@ class InboundStream:
         if header.content_namespace != self.content:
             raise StreamError(StreamCondition.INVALID_NAMESPACE)
         check_version(header)
+        self.language = header.lang or ""
         self._admit(header)
         self._answer_header(header.from_)
         self._send(features(self.offers, self._situation()))

@@ -131,10 +131,10 @@ def opened(**options) -> Shell:
     return shell
 
 
-def authenticated(**options) -> Shell:
-    """… that is authenticated and restarted."""
+def authenticated(more="", **options) -> Shell:
+    """… that is authenticated and restarted, with `more` in the second header."""
     shell = opened(**options)
-    shell.send(plain() + HEADER)
+    shell.send(plain() + header(more=more))
     shell.events.clear()
     return shell
 

@@ -24,6 +24,13 @@ def test_each_stanza_is_an_event_with_the_full_address():
     assert ("presence", None, FULL) == (presence.kind, presence.to, presence.from_)
 
 
+def test_a_stanza_without_language_has_its_streams():
+    shell = bound(more=" xml:lang='de'")
+    shell.send(b"<message id='1'/><message id='2' xml:lang='fr'/>")
+    assert ["de", "fr"] == [stanza.language for stanza in shell.stanzas]
+    assert b"<message from='pat@library.example/desk' id='1'/>" == shell.stanzas[0].wire()
+
+
 def test_its_bytes_are_kept_for_forwarding():
     shell = bound()
     shell.send(b"<message to='mia@library.example'><body>hi</body></message>")
