@@ -46,8 +46,13 @@ collect: $(TOOLS) ## see that all tests can be collected; so they are compiled b
 unit: $(TOOLS) ## run the tests that need no server and no peer
 	$(BIN)/python -m pytest -q tests/unit tests/property tests/docs $(PYTEST_ARGS)
 
-mutants: $(TOOLS) ## put faults into copies of the source, and see that tests notice each
+mutants: $(TOOLS) ## put faults into copies of the source, and see that tests notice each; MODULES= and TESTS= for generated ones
+ifdef MODULES
+	$(PIP) install --quiet --editable '.[mutation]'
+	$(BIN)/python -m tests.mutants.generated "$(MODULES)" "$(TESTS)"
+else
 	$(BIN)/python -m tests.mutants $(MUTANTS)
+endif
 
 soak: $(TOOLS) peers ## kill other servers in the middle of a conversation, again and again
 	$(BIN)/python -m pytest -s tests/interop/test_federation_restarts.py --rounds $(or $(ROUNDS),20) $(PYTEST_ARGS)
