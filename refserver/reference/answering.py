@@ -159,7 +159,8 @@ def release(connection: Connection, question_id: int, librarian: JID) -> Questio
 
 
 def dismiss(connection: Connection, queue_id: int, librarian: JID) -> list[Question]:
-    """Somebody works here no more: what was hers waits again."""
+    """Release what a librarian has at a queue, since she works there no more; the questions released."""
+    questions.pass_over(connection, queue_id, librarian)
     theirs = questions.owned_by(connection, librarian, sources(Verb.RELEASE))
     released = []
     for question in theirs:

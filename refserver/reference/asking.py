@@ -16,11 +16,11 @@ from sqlalchemy import Connection
 
 from refserver.jid import JID
 from refserver.reference.hours import zone
-from refserver.reference.pseudonyms import KEY_BYTES, pseudonym
+from refserver.reference.pseudonyms import pseudonym
 from refserver.reference.refusals import TooManyQuestions
 from refserver.reference.settings import Settings
 from refserver.reference.states import FINISHED, OPEN, UNCLAIMED, Outcome, State, Verb, after, sources
-from refserver.storage import conversations, questions, queues, secrets, statistics
+from refserver.storage import conversations, questions, queues, statistics
 from refserver.storage.conversations import Direction, Message, Relay
 from refserver.storage.questions import Question
 from refserver.storage.queues import Queue
@@ -179,12 +179,11 @@ def _ask(
     if hourly_limit and questions.asked_since(connection, queue_id, asker.jid, now - HOUR) >= hourly_limit:
         raise TooManyQuestions(hourly_limit)
     queue = queues.get(connection, queue_id)
-    key = secrets.get_or_create(connection, f"pseudonyms {queue.jid.domainpart}", KEY_BYTES)
     question = questions.add(
         connection,
         queue_id,
         patron=asker.jid,
-        pseudonym=pseudonym(key, asker.jid),
+        pseudonym=pseudonym(connection, queue.jid.domainpart, asker.jid, now),
         channel=asker.channel,
         language=_language(asker.language) or queue.language,
         thread=asker.thread,

@@ -1,41 +1,30 @@
-"""How a question ends, and may begin again: close, refer, park, reopen; and what is then forgotten.
+"""How a question ends, and may begin again: close, refer, park, end, reopen.
 
 Each verb is one database transaction. At a close the statistics row is completed; it holds
-no name and no word. `forget` deletes what policy no longer lets us keep.
+no name and no word. What is then forgotten, and when: privacy.py.
 """
 
 from __future__ import annotations
 
 from typing import Final
 
-from attrs import frozen
 from sqlalchemy import Connection
 
 from refserver.jid import JID
 from refserver.reference.answering import Taken, change, colleague, owned
 from refserver.reference.refusals import PatronBusy, PatronGone, WrongState
-from refserver.reference.settings import Settings
 from refserver.reference.states import OPEN, Outcome, State, Verb, after, closing_verb, sources
-from refserver.reference.undelivered import OWED_SECONDS
-from refserver.storage import conversations, outbox, questions, queues, statistics
+from refserver.storage import conversations, questions, statistics
 from refserver.storage.conversations import Direction
 from refserver.storage.questions import Question
 
-__all__ = ["KINDS", "Forgotten", "close", "forget", "park", "reopen"]
+__all__ = ["KINDS", "close", "end", "park", "reopen"]
 
 KINDS: Final = ("reference", "directional", "technical")
 """Tags that say what type of question it was."""
 
 GRACE_SECONDS: Final = 7200.0
 """Within this time after the last attempt somebody is told that it was in vain (outbox.py)."""
-
-
-@frozen
-class Forgotten:
-    """How much `forget` has deleted: links to patrons, and messages."""
-
-    links: int
-    messages: int
 
 
 def close(
@@ -84,6 +73,19 @@ def park(connection: Connection, question_id: int, librarian: JID, now: float) -
         outcome=Outcome.FOLLOW_UP,
         tags=question.tags,
     )
+
+
+def end(connection: Connection, question_id: int, now: float) -> Question:
+    """End an open question that nobody will go on with: its patron, queue or library is no more.
+
+    It is abandoned, and keeps its owner if it had one. Raises `WrongState`.
+    """
+    question = questions.get(connection, question_id)
+    verb, outcome = Verb.END, Outcome.ABANDONED
+    over = {"offered_to": None, "handed_to": None, "closed_at": now, "outcome": outcome}
+    ended = change(connection, question_id, question.owner, verb, **over)
+    _count(connection, question, now, question.read_level, outcome, question.tags)
+    return ended
 
 
 def reopen(connection: Connection, question_id: int, librarian: JID, now: float) -> Taken:
@@ -135,7 +137,7 @@ def _count(
     statistics.change(
         connection,
         question.id,
-        duration=round(max(0.0, now - question.asked_at - (counted.wait or 0.0)), 3),
+        duration=None if counted.wait is None else round(max(0.0, now - question.asked_at - counted.wait), 3),
         patron_messages=said[Direction.PATRON],
         staff_messages=said[Direction.STAFF],
         gaps=conversations.gaps(connection, question.id),
@@ -143,24 +145,3 @@ def _count(
         read_level=level,
         outcome=outcome,
     )
-
-
-# -- forgetting ----------------------------------------------------------------
-
-
-def forget(connection: Connection, now: float) -> Forgotten:
-    """Delete what each queue's policy no longer keeps: links to patrons, and what was said.
-
-    The link goes at the end of the undo window. Words go with it, or later if the queue's
-    policy retains them. As long as an answer is still being tried to deliver, both wait for that.
-    The numbers in the statistics stay.
-    """
-    links = messages = 0
-    for queue in queues.all_queues(connection):
-        settings = Settings.of(queue.settings)
-        undo, kept = now - settings.undo_seconds, now - settings.retention_seconds
-        owing = outbox.unsettled(connection, queue.id, undo, now - OWED_SECONDS - GRACE_SECONDS)
-        links += questions.unlink_patrons(connection, queue.id, undo, owing)
-        outbox.drop_finished(connection, queue.id, undo, owing)
-        messages += conversations.delete_finished(connection, queue.id, kept, owing)
-    return Forgotten(links, messages)

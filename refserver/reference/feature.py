@@ -8,7 +8,7 @@ room service to be there before the library is announced.
 from __future__ import annotations
 
 from functools import partial
-from typing import Any, Final
+from typing import Final
 
 from sqlalchemy import Connection
 from twisted.internet.defer import Deferred
@@ -30,7 +30,7 @@ from refserver.core.hooks import (
 from refserver.core.hosts import Host
 from refserver.jid import JID
 from refserver.muc.service import RoomService
-from refserver.reference import closing
+from refserver.reference import privacy
 from refserver.reference.loading import load_all
 from refserver.reference.queue import Queue, Stored, load
 from refserver.reference.rate_limits import RateLimits
@@ -215,12 +215,16 @@ class Reference(Feature):
 
     def _forget(self) -> None:
         self._forget_later()
-        forgotten = self.core.database.write(closing.forget, self.core.now())
-        forgotten.addCallback(_report)
-        forgotten.addErrback(lambda failure: log.failure("forgetting failed", failure=failure))
+        forgetting = Deferred.fromCoroutine(self._forget_due(self.core.now()))
+        forgetting.addErrback(lambda failure: log.failure("forgetting failed", failure=failure))
+
+    async def _forget_due(self, now: float) -> None:
+        """Forget piece by piece, so that claims and receipts do not wait for all of it."""
+        while await self.core.database.read(privacy.is_due, now):
+            _report(await self.core.database.write(privacy.forget_due, now))
 
 
-def _report(forgotten: Any) -> None:
+def _report(forgotten: privacy.Forgotten) -> None:
     if forgotten.links or forgotten.messages:
         log.info(
             "forgotten: {links} patrons, {messages} messages",

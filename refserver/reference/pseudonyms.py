@@ -1,29 +1,45 @@
-"""What staff see of a patron: a name like "Guest JDBB", from a keyed hash of the address.
+"""The name by which staff know a patron, like "lomi-taru".
 
-The key belongs to one library, so the same patron has unlinkable names in two libraries;
-without the key no name leads back to an address.
+It comes from a keyed hash of the bare JID. The key belongs to the library and the month, and is
+destroyed with the month; the name is deleted with the link to the patron. So the same patron has
+unlinkable names in two libraries, and no old name can be matched to an address.
 """
 
 from __future__ import annotations
 
 import hmac
+from datetime import UTC, datetime
 from hashlib import sha256
+from itertools import count
 from typing import Final
 
+from sqlalchemy import Connection
+
 from refserver.jid import JID
+from refserver.storage import questions, secrets
 
-__all__ = ["KEY_BYTES", "pseudonym"]
+__all__ = ["period", "pseudonym"]
 
-KEY_BYTES: Final = 32
-LETTERS: Final = "BCDFGHJKLMNPQRSTVWXZ"  # no vowels: no words, no rude ones either
-LENGTH: Final = 4
+_SYLLABLES: Final = [consonant + vowel for consonant in "bdhklmnrstvz" for vowel in "aeiou"]
 
 
-def pseudonym(key: bytes, patron: JID) -> str:
-    """The letters that stand for `patron`'s bare JID in the library that owns `key`."""
-    number = int.from_bytes(hmac.digest(key, patron.bare.text.encode(), sha256)[:8], "big")
-    letters = []
-    for _ in range(LENGTH):
-        number, letter = divmod(number, len(LETTERS))
-        letters.append(LETTERS[letter])
-    return "".join(letters)
+def pseudonym(connection: Connection, library: str, patron: JID, now: float) -> str:
+    """Return the patron's name in a library; no other patron whom the library still knows has it."""
+    key = secrets.pseudonym_key(connection, library, period(now))
+    names = (_name(key, patron, attempt) for attempt in count())
+    return next(name for name in names if not questions.is_named(connection, library, name, patron))
+
+
+def period(now: float) -> str:
+    """Return the month that a key is for: YYYY-MM, in UTC."""
+    return datetime.fromtimestamp(now, UTC).strftime("%Y-%m")
+
+
+def _name(key: bytes, patron: JID, attempt: int) -> str:
+    digest = hmac.digest(key, f"{patron.bare.text} {attempt}".encode(), sha256)
+    number = int.from_bytes(digest[:8], "big")
+    syllables = []
+    for _ in range(4):
+        number, syllable = divmod(number, len(_SYLLABLES))
+        syllables.append(_SYLLABLES[syllable])
+    return "{}{}-{}{}".format(*syllables)

@@ -211,7 +211,7 @@ class Queue:
 
     def guest(self, question: Question) -> str:
         """What staff call a patron."""
-        return f"Guest {question.pseudonym}"
+        return question.guest
 
     def texts_for(self, question: Question) -> PatronTexts:
         """The sentences for a question's patron."""

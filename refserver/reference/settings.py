@@ -37,6 +37,8 @@ class Settings:
     """How long after a close it can be reopened, and the link to the patron is kept."""
     retention_days: float = 0
     """How long what was said is kept after the close; never shorter than `undo_hours`."""
+    return_minutes: float = 10
+    """How long a question waits for an owner who has gone before it waits for everyone again; 0: for ever."""
     practice: bool = False
     """A practice queue stays out of the statistics."""
     privacy_url: str = ""
@@ -94,5 +96,6 @@ _MOST: Final = {
     "offer_seconds": 86_400,  # a day
     "undo_hours": 8_760,  # a year
     "retention_days": 36_500,  # a century
+    "return_minutes": 1_440,  # a day
 }
 _converter = cattrs.Converter(detailed_validation=True)

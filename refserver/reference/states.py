@@ -11,8 +11,10 @@ Only the owner *answers*; any librarian of the queue may *note*, as long as it i
 The owner *closes* it (with a READ level and an outcome), *refers* it elsewhere, or *parks* it
 for follow-up. A parked question has no owner: anyone may claim it, and a patron who writes
 more sets it waiting again. A question nobody claimed is *abandoned* when the patron says bye
-or stays silent. What is closed, referred or abandoned takes no more messages, but a librarian
-may *reopen* it while the link to the patron still exists; it is then hers.
+or stays silent. An open question *ends*, abandoned, when its patron's account, its queue or its
+library is removed, or when the patron is forgotten. What is closed, referred or abandoned takes
+no more messages, but a librarian may *reopen* it while the link to the patron still exists; it is
+then hers.
 
 Nothing here knows of storage, time or XMPP.
 """
@@ -70,6 +72,7 @@ class Verb(StrEnum):
     REFER = "refer"
     PARK = "park"
     ABANDON = "abandon"
+    END = "end"
     REOPEN = "reopen"
 
 
@@ -110,6 +113,7 @@ _MOVES: Final[Mapping[Verb, Mapping[State, State]]] = {
     Verb.REFER: {State.CLAIMED: State.REFERRED},
     Verb.PARK: {State.CLAIMED: State.PARKED},
     Verb.ABANDON: dict.fromkeys(UNCLAIMED, State.ABANDONED),
+    Verb.END: dict.fromkeys(OPEN, State.ABANDONED),
     Verb.REOPEN: dict.fromkeys(FINISHED, State.CLAIMED),
 }
 

@@ -43,9 +43,11 @@ __all__ = [
     "SpamCount",
     "add_report",
     "brief",
+    "delete_reports_before",
     "drop_expired",
     "fingerprint",
     "fingerprint_key",
+    "has_reports_before",
     "is_allow_only",
     "libraries_with_rules",
     "of_question",
@@ -210,8 +212,9 @@ def of_question(connection: Connection, library: str, queue: str, number: int) -
 
 
 def drop_expired(connection: Connection, now: float) -> int:
-    """Remove the rules whose time is over; how many there were."""
-    return connection.execute(delete(sender_rules).where(_rules.expires_at <= now)).rowcount
+    """Remove the rules whose time is over, `ROWS_AT_ONCE` at most; how many there were."""
+    expired = select(_rules.id).where(_rules.expires_at <= now).limit(ROWS_AT_ONCE)
+    return connection.execute(delete(sender_rules).where(_rules.id.in_(expired))).rowcount
 
 
 def is_allow_only(connection: Connection, library: str) -> bool:
@@ -246,12 +249,13 @@ def subscribers_at(connection: Connection, library: str, domain: str) -> dict[st
     return found
 
 
-def unsubscribe(connection: Connection, library: str, who: Iterable[JID]) -> None:
-    """Let these bare JIDs have the presence of the library's queues no more."""
+def unsubscribe(connection: Connection, library: str, who: Iterable[JID]) -> int:
+    """Let these bare JIDs have the presence of the library's queues no more; how many had it."""
+    removed = 0
     for jid in who:
-        connection.execute(
-            delete(queue_subscribers).where(queue_subscribers.c.jid == jid.text, *_at_queues(library))
-        )
+        these = delete(queue_subscribers).where(queue_subscribers.c.jid == jid.text, *_at_queues(library))
+        removed += connection.execute(these).rowcount
+    return removed
 
 
 def _at_queues(library: str) -> Sequence[ColumnElement[bool]]:
@@ -295,6 +299,18 @@ def remove_report(connection: Connection, library: str, queue: str, number: int)
         )
     )
     return bool(removed.rowcount)
+
+
+def has_reports_before(connection: Connection, time: float) -> bool:
+    """Return True if there is a report older than that."""
+    old = select(spam_reports.c.id).where(spam_reports.c.reported_at < time).limit(1)
+    return connection.execute(old).first() is not None
+
+
+def delete_reports_before(connection: Connection, time: float, limit: int) -> int:
+    """Delete reports older than that, `limit` at most; how many there were."""
+    old = select(spam_reports.c.id).where(spam_reports.c.reported_at < time).limit(limit)
+    return connection.execute(delete(spam_reports).where(spam_reports.c.id.in_(old))).rowcount
 
 
 def reports(connection: Connection, library: str, since: float = 0.0) -> list[SpamCount]:

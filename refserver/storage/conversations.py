@@ -12,9 +12,12 @@ from enum import IntEnum, StrEnum
 from typing import Any, Final
 
 from attrs import frozen
-from sqlalchemy import Connection, Row, delete, func, insert, select, update
+from sqlalchemy import Connection, Row, delete, exists, func, insert, select, update
 
+from refserver.jid import JID
+from refserver.storage.schema.accounts import libraries
 from refserver.storage.schema.questions import question_messages, questions
+from refserver.storage.schema.queues import queues
 
 __all__ = [
     "Direction",
@@ -25,7 +28,7 @@ __all__ = [
     "by_id",
     "confirm",
     "counts",
-    "delete_finished",
+    "delete_of",
     "gaps",
     "has_id",
     "last_of",
@@ -36,6 +39,7 @@ __all__ = [
     "repeated",
     "set_relay",
     "with_relay",
+    "with_words",
 ]
 
 REPEAT_SECONDS: Final = 600.0
@@ -251,15 +255,28 @@ def gaps(connection: Connection, question_id: int) -> list[float]:
     return [gap for gap in connection.execute(query.order_by(columns.sequence)).scalars() if gap is not None]
 
 
-def delete_finished(connection: Connection, queue_id: int, time: float, keep: Collection[int] = ()) -> int:
-    """Delete what was said in a queue's questions finished by `time`; how many messages that was.
+def delete_of(connection: Connection, question_ids: Collection[int]) -> int:
+    """Delete what was said in some questions; how many messages that was."""
+    if not question_ids:
+        return 0
+    these = question_messages.c.question.in_(question_ids)
+    return connection.execute(delete(question_messages).where(these)).rowcount
 
-    Questions in `keep` (their ids) are left as they are.
+
+def with_words(connection: Connection, where: JID | None, before: float, limit: int) -> list[int]:
+    """Return questions (ids) that ended before a time and whose words are still kept, `limit` at most.
+
+    `where` is a queue's address, a library's domain, or None for all.
     """
-    finished = select(questions.c.id).where(questions.c.queue == queue_id, questions.c.closed_at <= time)
-    finished = finished.where(questions.c.id.not_in(keep))
-    deleted = connection.execute(delete(question_messages).where(question_messages.c.question.in_(finished)))
-    return deleted.rowcount
+    said = exists().where(question_messages.c.question == questions.c.id)
+    query = select(questions.c.id).where(questions.c.closed_at < before, said).limit(limit)
+    if where is not None:
+        at = select(queues.c.id).join(libraries, libraries.c.id == queues.c.library)
+        at = at.where(libraries.c.domain == where.domainpart)
+        if where.localpart:
+            at = at.where(queues.c.localpart == where.localpart)
+        query = query.where(questions.c.queue.in_(at))
+    return list(connection.execute(query).scalars())
 
 
 def _messages(rows: Iterable[Row[Any]]) -> list[Message]:

@@ -123,6 +123,10 @@ class Database:
         """
         return self.write(sqlite.data_version)
 
+    def empty_log_now(self) -> bool:
+        """Empty the write-ahead log, where deleted rows can still be read; False if somebody is reading."""
+        return sqlite.empty_log(self._writing)
+
     def close(self) -> Deferred[None]:
         """Commit everything queued, answer it, end the threads; later jobs fail with `DatabaseClosed`."""
         closing: Deferred[Any] = gatherResults([self._writer.close(), self._readers.close()])

@@ -38,8 +38,8 @@ __all__ = [
     "add",
     "arrived",
     "count",
+    "delete_of",
     "drop",
-    "drop_finished",
     "find",
     "left_in_queues",
     "of_librarian",
@@ -108,11 +108,10 @@ def drop(connection: Connection, keys: Collection[Key]) -> None:
     _delete_lines(connection, keys)
 
 
-def drop_finished(connection: Connection, queue_id: int, time: float, keep: Collection[int] = ()) -> None:
-    """Forget the lines owed of a queue's questions finished by `time`, but of those in `keep`."""
-    finished = select(questions.c.id).where(questions.c.queue == queue_id, questions.c.closed_at <= time)
-    finished = finished.where(questions.c.id.not_in(keep))
-    connection.execute(delete(outbox_lines).where(outbox_lines.c.question.in_(finished)))
+def delete_of(connection: Connection, question_ids: Collection[int]) -> None:
+    """Forget the lines owed to the patrons of some questions."""
+    if question_ids:
+        connection.execute(delete(outbox_lines).where(outbox_lines.c.question.in_(question_ids)))
 
 
 def _messages(keys: Iterable[Key]) -> list[int]:
@@ -200,15 +199,16 @@ def sent(
     return None if key is None else next(iter(find(connection, [key])), None)
 
 
-def unsettled(connection: Connection, queue_id: int, time: float, after: float) -> set[int]:
-    """The questions of a queue finished by `time` whose patrons are owed what was said after `after`."""
-    done = and_(questions.c.queue == queue_id, questions.c.closed_at <= time, questions.c.patron.is_not(None))
-    answers = _joined(select(questions.c.id), Direction.STAFF).where(
-        done, question_messages.c.sent_at > after
-    )
+def unsettled(connection: Connection, question_ids: Collection[int], after: float) -> set[int]:
+    """Return those of some questions whose patrons are known and owed what was said after `after`."""
+    if not question_ids:
+        return set()
+    these = and_(questions.c.id.in_(question_ids), questions.c.patron.is_not(None))
+    said = question_messages.c.sent_at > after
+    answers = _joined(select(questions.c.id), Direction.STAFF).where(these, said)
     lines = select(questions.c.id).join(outbox_lines, outbox_lines.c.question == questions.c.id)
     found = set(connection.execute(answers).scalars())
-    return found | set(connection.execute(lines.where(done, outbox_lines.c.said_at > after)).scalars())
+    return found | set(connection.execute(lines.where(these, outbox_lines.c.said_at > after)).scalars())
 
 
 def count(connection: Connection) -> int:

@@ -7,39 +7,51 @@ said in a question is in conversations.py, what is counted in statistics.py.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from attrs import frozen
-from sqlalchemy import Connection, Row, func, insert, or_, select, update
+from sqlalchemy import Connection, Row, bindparam, func, insert, literal_column, or_, select, update
+from sqlalchemy import delete as sql_delete
 
 from refserver.jid import JID
 from refserver.storage.queues import NoSuchQueue
 from refserver.storage.schema.accounts import libraries
 from refserver.storage.schema.questions import questions
 from refserver.storage.schema.queues import queues
+from refserver.storage.statement import Prepared
 
 __all__ = [
     "Question",
     "add",
+    "all_of_patron",
     "asked_since",
     "compare_and_set",
+    "delete",
+    "due",
     "find",
     "get",
     "in_states",
+    "is_due",
+    "is_named",
     "of_patron",
     "owned_by",
+    "pass_over",
     "position",
-    "unlink_patrons",
+    "postpone",
+    "unlink",
 ]
+
+_any_due = Prepared(select(questions.c.id).where(questions.c.due <= bindparam("now")).limit(1))
+_postpone = Prepared(update(questions).where(questions.c.id == bindparam("of")), ["due"])
 
 
 @frozen
 class Question:
     """One question. JIDs are bare; times Unix seconds; `number` counts within the library.
 
-    `patron` is None once the link was deleted. While it is offered, `offered_to` None means
-    everyone. `handed_to` is whom the owner wants to hand it over to. `claimed_at` is the
+    Once the link was deleted, `patron` is None and `pseudonym` "". While it is offered, `offered_to`
+    None means everyone. `handed_to` is whom the owner wants to hand it over to. `claimed_at` is the
     newest claim. `closed_at` is set while the question is finished.
     """
 
@@ -63,6 +75,11 @@ class Question:
     read_level: int | None
     outcome: str
     tags: tuple[str, ...]
+
+    @property
+    def guest(self) -> str:
+        """What staff call the patron."""
+        return f"Guest {self.pseudonym}" if self.pseudonym else "Guest"
 
 
 def add(
@@ -166,6 +183,8 @@ def compare_and_set(
     One UPDATE decides: of two who try at once exactly one gets the changed question, the
     other None.
     """
+    if "closed_at" in values:
+        values["due"] = values["closed_at"]
     changed = connection.execute(
         update(questions)
         .where(
@@ -178,18 +197,57 @@ def compare_and_set(
     return get(connection, question_id) if changed.rowcount else None
 
 
-def unlink_patrons(connection: Connection, queue_id: int, time: float, keep: Collection[int] = ()) -> int:
-    """Delete who asked (JID, thread) from what was finished at `time` or before; how many there were.
+def pass_over(connection: Connection, queue_id: int, librarian: JID) -> None:
+    """Offer to everyone what is offered to a librarian of a queue, and take back what is handed to her."""
+    at_queue = update(questions).where(questions.c.queue == queue_id)
+    for column in (questions.c.offered_to, questions.c.handed_to):
+        connection.execute(at_queue.where(column == librarian.text).values({column: None}))
 
-    Questions in `keep` (their ids) are left as they are.
-    """
-    unlinked = connection.execute(
-        update(questions)
-        .where(questions.c.queue == queue_id, questions.c.closed_at <= time, questions.c.patron.is_not(None))
-        .where(questions.c.id.not_in(keep))
-        .values(patron=None, thread="")
-    )
-    return unlinked.rowcount
+
+# -- forgetting ----------------------------------------------------------------
+
+
+def is_named(connection: Connection, library: str, pseudonym: str, other_than: JID) -> bool:
+    """Return True if the library still knows another patron by that pseudonym."""
+    of_library = select(libraries.c.id).where(libraries.c.domain == library).scalar_subquery()
+    columns = questions.c
+    query = select(columns.id).where(columns.library == of_library, columns.pseudonym == pseudonym)
+    query = query.where(columns.pseudonym != literal_column("''"), columns.patron != other_than.text)
+    return connection.execute(query.limit(1)).first() is not None
+
+
+def all_of_patron(connection: Connection, patron: JID) -> list[Question]:
+    """Return the questions that are still linked to a patron, at all queues."""
+    query = select(questions).where(questions.c.patron == patron.text).order_by(questions.c.id)
+    return _questions(connection.execute(query))
+
+
+def is_due(connection: Connection, now: float) -> bool:
+    """Return True if there is a question of which something may have to be forgotten."""
+    return _any_due.row(connection, now=now) is not None
+
+
+def due(connection: Connection, now: float, limit: int) -> list[Question]:
+    """Return the questions of which something may have to be forgotten, the oldest first."""
+    query = select(questions).where(questions.c.due <= now).order_by(questions.c.due).limit(limit)
+    return _questions(connection.execute(query))
+
+
+def postpone(connection: Connection, later: Mapping[int, float]) -> None:
+    """Set when to look again at each question."""
+    for question_id, moment in later.items():
+        _postpone.run(connection, of=question_id, due=moment)
+
+
+def unlink(connection: Connection, question_ids: Collection[int], *, tags: bool = False) -> None:
+    """Delete who asked: address, thread and pseudonym; with `tags` also what librarians tagged."""
+    nobody = {"patron": None, "thread": "", "pseudonym": "", **({"tags": ""} if tags else {})}
+    connection.execute(update(questions).where(questions.c.id.in_(question_ids)).values(nobody))
+
+
+def delete(connection: Connection, question_ids: Collection[int]) -> None:
+    """Delete questions with all that was said in them."""
+    connection.execute(sql_delete(questions).where(questions.c.id.in_(question_ids)))
 
 
 def _next_number(connection: Connection, queue_id: int) -> tuple[int, int]:

@@ -16,6 +16,7 @@ from sqlalchemy import Connection, Row, Select, delete, insert, select, update
 from refserver.jid import JID
 from refserver.storage.errors import NoSuchLibrary, StorageError
 from refserver.storage.schema.accounts import libraries
+from refserver.storage.schema.questions import questions
 from refserver.storage.schema.queues import canned_replies, librarians, queue_subscribers, queues
 from refserver.storage.statement import Prepared, insert_new, upsert
 
@@ -112,7 +113,10 @@ def add(
 
 
 def set_up(connection: Connection, queue: Queue) -> None:
-    """Change everything of a queue but its address. Raises `NoSuchQueue`."""
+    """Change everything of a queue but its address. Raises `NoSuchQueue`.
+
+    Its ended questions are looked at again, since its policy on what is kept may have changed.
+    """
     values = {"title": queue.title, "language": queue.language, "hours": queue.hours}
     changed = connection.execute(
         update(queues)
@@ -121,6 +125,8 @@ def set_up(connection: Connection, queue: Queue) -> None:
     )
     if not changed.rowcount:
         raise NoSuchQueue(queue.jid.text)
+    ended = (questions.c.queue == queue.id) & questions.c.due.is_not(None)
+    connection.execute(update(questions).where(ended).values(due=questions.c.closed_at))
 
 
 def remove(connection: Connection, jid: JID) -> None:

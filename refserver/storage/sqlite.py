@@ -22,6 +22,7 @@ from sqlalchemy.util import LRUCache
 __all__ = [
     "check_references",
     "data_version",
+    "empty_log",
     "is_locked",
     "make_file",
     "memory_engine",
@@ -115,6 +116,16 @@ def is_locked(error: BaseException) -> bool:
 def data_version(connection: Connection) -> int:
     """A number that changes when anyone but this connection has committed."""
     return int(connection.exec_driver_sql("PRAGMA data_version").scalar_one())
+
+
+def empty_log(engine: Engine) -> bool:
+    """Empty the write-ahead log into the database; False if a reader is in the way."""
+    connection = engine.raw_connection()
+    try:
+        busy = connection.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
+    finally:
+        connection.close()
+    return not busy
 
 
 def check_references(connection: Connection) -> None:

@@ -9,12 +9,22 @@ import json
 from typing import Any
 
 from attrs import asdict, frozen
-from sqlalchemy import Connection, Row, bindparam, desc, insert, select, update
+from sqlalchemy import Connection, Row, bindparam, delete, desc, insert, select, update
 
 from refserver.storage.schema.questions import question_statistics
 from refserver.storage.statement import Prepared
 
-__all__ = ["Statistics", "add", "change", "count", "of", "recent_durations", "rows"]
+__all__ = [
+    "Statistics",
+    "add",
+    "change",
+    "count",
+    "delete_older",
+    "is_older",
+    "of",
+    "recent_durations",
+    "rows",
+]
 
 
 _columns = question_statistics.c
@@ -26,9 +36,11 @@ _recent_durations = Prepared(
         _columns.duration.is_not(None),
         _columns.outcome != "spam",
     )
-    .order_by(desc(_columns.question))
+    .order_by(desc(_columns.day), desc(_columns.question))
     .limit(bindparam("most"))
 )
+
+_any_older = Prepared(select(_columns.question).where(_columns.day < bindparam("before")).limit(1))
 
 
 @frozen
@@ -108,6 +120,17 @@ def recent_durations(connection: Connection, domain: str, queue: str, limit: int
     """How long a queue's newest finished questions took, in seconds; spam is none."""
     found = _recent_durations.rows(connection, of_domain=domain, of_queue=queue, most=limit)
     return [row[0] for row in found]
+
+
+def is_older(connection: Connection, day: str) -> bool:
+    """Return True if there is a row of a day before `day` (ISO date)."""
+    return _any_older.row(connection, before=day) is not None
+
+
+def delete_older(connection: Connection, day: str, limit: int) -> int:
+    """Delete rows of days before `day`, `limit` at most; how many there were."""
+    old = select(_columns.question).where(_columns.day < day).limit(limit)
+    return connection.execute(delete(question_statistics).where(_columns.question.in_(old))).rowcount
 
 
 def _statistics(row: Row[Any]) -> Statistics:

@@ -6,7 +6,7 @@ import pytest
 
 from refserver.features.library_access import LibraryAccess
 from refserver.jid import JID
-from refserver.reference import closing
+from refserver.reference import privacy
 from refserver.reference.feature import Reference
 from refserver.reference.spam import BLOCKED_SECONDS
 from refserver.storage import access_rules, queues, statistics
@@ -130,7 +130,7 @@ def test_the_block_survives_a_restart_and_the_link_to_the_patron_does_not(librar
     mia = library.on_duty("mia")
     asks(library)
     write(mia, chat(), "!spam")
-    library.database.write_now(closing.forget, library.core.now() + 30 * 86_400)
+    library.database.write_now(privacy.forget_due, library.core.now() + 30 * 86_400)
     assert library.question().patron is None
     again = library.restart()
     asks(again)

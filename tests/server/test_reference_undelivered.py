@@ -8,7 +8,7 @@ from refserver import ns
 from refserver.core.hooks import RemoteReachable
 from refserver.errors import Condition
 from refserver.reference import outbox
-from refserver.reference.closing import forget
+from refserver.reference.privacy import forget_due
 from refserver.reference.undelivered import OWED_DAYS
 from refserver.storage import conversations, queues
 from refserver.storage import outbox as store
@@ -247,7 +247,7 @@ def test_what_is_owed_goes_with_what_is_forgotten(library: Library, home: Home) 
     """However it came that nobody has tried it in time."""
     answered_in_vain(library, home, closing="!close 2")
     library.queue.stop()
-    library.database.write_now(forget, library.core.now() + OWED_DAYS * DAY + 3 * HOUR)
+    library.database.write_now(forget_due, library.core.now() + OWED_DAYS * DAY + 3 * HOUR)
     assert 0 == owing(library)
     assert [] == library.said()
     assert (set(), set()) == library.database.read_now(store.recipients, library.queue.record.id)

@@ -35,6 +35,7 @@ def test_a_queue_has_what_was_given_and_defaults(ctl: Ctl) -> None:
             "offer_seconds": 30.0,
             "undo_hours": 24,
             "retention_days": 0,
+            "return_minutes": 10,
             "practice": False,
             "privacy_url": "",
             "web_page": "",
@@ -52,6 +53,7 @@ def test_each_option_is_a_setting(ctl: Ctl) -> None:
         "offer_seconds": 45.0,
         "undo_hours": 2.0,
         "retention_days": 30.0,
+        "return_minutes": 5.0,
         "privacy_url": "https://library.example/privacy",
         "web_page": "https://library.example/ask",
     }

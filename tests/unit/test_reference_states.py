@@ -63,10 +63,10 @@ def test_moves(before: str, verb: Verb, then: State) -> None:
 @pytest.mark.parametrize(
     "state, verbs",
     [
-        (State.WAITING, "add, offer, claim, note, abandon"),
-        (State.OFFERED, "add, offer, widen, withdraw, claim, note, abandon"),
-        (State.CLAIMED, "add, release, hand over, accept, decline, note, answer, close, refer, park"),
-        (State.PARKED, "add, claim, note"),
+        (State.WAITING, "add, offer, claim, note, abandon, end"),
+        (State.OFFERED, "add, offer, widen, withdraw, claim, note, abandon, end"),
+        (State.CLAIMED, "add, release, hand over, accept, decline, note, answer, close, refer, park, end"),
+        (State.PARKED, "add, claim, note, end"),
         (State.CLOSED, "reopen"),
         (State.REFERRED, "reopen"),
         (State.ABANDONED, "reopen"),

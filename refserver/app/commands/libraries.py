@@ -17,10 +17,12 @@ if TYPE_CHECKING:
     from refserver.app import account_removal
     from refserver.app.parts import RunningServer
     from refserver.core import hooks
+    from refserver.reference import offices
     from refserver.storage import accounts, libraries, queues
 else:
     account_removal = late("refserver.app", "account_removal")
     hooks = late("refserver.core", "hooks")
+    offices = late("refserver.reference", "offices")
     accounts, libraries, queues = late("refserver.storage", "accounts", "libraries", "queues")
 
 __all__ = ["AddLibrary", "ListLibraries", "RemoveLibrary", "library"]
@@ -87,6 +89,8 @@ class RemoveLibrary(Request):
         events = [
             event for jid in lost_accounts for event in account_removal.remove_account(connection, jid, now)
         ]
+        for queue in lost_queues:
+            offices.remove_queue(connection, queue.id, now)
         libraries.remove(connection, domain)
         data = {
             "domain": domain,

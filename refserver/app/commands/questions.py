@@ -150,7 +150,7 @@ def _row(
         "number": question.number,
         "queue": queue.jid.text,
         "state": question.state,
-        "patron": f"Guest {question.pseudonym}",
+        "patron": question.guest,
         "librarian": _nick(connection, queue, question.owner),
         "channel": question.channel,
         "language": question.language,

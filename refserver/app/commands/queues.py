@@ -158,9 +158,7 @@ class RemoveQueue(Request):
     def run(self, connection: Connection, now: float) -> Done:
         """See `Request`."""
         queue = queue_at(connection, self.address)
-        for librarian in queues.librarians_of(connection, queue.id):
-            offices.dismiss(connection, queue.id, librarian.jid)
-        queues.remove(connection, queue.jid)
+        offices.remove_queue(connection, queue.id, now)
         return Done(
             {"queue": queue.jid.text, "done": "removed"}, (hooks.QueuesChanged(queue.jid.domainpart),)
         )
@@ -186,6 +184,9 @@ _OPTIONS: Final = (
     click.option("--offer-seconds", type=float, help="Then it is offered to all on duty. Default: 30."),
     click.option("--undo-hours", type=float, help="How long a close can be undone. Default: 24."),
     click.option("--retention-days", type=float, help="How long words are kept after the close. Default: 0."),
+    click.option(
+        "--return-minutes", type=float, help="When an absent librarian's question waits again. Default: 10."
+    ),
     click.option("--practice/--no-practice", default=None, help="Stay out of the statistics, or not."),
     click.option("--privacy-url", help="Where the privacy policy is; named to patrons."),
     click.option("--web-page", help="The desk's page; named on the queue's business card."),

@@ -11,11 +11,14 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    text,
 )
 
 from refserver.storage.schema.base import Timestamp, metadata, owned_by
 
 __all__ = ["allow_only_libraries", "sender_rules", "spam_reports"]
+
+_EXPIRES = text("expires_at IS NOT NULL")
 
 # One rule a sender and library. Whom a desk has blocked is not named, only recognised: by a keyed hash.
 sender_rules = Table(
@@ -35,6 +38,7 @@ sender_rules = Table(
     Column("expires_at", Timestamp),
     UniqueConstraint("library", "domain", "localpart", "fingerprint"),
     Index("ix_sender_rules_question", "library", "queue", "number"),
+    Index("ix_sender_rules_expires_at", "expires_at", sqlite_where=_EXPIRES, postgresql_where=_EXPIRES),
 )
 
 # Libraries that let in nobody but whom they allow.
@@ -55,4 +59,5 @@ spam_reports = Table(
     Column("librarian", Text, nullable=False),
     Column("domain", Text, nullable=False),  # the sender's server; nothing of the sender
     Index("ix_spam_reports_library", "library", "reported_at"),
+    Index("ix_spam_reports_reported_at", "reported_at"),
 )

@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Boolean, Column, Double, Index, Integer, Table, Text, UniqueConstraint, text
+from sqlalchemy import (
+    Boolean,
+    Column,
+    Double,
+    Index,
+    Integer,
+    LargeBinary,
+    Table,
+    Text,
+    UniqueConstraint,
+    text,
+)
 
 from refserver.storage.schema.base import Timestamp, metadata, owned_by
 
-__all__ = ["outbox_lines", "question_messages", "question_statistics", "questions"]
+__all__ = ["outbox_lines", "pseudonym_keys", "question_messages", "question_statistics", "questions"]
 
 _NOT_HANDED_OVER = text("relay = 0")
+_DUE = text("due IS NOT NULL")
+_NAMED = text("pseudonym <> ''")
 _OPEN = text("patron IS NOT NULL AND state IN ('waiting', 'offered', 'claimed', 'parked')")
 
 questions = Table(
@@ -19,7 +32,7 @@ questions = Table(
     owned_by("queue", "queues.id"),
     Column("number", Integer, nullable=False),  # counted in the library
     Column("patron", Text),  # bare JID; NULL once the link is deleted
-    Column("pseudonym", Text, nullable=False),
+    Column("pseudonym", Text, nullable=False),  # "" once the link is deleted
     Column("channel", Text, nullable=False),
     Column("language", Text, nullable=False),
     Column("thread", Text, nullable=False),
@@ -32,6 +45,7 @@ questions = Table(
     Column("offered_at", Timestamp),
     Column("claimed_at", Timestamp),
     Column("closed_at", Timestamp),
+    Column("due", Timestamp),  # when to look what is to be forgotten; NULL while it is open
     Column("read_level", Integer),
     Column("outcome", Text, nullable=False),
     Column("tags", Text, nullable=False),  # separated by blanks
@@ -39,6 +53,8 @@ questions = Table(
     Index("ix_questions_state", "queue", "state"),
     Index("ix_questions_patron", "patron", "queue"),
     Index("ix_questions_owner", "owner"),
+    Index("ix_questions_due", "due", sqlite_where=_DUE, postgresql_where=_DUE),
+    Index("ix_questions_pseudonym", "library", "pseudonym", sqlite_where=_NAMED, postgresql_where=_NAMED),
     # One conversation a patron and queue at a time.
     Index("uq_questions_open", "queue", "patron", unique=True, sqlite_where=_OPEN, postgresql_where=_OPEN),
     sqlite_autoincrement=True,  # statistics outlive a question: its id is never given again
@@ -106,5 +122,16 @@ question_statistics = Table(
     Column("kind", Text, nullable=False),
     Column("read_level", Integer),
     Column("outcome", Text, nullable=False),  # "" while it is open
-    Index("ix_question_statistics_day", "domain", "queue", "day"),
+    Index("ix_question_statistics_queue", "domain", "queue", "day"),
+    Index("ix_question_statistics_day", "day"),
+)
+
+# The key of this month's pseudonyms, destroyed with the month: no old name can be matched to an address.
+pseudonym_keys = Table(
+    "pseudonym_keys",
+    metadata,
+    owned_by("library", "libraries.id", key=True),
+    Column("period", Text, nullable=False),  # YYYY-MM, UTC
+    Column("value", LargeBinary, nullable=False),
+    Index("ix_pseudonym_keys_period", "period"),
 )

@@ -47,5 +47,6 @@ queue_subscribers = Table(
     owned_by("queue", "queues.id", key=True),
     Column("jid", Text, primary_key=True),
     Column("since", Timestamp, nullable=False),
+    Index("ix_queue_subscribers_jid", "jid"),
     sqlite_with_rowid=False,
 )
