@@ -1,22 +1,64 @@
-"""Components as a part of the server: their secrets, read from files, and the sockets on which they come."""
+"""Components as a part of the server: the files with their secrets, and the sockets that they connect to."""
 
 from __future__ import annotations
 
+import stat
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from attrs import define
 from twisted.logger import Logger
 
 from refserver.app.parts import open_ports
-from refserver.app.secret_files import KEY, SHORTEST, UnusableSecret, is_open, is_short, read_secret
 from refserver.app.server import CannotStart
 from refserver.components.service import ComponentService, DomainTaken
 
-__all__ = ["Components", "read_secrets"]
+__all__ = [
+    "KEY",
+    "SHORTEST",
+    "Components",
+    "UnusableSecret",
+    "is_open",
+    "is_short",
+    "read_secret",
+    "read_secrets",
+]
 
 log = Logger()
+
+
+KEY: Final = "components.secret_files"
+"""Where the configuration names the files."""
+
+SHORTEST: Final = 8  # characters; a shorter secret works, with a warning
+
+
+class UnusableSecret(ValueError):
+    """A component's file holds no secret; the text says why, and names neither the file nor what is in it."""
+
+
+def read_secret(domain: str, file: Path) -> str:
+    """Return a component's secret, without the white space around it. Raises `UnusableSecret`."""
+    try:
+        secret = file.read_text("utf-8").strip()
+    except OSError as error:
+        raise UnusableSecret(f"the file of {domain} cannot be read ({error.strerror})") from error
+    except UnicodeDecodeError as error:
+        raise UnusableSecret(f"the file of {domain} is not UTF-8") from error
+    if not secret:
+        raise UnusableSecret(f"the file of {domain} is empty")
+    return secret
+
+
+def is_short(secret: str) -> bool:
+    """Return True if the secret can be guessed because of its length."""
+    return len(secret) < SHORTEST
+
+
+def is_open(file: Path) -> bool:
+    """Return True if everybody on this machine may read or write the file."""
+    return bool(file.stat().st_mode & (stat.S_IROTH | stat.S_IWOTH))
 
 
 @define(eq=False)

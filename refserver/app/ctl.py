@@ -1,7 +1,7 @@
 """`refserverctl`: the operator's command line.
 
-Owns how it is called and how it ends: status 0 when done, 1 with a clear line when refused, 2 when called
-wrongly. The commands are in refserver/app/commandline.
+Its exit status is 0 when a command is done, 1 with one clear line when it is refused, 2 when it is called
+wrongly. The commands are in refserver/app/commands.
 """
 
 from __future__ import annotations

@@ -3,26 +3,30 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
 
 from refserver.app.certificates import Authority, Certificate, ensure
-from refserver.app.checks import certificates
+from refserver.app.checks import Finding, Result, ServerUser, certificates
 from refserver.app.checks.certificates import check_certificates
-from refserver.app.checks.finding import Finding, Result
+from refserver.app.checks.data import check_data
 from refserver.app.checks.ports import check_ports, listeners
 from refserver.app.settings import C2S, S2S, Components, Listen, Settings
+from refserver.storage import Database
 from tests.unit.ctl_runner import CONFIGURATION, Ctl
 from tests.unit.peer_certificates import dns, issued, root
 
 DOMAIN = "library.example"
+ME = ServerUser.of(Path("/nowhere"))
 
 
 @pytest.fixture
@@ -113,13 +117,13 @@ def test_a_queue_without_librarians_is_a_note(ctl: Ctl) -> None:
 
 def found_in(folder: Path, *domains: str, now: datetime | None = None) -> list[Finding]:
     """What is not good."""
-    found = check_certificates(folder, domains, now=now)
+    found = check_certificates(folder, domains, ME, now=now)
     return [finding for finding in found if finding.result is not Result.GOOD]
 
 
 def test_a_good_certificate_is_good_for_the_library_and_its_rooms(tmp_path: Path) -> None:
     ensure(tmp_path, [Certificate(DOMAIN)])
-    found = [finding.found for finding in check_certificates(tmp_path, [DOMAIN])]
+    found = [finding.found for finding in check_certificates(tmp_path, [DOMAIN], ME)]
     assert [text.partition(":")[0] for text in found] == [DOMAIN, f"rooms.{DOMAIN}"]
 
 
@@ -214,7 +218,7 @@ def test_a_certificate_alone_is_enough_where_its_authority_is_known(tmp_path: Pa
     file.write_bytes(issued[: issued.rindex(b"-----BEGIN CERTIFICATE-----")])
     file.chmod(0o600)
     known.write_bytes(authority.pem)
-    assert [found.result for found in check_certificates(tmp_path, [DOMAIN], known)] == [Result.GOOD] * 2
+    assert [found.result for found in check_certificates(tmp_path, [DOMAIN], ME, known)] == [Result.GOOD] * 2
 
 
 @pytest.mark.parametrize(("missing", "results"), [(False, []), (True, [Result.NOTE])])
@@ -231,7 +235,7 @@ def test_a_missing_certificate_between_is_told(
     file.chmod(0o600)
     known.write_bytes(above.pem)
     monkeypatch.setattr(certificates, "ENDS_SOON", timedelta())
-    found = [each for each in check_certificates(tmp_path, ["peer.example"], known) if each.mend]
+    found = [each for each in check_certificates(tmp_path, ["peer.example"], ME, known) if each.mend]
     assert [each.result for each in found] == results
     assert all("CN=between, who has signed the last one" in each.found for each in found)
 
@@ -240,7 +244,7 @@ def test_an_authority_that_cannot_be_read_is_none(tmp_path: Path) -> None:
     ensure(tmp_path, [Certificate(DOMAIN)])
     known = tmp_path / "known"
     known.write_text("nothing")
-    assert {found.result for found in check_certificates(tmp_path, [DOMAIN], known)} == {Result.GOOD}
+    assert {found.result for found in check_certificates(tmp_path, [DOMAIN], ME, known)} == {Result.GOOD}
 
 
 def test_a_name_that_clients_take_and_other_servers_do_not_is_wrong(tmp_path: Path) -> None:
@@ -253,6 +257,92 @@ def test_a_name_that_clients_take_and_other_servers_do_not_is_wrong(tmp_path: Pa
 def test_a_missing_folder_is_wrong(tmp_path: Path) -> None:
     (found,) = found_in(tmp_path / "none", DOMAIN)
     assert found.found == f"there is no folder {tmp_path / 'none'}"
+
+
+# -- whose server it is --------------------------------------------------------------
+
+SOMEBODY = ServerUser("somebody", 65533, frozenset({65533}))
+only_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+
+
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """A folder that everybody may enter, unlike pytest's own."""
+    with TemporaryDirectory() as name:
+        Path(name).chmod(0o755)
+        yield Path(name)
+
+
+@only_root
+def test_a_key_that_only_root_can_read_is_wrong_where_the_server_is_not_roots(open_folder: Path) -> None:
+    ensure(open_folder, [Certificate(DOMAIN)])
+    file = open_folder / f"{DOMAIN}.pem"
+    found = [each for each in check_certificates(open_folder, [], SOMEBODY) if each.result is Result.WRONG]
+    assert [(each.found, each.mend) for each in found] == [
+        (
+            f"somebody, as whom the server runs, cannot read {file}: {file} does not allow it",
+            f"chown somebody {file}, then SIGHUP the server (systemctl reload)",
+        )
+    ]
+
+
+@only_root
+def test_what_locks_the_server_out_is_not_advised(open_folder: Path) -> None:
+    ensure(open_folder, [Certificate(DOMAIN)])
+    file = open_folder / f"{DOMAIN}.pem"
+    file.chmod(0o644)
+    found = [each.mend for each in check_certificates(open_folder, [], SOMEBODY) if "everybody" in each.found]
+    assert found == [f"chown somebody {file}, then chmod 600 {file}"]
+
+
+@only_root
+def test_a_folder_above_that_keeps_the_server_out_is_named(open_folder: Path) -> None:
+    folder = open_folder / "private" / "certs"
+    ensure(folder, [Certificate(DOMAIN)])
+    folder.parent.chmod(0o700)
+    (folder / f"{DOMAIN}.pem").chmod(0o644)
+    (found,) = [each for each in check_certificates(folder, [], SOMEBODY) if "cannot read" in each.found]
+    assert found.mend.startswith(f"chmod o+x {folder.parent}, ")
+
+
+@only_root
+def test_a_group_that_the_servers_user_is_in_lets_it_read(open_folder: Path) -> None:
+    ensure(open_folder, [Certificate(DOMAIN)])
+    file = open_folder / f"{DOMAIN}.pem"
+    os.chown(file, 0, 65533)
+    file.chmod(0o640)
+    assert [
+        each for each in check_certificates(open_folder, [], SOMEBODY) if each.result is Result.WRONG
+    ] == []
+
+
+@only_root
+def test_data_that_root_has_made_in_the_servers_folder_are_wrong(open_folder: Path) -> None:
+    data = open_folder / "data"
+    data.mkdir(mode=0o700)
+    database = data / "refserver.sqlite"
+    Database.open(database).close_now()
+    os.chown(data, 65533, 65533)
+    found = [each for each in check_data(database, SOMEBODY) if each.result is Result.WRONG]
+    assert [(each.found, each.mend) for each in found] == [
+        (f"somebody cannot write to {database}", f"chown somebody {database}")
+    ]
+
+
+@only_root
+def test_a_data_folder_that_its_owner_cannot_write_to_is_wrong(open_folder: Path) -> None:
+    data = open_folder / "data"
+    data.mkdir()
+    os.chown(data, 65533, 65533)
+    data.chmod(0o500)
+    (found,) = check_data(data / "refserver.sqlite", SOMEBODY)
+    assert (found.result, found.mend) == (Result.WRONG, f"chmod u+rwx {data}")
+
+
+@only_root
+def test_who_owns_the_data_is_whose_server_it_is(open_folder: Path) -> None:
+    os.chown(open_folder, 65534, 65534)
+    assert (ServerUser.of(open_folder).name, ServerUser.of(open_folder / "none").uid) == ("nobody", 0)
 
 
 # -- ports -----------------------------------------------------------------------

@@ -6,12 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from refserver.app.checks.components import check_components
-from refserver.app.checks.finding import Finding, Result
+from refserver.app.checks import Finding, Result, ServerUser
+from refserver.app.checks.data import check_components
 from refserver.app.checks.ports import check_ports
 from refserver.app.settings import Components, Listen, Settings
 
 DOMAIN = "sms.library.example"
+ME = ServerUser.of(Path("/nowhere"))
 
 
 @pytest.fixture
@@ -23,7 +24,7 @@ def file(tmp_path: Path) -> Path:
 
 
 def look(file: Path, domain: str = DOMAIN) -> Finding:
-    (found,) = check_components({domain: file}, ["library.example"])
+    (found,) = check_components({domain: file}, ["library.example"], ME)
     return found
 
 

@@ -12,12 +12,11 @@ from typing import Any
 import pytest
 from twisted.names import dns
 
+from refserver.app.checks import Finding, Result
 from refserver.app.checks import dns as asking
 from refserver.app.checks.dns import Answer, NameServers, Question, Service, system_name_servers
-from refserver.app.checks.federation import check_federation
-from refserver.app.checks.finding import Finding, Result
-from refserver.app.checks.machine import Machine, this_machine
-from refserver.app.checks.records import address_record
+from refserver.app.checks.federation import address_record, check_federation
+from refserver.app.checks.ports import Machine, this_machine
 from refserver.app.settings import S2S, HostPort, Listen, Settings
 
 DOMAIN, ROOMS, HOST = "library.org", "rooms.library.org", "xmpp.library.org"

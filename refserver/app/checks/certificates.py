@@ -1,11 +1,11 @@
-"""Checks of certificates: there is one for each library and its rooms, and it will be believed.
+"""Checks of certificates: each library and its rooms have one that others will accept.
 
 Specifications: RFC 6120 13.7 (certificates), RFC 9525 6 (names), RFC 5280 6 (chains).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
@@ -13,9 +13,9 @@ from typing import Final
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
+from OpenSSL import SSL, crypto
 
-from refserver.app.checks.authorities import Authorities
-from refserver.app.checks.finding import Finding
+from refserver.app.checks import READ, Finding, ServerUser
 from refserver.net.certificates import Certificate, ascii_name, explain, load
 from refserver.net.identity import PeerIdentity
 
@@ -28,9 +28,14 @@ _RELOAD = "then SIGHUP the server (systemctl reload)"
 
 
 def check_certificates(
-    folder: Path, domains: Iterable[str], trusted_ca: Path | None = None, *, now: datetime | None = None
+    folder: Path,
+    domains: Iterable[str],
+    user: ServerUser,
+    trusted_ca: Path | None = None,
+    *,
+    now: datetime | None = None,
 ) -> Iterator[Finding]:
-    """Findings on the files in `folder`, and on what each of the libraries' `domains` would be shown with.
+    """Findings on the files in `folder`, and on the certificate that each of the libraries' `domains` shows.
 
     `trusted_ca` is a file of authorities that are known besides the system's.
     """
@@ -50,11 +55,11 @@ def check_certificates(
                 _ABOUT, f"{file}: {explain(error)}", f"put the key and its chain into it, {_RELOAD}"
             )
             continue
-        if certificate is not None:
+        if certificate is not None and (yield from _is_readable(file, user)):
             known[certificate.domain] = certificate
     authorities = Authorities(trusted_ca)
     for certificate in known.values():
-        yield from _file(certificate, now or datetime.now(UTC), authorities)
+        yield from _file(certificate, now or datetime.now(UTC), authorities, user)
     for domain in domains:
         yield _served(domain, known, folder)
         yield _served(f"rooms.{domain}", known, folder)
@@ -83,10 +88,25 @@ def _served(domain: str, known: Mapping[str, Certificate], folder: Path) -> Find
     )
 
 
-def _file(certificate: Certificate, now: datetime, authorities: Authorities) -> Iterator[Finding]:
+def _is_readable(file: Path, user: ServerUser) -> Generator[Finding, None, bool]:
+    """Return True if the server's user may read a file; else yield what keeps it from that."""
+    obstacle = user.obstacle(file, READ)
+    if obstacle is None:
+        return True
+    mend = f"chown {user.name} {file}" if obstacle == file else f"chmod o+x {obstacle}"
+    found = f"{user.name}, as whom the server runs, cannot read {file}: {obstacle} does not allow it"
+    yield Finding.wrong(_ABOUT, found, f"{mend}, {_RELOAD}")
+    return False
+
+
+def _file(
+    certificate: Certificate, now: datetime, authorities: Authorities, user: ServerUser
+) -> Iterator[Finding]:
     file, leaf = certificate.file, certificate.chain[0]
     if file.stat().st_mode & 0o007:
-        yield Finding.wrong(_ABOUT, f"everybody may read the private key in {file}", f"chmod 600 {file}")
+        own = "" if file.stat().st_uid == user.uid else f"chown {user.name} {file}, then "
+        mend = f"{own}chmod 600 {file}"  # root's file at 600 would lock the server out
+        yield Finding.wrong(_ABOUT, f"everybody may read the private key in {file}", mend)
     if leaf.not_valid_before_utc > now:
         yield Finding.wrong(
             _ABOUT,
@@ -131,3 +151,35 @@ def _is_signed_by(certificate: x509.Certificate, signer: x509.Certificate) -> bo
     except (ValueError, TypeError, InvalidSignature):
         return False
     return True
+
+
+_NOT_SIGNED: Final = frozenset({2, 18, 19, 20, 21})  # X509_V_ERR_…: the issuer was not found
+
+
+class Authorities:
+    """The system's authorities, and those in the PEM file `trusted_ca`, if that can be read."""
+
+    def __init__(self, trusted_ca: Path | None = None) -> None:
+        context = SSL.Context(SSL.TLS_METHOD)
+        context.set_default_verify_paths()
+        store = context.get_cert_store()
+        assert store is not None
+        self._context, self._store = context, store  # the store lives as long as its context
+        for certificate in _read(trusted_ca):
+            store.add_cert(crypto.X509.from_cryptography(certificate))
+
+    def have_signed(self, certificate: x509.Certificate) -> bool:
+        """Whether one of them has signed it itself, without others between; however long it is valid."""
+        looked_at = crypto.X509.from_cryptography(certificate)
+        try:
+            crypto.X509StoreContext(self._store, looked_at).verify_certificate()
+        except crypto.X509StoreContextError as error:
+            return error.errors[0] not in _NOT_SIGNED
+        return True
+
+
+def _read(file: Path | None) -> list[x509.Certificate]:
+    try:
+        return [] if file is None else x509.load_pem_x509_certificates(file.read_bytes())
+    except (OSError, ValueError):  # the server does not start with it, and says so
+        return []

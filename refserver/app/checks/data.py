@@ -1,54 +1,64 @@
-"""Checks of the data folder and the database in it."""
+"""Checks of what is stored: the data folder, the database, queues, and the secrets of components."""
 
 from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
+import twisted.plugins
 from sqlalchemy.exc import SQLAlchemyError
 
-from refserver.app.checks.finding import Finding
+from refserver.app.checks import ENTER, READ, WRITE, Finding, ServerUser
+from refserver.app.components import KEY, SHORTEST, UnusableSecret, is_open, is_short, read_secret
 from refserver.storage import migrations, sqlite
 
-__all__ = ["check_data"]
+__all__ = ["check_components", "check_data", "check_desks", "check_plugins"]
 
 LEAST_FREE: Final = 64 * 1024 * 1024  # bytes
 
 _ABOUT_FOLDER, _ABOUT_DATABASE = "data", "database"
 
 
-def check_data(database: Path) -> Iterator[Finding]:
-    """Findings on a database's file and its folder, as this process' user sees them."""
+def check_data(database: Path, user: ServerUser) -> Iterator[Finding]:
+    """Findings on a database's file and its folder, as the server's user finds them."""
     folder = database.parent
     if not folder.exists():
-        yield _without_folder(folder)
+        yield _without_folder(folder, user)
         return
-    if not os.access(folder, os.R_OK | os.W_OK | os.X_OK):
+    obstacle = user.obstacle(folder, READ | WRITE | ENTER)
+    if obstacle is not None:
         yield Finding.wrong(
             _ABOUT_FOLDER,
-            f"{folder} is not ours to write to",
-            "give it to the user the server runs as (chown), and run refserverctl as that user or as root",
+            f"{user.name}, who owns {folder}, cannot write to it: {obstacle} does not allow it",
+            f"chmod u+rwx {folder}" if obstacle == folder else f"chmod o+x {obstacle}",
         )
         return
     if folder.stat().st_mode & 0o002:
         yield Finding.wrong(_ABOUT_FOLDER, f"everybody may write to {folder}", f"chmod o-w {folder}")
+    elif not os.access(folder, WRITE) and os.geteuid() == 0:
+        yield Finding.wrong(_ABOUT_FOLDER, f"the disk under {folder} is read-only", "mount it for writing")
     elif shutil.disk_usage(folder).free < LEAST_FREE:
         yield Finding.wrong(_ABOUT_FOLDER, f"the disk under {folder} is full", "make room on it")
     else:
-        yield Finding.good(_ABOUT_FOLDER, f"{folder} can be written to")
+        yield Finding.good(_ABOUT_FOLDER, f"{user.name} can write to {folder}")
+    for file in sorted((folder / "lock", *folder.glob(f"{database.name}*"))):
+        if file.exists() and not user.may(file, READ | WRITE):
+            yield Finding.wrong(
+                _ABOUT_FOLDER, f"{user.name} cannot write to {file}", f"chown {user.name} {file}"
+            )
     yield _database(database)
 
 
-def _without_folder(folder: Path) -> Finding:
+def _without_folder(folder: Path, user: ServerUser) -> Finding:
     above = next(parent for parent in folder.parents if parent.exists())
-    if os.access(above, os.W_OK | os.X_OK):
+    if user.may(above, WRITE | ENTER):
         return Finding.note(_ABOUT_FOLDER, f"{folder} is not there yet: the first start makes it")
     return Finding.wrong(
         _ABOUT_FOLDER,
-        f"{folder} is not there, and {above} is not ours to write to",
+        f"{folder} is not there, and {user.name} cannot write to {above}",
         f"make {folder} for the user the server runs as, or set server.data to another folder",
     )
 
@@ -59,6 +69,12 @@ def _database(database: Path) -> Finding:
     if database.stat().st_mode & 0o077:
         return Finding.wrong(
             _ABOUT_DATABASE, f"others than its owner may read {database}", f"chmod 600 {database}"
+        )
+    if not os.access(database, READ):
+        return Finding.note(
+            _ABOUT_DATABASE,
+            f"{database} is not yours to read, so it was not looked at",
+            "run this as the user the server runs as, or as root",
         )
     try:
         found, known = _revision(database), migrations.head()
@@ -79,6 +95,20 @@ def _database(database: Path) -> Finding:
     return Finding.good(_ABOUT_DATABASE, f"{database}, schema {found}")
 
 
+def check_plugins(user: ServerUser) -> Iterator[Finding]:
+    """A finding if twistd looks through all its plugins at each start, since it cannot keep its list."""
+    for folder in map(Path, twisted.plugins.__path__):
+        plugin, cache = folder / "refserver_plugin.py", folder / "dropin.cache"
+        is_old = plugin.exists() and not (cache.exists() and cache.stat().st_mtime > plugin.stat().st_mtime)
+        if is_old and not user.may(folder, WRITE):
+            yield Finding.note(
+                "twistd",
+                f"its list of plugins {cache} is missing or older than they are, and not {user.name}'s to "
+                "write: each start looks through all of them, and the log says so",
+                "run `twistd --help` once as the user that installed refserver",
+            )
+
+
 def _revision(database: Path) -> str | None:
     engine = sqlite.read_engine(database)
     try:
@@ -86,3 +116,62 @@ def _revision(database: Path) -> str | None:
             return migrations.current(connection)
     finally:
         engine.dispose()
+
+
+def check_desks(
+    libraries: Sequence[Mapping[str, Any]], queues: Sequence[Mapping[str, Any]]
+) -> Iterator[Finding]:
+    """Findings on libraries and queues, as `library list` and `queue list` have them."""
+    if not libraries:
+        yield Finding.note("libraries", "there is none yet", "refserverctl library add DOMAIN")
+        return
+    yield Finding.good("libraries", ", ".join(library["domain"] for library in libraries))
+    if not queues:
+        yield Finding.note("queues", "there is none yet", "refserverctl queue add ask@DOMAIN")
+    for queue in queues:
+        if queue["librarians"]:
+            yield Finding.good("queues", f"{queue['queue']}: librarians {queue['librarians']}")
+        else:
+            yield Finding.note(
+                "queues",
+                f"{queue['queue']}: nobody works there, so every question waits",
+                f"refserverctl librarian add {queue['queue']} JID",
+            )
+
+
+_LONGER: Final = "write a long random secret there, and the same at the gateway"
+_SERVICES: Final = ("rooms",)  # on a subdomain of each library
+
+
+def check_components(
+    secret_files: Mapping[str, Path], libraries: Collection[str], user: ServerUser
+) -> Iterator[Finding]:
+    """Findings on each component; `libraries` are the domains that components cannot have."""
+    taken = {*libraries, *(f"{service}.{library}" for service in _SERVICES for library in libraries)}
+    for domain, file in secret_files.items():
+        if domain in taken:
+            yield Finding.wrong(
+                KEY, f"{domain} is a library, or a service of one", "give the component another domain"
+            )
+        else:
+            yield _look_at(domain, file, user)
+
+
+def _look_at(domain: str, file: Path, user: ServerUser) -> Finding:
+    try:
+        secret = read_secret(domain, file)
+    except UnusableSecret as error:
+        return Finding.wrong(KEY, str(error), _LONGER)
+    if not user.may(file, READ):
+        return Finding.wrong(
+            KEY, f"{user.name} cannot read the secret of {domain}", f"chown {user.name} the file"
+        )
+    if is_open(file):
+        return Finding.wrong(
+            KEY, f"everybody on this machine can read the secret of {domain}", "chmod 600 the file"
+        )
+    if is_short(secret):
+        return Finding.note(
+            KEY, f"the secret of {domain} has fewer than {SHORTEST} characters: it can be guessed", _LONGER
+        )
+    return Finding.good(KEY, f"{domain} has a secret")

@@ -1,7 +1,7 @@
 """Checks of how others find a library: its DNS records, and those of its rooms.
 
-Owns what is asked and what the answers mean for other servers (RFC 6120 3.2, XEP-0368) and for clients. How
-DNS is asked is dns.py. Remote librarians work in the library's rooms, so other servers must find those, too.
+A check knows what is asked and what the answers mean for other servers (RFC 6120 3.2, XEP-0368) and for
+clients; dns.py asks. Librarians elsewhere work in the library's rooms, so other servers must find those too.
 """
 
 from __future__ import annotations
@@ -11,10 +11,9 @@ from typing import Final
 
 from attrs import define, field, frozen
 
+from refserver.app.checks import Finding
 from refserver.app.checks.dns import Answer, LookUp, Question, Service
-from refserver.app.checks.finding import Finding
-from refserver.app.checks.machine import Machine
-from refserver.app.checks.records import address_record, service_record
+from refserver.app.checks.ports import Machine
 from refserver.app.endpoints import tcp_address
 from refserver.app.settings import Settings
 from refserver.net.certificates import ascii_name
@@ -278,3 +277,15 @@ class _Look:
             if not is_alias and any(map(self.machine.has, self._addresses(name))):
                 return name
         return f"xmpp.{domain}"
+
+
+def service_record(owner: str, port: int, host: str) -> str:
+    """An SRV record (RFC 2782): the service `owner` is at `host`."""
+    return f"{owner}. IN SRV 0 5 {port} {host}."
+
+
+def address_record(host: str, addresses: Sequence[str]) -> list[str]:
+    """The addresses of a host; where none is known a line that says what belongs there."""
+    if not addresses:
+        return [f"{host}. IN A (the address by which others reach this machine)"]
+    return [f"{host}. IN {'AAAA' if ':' in address else 'A'} {address}" for address in addresses]

@@ -1,18 +1,21 @@
-"""Checks of what the server listens on: free, or held by our own server."""
+"""Checks of this machine: the addresses that the server listens on, and those by which others reach it."""
 
 from __future__ import annotations
 
 import errno
 import os
 import socket
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
+from ipaddress import ip_address
 from typing import Final
 
-from refserver.app.checks.finding import Finding
+from attrs import frozen
+
+from refserver.app.checks import Finding
 from refserver.app.endpoints import tcp_address
 from refserver.app.settings import Settings
 
-__all__ = ["bind_error", "check_ports", "listeners"]
+__all__ = ["Machine", "bind_error", "check_ports", "listeners", "this_machine"]
 
 _LOOPBACK: Final = ("127.", "::1")
 
@@ -87,3 +90,33 @@ def bind_error(host: str, port: int) -> int:
 def _is_public(description: str) -> bool:
     address = tcp_address(description)
     return address is not None and not address[0].startswith(_LOOPBACK)
+
+
+# For documentation (RFC 5737, RFC 3849), and nothing is sent there: only the way to it is looked up.
+_SOMEWHERE: Final = ((socket.AF_INET, "192.0.2.1"), (socket.AF_INET6, "2001:db8::1"))
+
+
+@frozen
+class Machine:
+    """This machine: which addresses are its own, and those by which others may reach it, if it knows."""
+
+    has: Callable[[str], bool]
+    public_addresses: Sequence[str] = ()
+
+
+def this_machine() -> Machine:
+    """The machine that this process runs on."""
+    return Machine(lambda address: bind_error(address, 0) == 0, tuple(_public_addresses()))
+
+
+def _public_addresses() -> Iterator[str]:
+    """The addresses that packets to others would come from, where those are not private ones."""
+    for family, elsewhere in _SOMEWHERE:
+        try:
+            with socket.socket(family, socket.SOCK_DGRAM) as probe:
+                probe.connect((elsewhere, 9))
+                address: str = probe.getsockname()[0]
+        except OSError:
+            continue
+        if ip_address(address).is_global:
+            yield address

@@ -1,16 +1,28 @@
-"""refserverctl check."""
+"""refserverctl check: look at the configuration and all that it names, and say how to mend what is wrong."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from refserver.app.commands.caller import Caller
 from refserver.app.commands.context import Context, pass_context, print_json, printable
-from refserver.app.commands.request import to_json
+from refserver.app.commands.libraries import ListLibraries
+from refserver.app.commands.queues import ListQueues
+from refserver.app.commands.request import Refused, late, to_json
+from refserver.app.commands.status import ShowStatus
+from refserver.app.config import ConfigurationError, find, load
+from refserver.app.settings import Settings
 
 if TYPE_CHECKING:
-    from refserver.app.checks.finding import Finding
+    from refserver.app.checks import Finding, certificates, data, dns, federation, ports
+else:
+    certificates, data, dns, federation, ports = late(
+        "refserver.app.checks", "certificates", "data", "dns", "federation", "ports"
+    )
 
 __all__ = ["check"]
 
@@ -20,9 +32,7 @@ __all__ = ["check"]
 @pass_context
 def check(context: Context, ctx: click.Context) -> None:
     """Look for what is wrong, and say how to mend it. Status 1 if something is wrong."""
-    from refserver.app.checks.everything import check_everything  # late: TLS takes long to import
-
-    findings = list(check_everything(context.config))
+    findings = list(_findings(context.config))
     if context.json:
         print_json(to_json(findings))
     else:
@@ -30,6 +40,52 @@ def check(context: Context, ctx: click.Context) -> None:
             _print(finding)
     if any(finding.result == "wrong" for finding in findings):
         ctx.exit(1)
+
+
+def _findings(config: Path | None) -> Iterator[Finding]:
+    """Check everything, in the order in which one check depends on another; `config` as for `config.load`."""
+    from refserver.app.checks import READ, Finding, ServerUser  # late, as above
+
+    try:
+        settings = load(config)
+    except ConfigurationError as error:
+        for problem in error.problems:
+            yield Finding.wrong(
+                "configuration", f"{error.file}: {problem}", "correct the file, and check again"
+            )
+        return
+    file = find(config)
+    caller = Caller(settings)
+    user = ServerUser.of(caller.folder)
+    if file is not None and not user.may(file, READ):
+        yield Finding.wrong("configuration", f"{user.name} cannot read {file}", f"chmod o+r {file}")
+    else:
+        yield Finding.good("configuration", "no file: built-in defaults" if file is None else str(file))
+    yield from data.check_plugins(user)
+    yield from data.check_data(caller.database, user)
+    try:
+        status, libraries, queues = map(caller.look, (ShowStatus(), ListLibraries(), ListQueues()))
+    except Refused as error:
+        yield Finding.wrong("server", str(error), "do what it says, and check again")
+        return
+    yield from data.check_desks(libraries or (), queues or ())
+    domains = [library["domain"] for library in libraries or ()]
+    trusted = settings.s2s.trusted_ca
+    yield from certificates.check_certificates(settings.tls.certificates, domains, user, trusted)
+    yield from data.check_components(settings.components.secret_files, domains, user)
+    places = [(place.host, place.port) for place in settings.s2s.name_servers]
+    look_up = dns.NameServers(places or dns.system_name_servers())
+    yield from federation.check_federation(settings, domains, look_up, ports.this_machine())
+    yield from ports.check_ports(settings, _held(status, settings))
+
+
+def _held(status: Any, settings: Settings) -> list[str] | None:
+    """Return what our server listens on, or should listen on if it does not say; None if it does not run."""
+    if status is None or not status.get("running"):
+        return None
+    usual = [text for key in ports.listeners(settings) for text in getattr(settings.listen, key)]
+    held: list[str] = status.get("listening", usual)
+    return held
 
 
 def _print(finding: Finding) -> None:
