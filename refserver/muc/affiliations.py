@@ -51,7 +51,7 @@ def listing(room: Room, sender: JID, query: Element) -> Element:
 
 
 def _list_affiliation(room: Room, sender: JID, wanted: Affiliation) -> list[Element]:
-    """Where addresses are hidden, the lists of owners and admins are for owners only (10.5, 10.8)."""
+    """List an affiliation; owners and admins for owners only, where addresses are hidden (10.5, 10.8)."""
     needed = Affiliation.OWNER if wanted >= Affiliation.ADMIN else Affiliation.ADMIN
     if room.config.non_anonymous and wanted >= Affiliation.MEMBER:
         needed = Affiliation.MEMBER

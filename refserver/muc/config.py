@@ -1,4 +1,4 @@
-"""What owners do with a room: configure it and destroy it (XEP-0045 10.1, 10.2, 10.9; muc#owner)."""
+"""Owners configure a room and destroy it (XEP-0045 10.1, 10.2, 10.9; muc#owner)."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ def stamp(at: float) -> str:
 
 @frozen
 class HistoryRequest:
-    """How much history a newcomer asks for; `since` in Unix seconds."""
+    """The history that a newcomer asks for, at most; `since` in Unix seconds."""
 
     messages: int = UNLIMITED
     characters: int = UNLIMITED

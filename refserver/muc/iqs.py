@@ -1,4 +1,4 @@
-"""What room services and rooms answer (XEP-0045 6, 9, 10), and iqs between occupants (17.4)."""
+"""Iq handlers of room services and rooms (XEP-0045 6, 9, 10), and iqs between occupants (17.4)."""
 
 from __future__ import annotations
 

@@ -60,7 +60,7 @@ class RoomConfig:
 
 
 class RoomDirectory(Protocol):
-    """What a room asks of the service that it belongs to."""
+    """The service of a room, as the room sees it."""
 
     core: Core
 

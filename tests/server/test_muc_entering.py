@@ -6,6 +6,8 @@ import pytest
 
 from refserver import ns
 from refserver.jid import JID
+from tests.server.library import DOMAIN, Library
+from tests.server.library import ROOM as DESK
 from tests.server.rooms import INSTANT, ROOM, Rooms, admin, enter, leave, line, say, seen
 
 
@@ -291,3 +293,23 @@ def test_a_newcomer_gets_as_much_history_as_it_asks_for(rooms: Rooms, limit: str
     told = [stanza for stanza in bob.received() if stanza.body]
     assert [stanza.body for stanza in told] == heard
     assert all(stanza.child(ns.DELAY, "delay") is not None for stanza in told)
+
+
+# -- the desk of a queue -----------------------------------------------------------------
+
+
+def test_a_librarians_nick_at_the_desk_is_hers_in_whatever_case(library: Library) -> None:
+    noa = library.online(f"noa@{DOMAIN}/desk")
+    library.enter(noa, "MIA")
+    assert seen(noa) == ["error conflict"]
+    library.enter(noa, "ASK")
+    assert seen(noa) == ["error conflict"]
+    mia = library.online(f"mia@{DOMAIN}/desk")
+    library.enter(mia, "Mia")
+    assert "Mia in: member participant [100, 110]" in seen(mia)
+
+
+def test_a_command_at_the_desk_is_seen_before_its_answer(library: Library) -> None:
+    mia = library.on_duty("mia")
+    mia.send(f"<message type='groupchat' to='{DESK}'><body>!who</body></message>")
+    assert [stanza.body.partition(" ")[0] for stanza in mia.received()] == ["!who", "On"]

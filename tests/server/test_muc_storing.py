@@ -1,4 +1,4 @@
-"""What of a room is stored, when, how much of it, and what ends it: accounts removed, the server stopped."""
+"""Storing rooms: the order of storing and telling, bounds, accounts that end, the server that stops."""
 
 from __future__ import annotations
 
