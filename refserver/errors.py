@@ -205,9 +205,9 @@ class Cause(StrEnum):
 
 @frozen
 class StreamFault:
-    """What went wrong with another server.
+    """A fault in dealing with another server.
 
-    `detail` is what the cause is about: an address, a host, an error condition. `said` is the peer's text.
+    `detail` names the address, host or error condition that the cause is about. `said` is the peer's text.
     Both may be the peer's choice of words.
     """
 

@@ -1,8 +1,8 @@
 """XMPP addresses (RFC 7622): parsing, preparation, and a bounded cache of both.
 
-Preparing a JID costs some 20 µs (PRECIS and IDNA), looking one up 0.1 µs, and a server
-sees the same few thousand addresses all day. So every JID is made by `JID.parse`, which
-keeps the newest ones. JIDs are immutable and serve as dictionary keys.
+Preparing a JID costs some 20 µs (PRECIS and IDNA), looking one up 0.1 µs, and a server sees the
+same few thousand addresses all day. So `JID.parse` makes every JID and keeps the newest ones. JIDs
+are immutable and serve as dictionary keys.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ class JID:
 
     @property
     def is_bare(self) -> bool:
-        """Whether there is no resourcepart."""
+        """True if there is no resourcepart."""
         return self.bare is self
 
     def with_resource(self, resource: str) -> JID:

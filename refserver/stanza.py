@@ -172,7 +172,7 @@ class Stanza:
 
     @property
     def received_bytes(self) -> int:
-        """How many bytes it came in, as far as these were kept; 0: not known."""
+        """The number of bytes it came in, 0 if they were not kept."""
         return len(self._raw)
 
     # -- changing and copying ----------------------------------------------
@@ -220,7 +220,7 @@ class Stanza:
 
     @property
     def can_splice(self) -> bool:
-        """Whether the bytes it came in serve, with no more than `from` added behind the stanza's name.
+        """True if the bytes it came in can be sent on with only `from` added behind the stanza's name.
 
         The framer gives only bytes that mean the same on every client stream. What is left
         to ask: the tree is unchanged, and the addresses were written in their normal form, or

@@ -86,12 +86,12 @@ class Channel(Protocol):
         """Up to `size` bytes; empty: the peer has ended its direction."""
 
     def send(self, data: bytes | memoryview, /) -> int:
-        """How many bytes were taken."""
+        """Write `data` and return the number of bytes taken."""
 
 
 @define(eq=False, weakref_slot=False)
 class Output:
-    """The output side of a connection. `_queue` is None when nothing waits, which is nearly always."""
+    """The output queue of a connection. `_queue` is None when nothing waits, which is nearly always."""
 
     queued: int = field(default=0, init=False)  # bytes accepted by `send` and not yet by the kernel
     _channel: Channel = field(init=False)
@@ -99,7 +99,7 @@ class Output:
     _stuck: bool = field(default=False, init=False)  # the kernel takes no more for now
 
     def _write(self) -> str:
-        """One write; more only while the kernel takes all and the queue is longer. Returns what failed."""
+        """Write once, and again while the kernel takes all and the queue is longer. Returns the error's text."""
         while self._queue is not None and not self._stuck:
             piece = self._gather(self._queue)
             try:
@@ -129,7 +129,7 @@ class Output:
         return piece
 
     def _put_back(self, rest: memoryview) -> None:
-        """The kernel took only what stood before `rest`."""
+        """Queue `rest` again: the kernel took only what stood before it."""
         if self._queue is None:
             self._queue = [rest]
         else:
@@ -176,12 +176,12 @@ class Connection(Output):
 
     @property
     def peer(self) -> PeerAddress:
-        """Where the connection comes from or goes to."""
+        """The address of the other end."""
         return PeerAddress.of(self._address)
 
     @property
     def closed(self) -> bool:
-        """Whether `close` or `abort` was called, or the connection is gone: what is sent now is dropped."""
+        """True once `close` or `abort` was called or the connection is gone: what is sent now is dropped."""
         return self._state > OPEN
 
     @property
@@ -283,7 +283,7 @@ class Connection(Output):
         return self._socket.fileno()
 
     def ready(self, event: int) -> None:
-        """The socket is ready as `event` says: read once and hand over, or go on with what was stuck."""
+        """Serve `event`: read once and hand the data over, or continue what was blocked."""
         if event != EPOLLIN or self._state != OPEN:
             self._attend(event)
             return
@@ -320,7 +320,7 @@ class Connection(Output):
             self._shut()
 
     def refill(self, now: float) -> bool:
-        """Add what the time since the last refill allows; whether the peer may be read from again."""
+        """Add the tokens of the time since the last refill. True if the peer may be read from again."""
         if not self._rate:
             return True
         elapsed = max(0.0, now - self._refilled)
@@ -329,20 +329,20 @@ class Connection(Output):
         return self._tokens >= 0
 
     def throttled(self, yes: bool) -> None:
-        """Stop or start reading because of the rate."""
+        """Stop reading because of the rate (`yes`), or start again."""
         (self._pause if yes else self._resume)(BY_RATE)
 
     def expired(self) -> None:
-        """The peer took too long over closing."""
+        """Cut the peer off: it took too long to close."""
         self._drop_unsent()
         self.finish(self._reason)
 
     def end(self) -> None:
-        """The multiplexer stops."""
+        """Close: the multiplexer stops."""
         self.close()
 
     def failed(self) -> None:
-        """The receiver raised: the connection cannot go on."""
+        """End the connection, whose receiver raised."""
         self.finish("internal error")
 
     def finish(self, reason: str) -> None:
@@ -365,7 +365,7 @@ class Connection(Output):
     # -- input
 
     def _attend(self, event: int) -> None:
-        """Everything but input on an open connection."""
+        """Handle every event but input on an open connection."""
         if self._state == HANDSHAKING:
             if self._mux.may_shake():
                 self._shake()
@@ -389,7 +389,7 @@ class Connection(Output):
         self._watch()
 
     def _shake(self) -> None:
-        """Go on with the TLS handshake."""
+        """Continue the TLS handshake."""
         handshake = self._handshake
         assert handshake is not None
         try:
@@ -413,7 +413,7 @@ class Connection(Output):
             drained()
 
     def _discard(self) -> None:
-        """Read without looking, for the end of the peer's direction."""
+        """Drop input until the peer ends its direction."""
         try:
             if self._socket.recv(READ_SIZE):
                 return
@@ -425,7 +425,7 @@ class Connection(Output):
         self._ended()
 
     def _unreadable(self, error: OSError) -> None:
-        """Reading failed, perhaps after some last data."""
+        """Handle an error of reading, which may come with the last data."""
         if isinstance(error, LastRecords):
             self.receiver.received(error.data)
             if self._state != OPEN:
@@ -436,7 +436,7 @@ class Connection(Output):
         self.finish(explain(error))
 
     def _ended(self) -> None:
-        """The peer ended its direction. It may still read: what waits for it goes out before we close."""
+        """Handle the end of the peer's direction: it may still read, so the queue is written first."""
         if self._state == LINGERING or self._paused & AT_END:
             self.finish(self._reason)
             return
@@ -447,7 +447,7 @@ class Connection(Output):
         self._watch()
 
     def _broken(self, reason: str) -> None:
-        """Writing failed: hand over what the peer sent before it went away, then end."""
+        """Handle an error of writing: hand over what the peer sent before it went away, then end."""
         self._queue = None
         if self._state == OPEN and not self._paused:
             for _ in range(FINAL_READS):
@@ -474,7 +474,7 @@ class Connection(Output):
             self._watch()
 
     def _watch(self) -> None:
-        """Have epoll watch for what can be used now."""
+        """Have epoll watch for the events that can be served now."""
         if self._state == GONE:
             return
         if self._state == OPEN:
@@ -495,7 +495,7 @@ class Connection(Output):
     # -- output
 
     def _relieve(self) -> None:
-        """More waits than may: write now what can be written; a peer that does not read is cut off."""
+        """Write now what can be written, since too much is queued; cut off a peer that does not read."""
         error = self._write() if self._state == OPEN else ""
         if error:
             self.abort(error)
@@ -506,18 +506,18 @@ class Connection(Output):
             self._watch()
 
     def _drop_unsent(self) -> None:
-        """Have the kernel give up at once, when the socket is closed, what the peer does not read."""
+        """Have the kernel drop unsent data as soon as the socket is closed."""
         with contextlib.suppress(OSError):
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
     def _leave(self, reason: str) -> None:
-        """Send what is queued and no more; the peer has CLOSE_SECONDS for its part."""
+        """Write what is queued and no more; the peer has CLOSE_SECONDS to end its side."""
         self._state = CLOSING
         self._reason = reason
         self._mux.expire(self, CLOSE_SECONDS)
 
     def _shut(self) -> None:
-        """All is written: end our direction and, unless it has, wait for the peer to end its own."""
+        """End our direction, since all is written, and wait for the peer to end its own unless it has."""
         try:
             if self.tls is not None:
                 self.tls.shutdown()

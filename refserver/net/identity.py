@@ -1,9 +1,8 @@
-"""Which domains a peer's certificate proves: names in certificates, as XMPP reads them.
+"""The matching of a domain to a verified certificate (RFC 6120 13.7, RFC 9525).
 
-Owns the matching of a domain to a verified certificate (RFC 6120 13.7, RFC 9525, by the library
-service-identity): DNS-ID, with a wildcard for exactly the left-most label, and SRV-ID `_xmpp-server`. A
-common name is no identity. XmppAddr (RFC 6120 13.7.1.4) is for clients and not looked at. The chain's
-verification is trust.py's.
+The library service-identity compares. A domain is proved by a DNS-ID, with a wildcard for exactly the
+left-most label, or by an SRV-ID `_xmpp-server`. A common name is no identity, and XmppAddr (RFC 6120
+13.7.1.4) is for clients. trust.py verifies the chain.
 """
 
 from __future__ import annotations
@@ -39,7 +38,7 @@ _MOST_OF_A_LIAR: Final = 100  # names that are read of a certificate that proves
 
 @frozen(eq=False)
 class PeerIdentity:
-    """Who the other end of a TLS connection is.
+    """The identity of the other end of a TLS connection.
 
     `verified`: the chain leads to an authority that we trust, and is valid now; `error`: why it is not.
     `names`: the DNS names and services certified (SRV-IDs with their service), verified or not; `subject` and
@@ -86,7 +85,7 @@ class PeerIdentity:
         return cls(not error, error, tuple(map(_name, patterns)), subject, issuer, expires, patterns)
 
     def proves(self, domain: str) -> bool:
-        """Whether the peer has proved to be the (prepared) XMPP domain."""
+        """True if the peer has proved to be the (prepared) XMPP domain."""
         return self.verified and self.names_domain(domain)
 
     def why_not(self, domain: str) -> StreamFault:
@@ -97,7 +96,7 @@ class PeerIdentity:
         return StreamFault(Cause.WRONG_NAME, f"it is for {names}" if names else "it names no server")
 
     def names_domain(self, domain: str) -> bool:
-        """Whether the certificate, be it valid or not, names the domain."""
+        """True if the certificate names the domain, be it valid or not."""
         name = ascii_name(domain)
         try:
             wanted = DNS_ID(name), SRV_ID(_SERVICE + name)
@@ -107,9 +106,7 @@ class PeerIdentity:
 
 
 def _patterns(certificate: x509.Certificate, most: int | None = None) -> Iterator[CertificatePattern]:
-    """Those of the first `most` names that count. One that is of no use (such as `*.localhost`) does not
-    spoil the others.
-    """
+    """The usable ones of the first `most` names; one that is not usable (`*.localhost`) is skipped."""
     try:
         names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     except _UNREADABLE:

@@ -39,7 +39,7 @@ _log = Logger(namespace="refserver.net")
 
 
 class Reactor(Protocol):
-    """What we need of a reactor (IReactorFDSet and IReactorTime)."""
+    """The methods of a reactor that are used (IReactorFDSet and IReactorTime)."""
 
     def addReader(self, reader: IReadDescriptor) -> None: ...
     def removeReader(self, reader: IReadDescriptor) -> None: ...
@@ -123,7 +123,7 @@ class Mux:
         return self._epoll.fileno()
 
     def logPrefix(self) -> str:
-        """Under which name Twisted logs what escapes."""
+        """The name under which Twisted logs what escapes."""
         return "refserver.net"
 
     def doRead(self) -> None:
@@ -143,7 +143,7 @@ class Mux:
         self._flush()
 
     def connectionLost(self, reason: Failure) -> None:
-        """The reactor is going away: drop everything."""
+        """Drop everything: the reactor is going away."""
         self._cut_off()
 
     # -- what connections and listeners call
@@ -213,16 +213,16 @@ class Mux:
         self._deadlines[what] = self._reactor.seconds() + seconds
 
     def unexpire(self, what: Expiring) -> None:
-        """The deadline of `what` does not matter any more."""
+        """Cancel the deadline of `what`."""
         self._deadlines.pop(what, None)
 
     def may_shake(self) -> bool:
-        """Whether this turn has time for another step of a TLS handshake; if not, epoll reports it again."""
+        """True if this turn has time for another step of a TLS handshake; if not, epoll reports it again."""
         self._handshakes += 1
         return self._handshakes <= HANDSHAKES
 
     def throttle(self, connection: Connection) -> None:
-        """`connection` has read all that its rate allowed: stop reading until it may again."""
+        """Stop reading from `connection`, which has used up its rate, until it may again."""
         if connection.refill(self.now) or connection in self._throttled:
             return
         connection.throttled(True)

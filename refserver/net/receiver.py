@@ -1,8 +1,4 @@
-"""What a connection reports to, and the one that listens to nothing.
-
-Owns the contract between a connection and the protocol above it. The protocols themselves (client streams,
-server streams, components) are shells of the layers above and only need these methods.
-"""
+"""The contract between a connection and the protocol above it, and the address of the other end."""
 
 from __future__ import annotations
 
@@ -11,7 +7,7 @@ from typing import NamedTuple, Protocol
 
 
 class Receiver(Protocol):
-    """Takes what a connection brings.
+    """The protocol above a connection: client streams, server streams, components.
 
     The multiplexer calls these methods, and never from within a call to one of the connection's own: a
     receiver that calls `send`, `close` or `abort` is not called back before it has returned. An exception out
@@ -22,26 +18,26 @@ class Receiver(Protocol):
     """
 
     def received(self, data: bytes) -> None:
-        """`data` arrived, decrypted where TLS is on: 1 byte to 64 KiB."""
+        """Handle `data`, decrypted where TLS is on: 1 byte to 64 KiB."""
 
     def secured(self) -> None:
-        """The TLS handshake that `start_tls` asked for is finished; from now on data comes encrypted."""
+        """Handle the end of the TLS handshake that `start_tls` began; from now on data comes encrypted."""
 
     def lost(self, reason: str) -> None:
-        """The connection is gone: the last call, exactly once. `reason` is for logs; it holds no data."""
+        """Handle the loss of the connection: the last call, exactly once. `reason` holds no data."""
 
 
 class Silent:
-    """Listens to nothing. Stands in once a connection is lost: it and its receiver do not keep each other."""
+    """The receiver of a lost connection, so that it and its former receiver do not keep each other."""
 
     def received(self, data: bytes) -> None:
-        """Nobody is interested."""
+        """Ignore it."""
 
     def secured(self) -> None:
-        """Nobody is interested."""
+        """Ignore it."""
 
     def lost(self, reason: str) -> None:
-        """Nobody is interested."""
+        """Ignore it."""
 
 
 SILENT = Silent()
@@ -63,7 +59,7 @@ class PeerAddress(NamedTuple):
 
     @property
     def source(self) -> str:
-        """What limits go by: an IPv4 address, or the /64 of an IPv6 address: one household has it whole."""
+        """The key of limits: an IPv4 address, or an IPv6 address's /64, which one household has whole."""
         try:
             address = IPv6Address(self.host)
         except ValueError:

@@ -164,7 +164,7 @@ class Attempt:
         return self._socket.fileno()
 
     def ready(self, event: int) -> None:
-        """The attempt has succeeded or failed."""
+        """Find out whether the attempt has succeeded."""
         code = self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
         if code:
             self._fail(OSError(code, os.strerror(code)))
@@ -176,18 +176,18 @@ class Attempt:
         self._result.callback(connection)
 
     def expired(self) -> None:
-        """Nobody answered in time."""
+        """Fail with TimeoutError: nobody answered in time."""
         self._fail(TimeoutError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT)))
 
     def failed(self) -> None:
-        """What takes the result raised: that is logged, and the connection has its own end."""
+        """Do nothing: the receiver of the result raised; the connection ends by itself."""
 
     def end(self) -> None:
         """The multiplexer stops."""
         self._fail(OSError(errno.ECANCELED, os.strerror(errno.ECANCELED)))
 
     def cancel(self) -> None:
-        """The one who asked does not want it any more."""
+        """Give the attempt up: its caller does not want it any more."""
         self._mux.unexpire(self)
         self._mux.discard(self, self._socket)
 

@@ -92,7 +92,7 @@ class TLSState:
 
     @property
     def verification(self) -> Verification | None:
-        """What is wrong with that certificate's chain, if anything; None if it was not looked at."""
+        """The result of verifying that certificate's chain; None if it was not verified."""
         found: Verification | None = self._ssl.get_app_data()
         return found
 
@@ -182,7 +182,7 @@ class TLSState:
         return done
 
     def _nothing(self, result: int) -> bytes:
-        """Why nothing was read or written: b"" when the peer ended TLS in order."""
+        """Raise the reason why nothing was read or written; return b"" if the peer ended TLS in order."""
         code = _ffi.errno
         error = _lib.SSL_get_error(self._handle, result)
         if error in (SSL_ERROR_WANT_READ, SSL_ERROR_WANT_WRITE):

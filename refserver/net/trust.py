@@ -40,7 +40,7 @@ _DETAILS: Final = {
 
 @define
 class Verification:
-    """What OpenSSL found in a chain: the number of the first error, 0 for none.
+    """The result of OpenSSL's verification: the number of the first error, 0 for none.
 
     `finished` is True once the peer's own certificate was verified.
     """
@@ -103,7 +103,7 @@ def _is_for_servers(certificate: crypto.X509) -> bool:
 
 
 def fault_of(error: int) -> StreamFault:
-    """What OpenSSL's error number `error` means."""
+    """The meaning of OpenSSL's error number `error`."""
     known = _CAUSES.get(error)
     if known is not None:
         return StreamFault(known)

@@ -14,7 +14,7 @@ __all__ = ["Identity", "Info", "Item", "format_info", "format_items", "info", "i
 
 
 class Identity(NamedTuple):
-    """What an address is: a category and type of the XMPP registrar, a name for people or ""."""
+    """An identity in service discovery: the XMPP registrar's category and type, a name for people or ""."""
 
     category: str
     type: str

@@ -51,7 +51,7 @@ def form(kind: str, fields: Iterable[Field], title: str = "", instructions: str 
 
 
 def result(kind: str, fields: Iterable[Field]) -> Element:
-    """A form that only tells something."""
+    """A form of type result: it reports, and asks nothing."""
     return _filled(element(ns.DATA, "x", {"type": "result"}), kind, fields)
 
 
@@ -62,7 +62,7 @@ def _filled(made: Element, kind: str, fields: Iterable[Field]) -> Element:
 
 
 def submitted(parent: Element, kind: str) -> Mapping[str, tuple[str, ...]] | None:
-    """What was filled in by field; None if the form was cancelled.
+    """The submitted values by field; None if the form was cancelled.
 
     A form without fields is valid: the sender takes all as it is. Raises `FormError`.
     """

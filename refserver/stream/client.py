@@ -248,7 +248,7 @@ class ClientStream(InboundStream):
         raise self._unexpected(received)
 
     def _registers(self, received: Element) -> bool:
-        """Whether it is a registration request, and strangers may send such."""
+        """True if it is a registration request, and policy lets strangers send such."""
         asked = received.tag == _IQ and len(received) > 0 and received[0].tag == _REGISTER
         return asked and self._policy.registration and Has.PRIVACY in self._situation().has
 
@@ -305,7 +305,7 @@ class ClientStream(InboundStream):
     # -- small things --------------------------------------------------------
 
     def _for_us(self, stanza: Stanza) -> bool:
-        """Whether it is addressed to the server, or to the client's own account."""
+        """True if it is addressed to the server, or to the client's own account."""
         return stanza.to is None or stanza.to == self.host or stanza.to == self.account
 
     def _reply(self, stanza: Stanza) -> None:

@@ -47,7 +47,7 @@ class _ComponentState(Enum):
 
 
 def digest(stream_id: str, secret: str) -> str:
-    """What proves that its sender knows the secret (XEP-0114 3): SHA-1, lowercase hexadecimal."""
+    """The proof that its sender knows the secret (XEP-0114 3): SHA-1, lowercase hexadecimal."""
     # The protocol's choice: what is hashed is not stored, and its random part is ours.
     return hashlib.sha1((stream_id + secret).encode(), usedforsecurity=False).hexdigest()
 
@@ -92,7 +92,7 @@ class ComponentStream:
 
     @property
     def closed(self) -> bool:
-        """Whether nothing more will be read or written."""
+        """True if nothing more will be read or written."""
         return self._state is _ComponentState.CLOSED
 
     def receive(self, data: bytes) -> Iterator[Event]:
@@ -108,7 +108,7 @@ class ComponentStream:
             yield self._fail(error)
 
     def take_output(self) -> bytes:
-        """What is to be sent now; b"" for nothing."""
+        """Take the bytes to send now; b"" if there are none."""
         data = b"".join(self._output)
         self._output.clear()
         return data

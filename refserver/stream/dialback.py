@@ -35,7 +35,7 @@ def make_key(secret: bytes, receiving: str, originating: str, stream_id: str) ->
 
 
 def check_key(secret: bytes, receiving: str, originating: str, stream_id: str, key: str) -> bool:
-    """Whether `key` is that key, in constant time."""
+    """True if `key` is that key; compared in constant time."""
     wanted = make_key(secret, receiving, originating, stream_id)
     return hmac.compare_digest(wanted.encode(), key.encode())
 
@@ -68,7 +68,7 @@ class Dialback:
 
     @property
     def verdict(self) -> Verdict:
-        """What an answer says."""
+        """The verdict of an answer."""
         return self.type == "valid" if self.error is None else self.error
 
 
@@ -120,7 +120,7 @@ class DomainPairs:
         return len(self._proved)
 
     def add(self, pair: Pair) -> None:
-        """The pair is proved."""
+        """Add a proved pair."""
         self._proved.add(pair)
 
     def admit(self, received: Element, raw: bytes = b"") -> Stanza | StanzaRefused:

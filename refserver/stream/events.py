@@ -1,6 +1,8 @@
-"""What a stream machine tells its shell. A plain stanza is its own event (`refserver.stanza.Stanza`).
+"""The events of stream machines. A plain stanza is its own event (`refserver.stanza.Stanza`).
 
-Events marked *asks* stop the machine until the shell has called the method named.
+After an event marked *asks* the machine waits until its shell has called the method named. Domains are
+prepared (`JID.domainpart`). In events of server streams `from_` is the domain that stanzas come from and `to`
+the one they go to, whichever of the two is ours.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ from refserver.stanza import Stanza
 from refserver.xml.element import Element
 
 Verdict: TypeAlias = bool | StanzaError
-"""Whether a dialback key is right; the error if that could not be found out (XEP-0220 2.5)."""
+"""True if a dialback key is right; the error if that could not be found out (XEP-0220 2.5)."""
 
 
 @frozen

@@ -21,7 +21,7 @@ from refserver.xml.write import serialise
 
 
 class Has(Flag):
-    """What a stream has reached."""
+    """The stages that a stream has reached."""
 
     # Members are single: their identity serves as a hash, and costs nothing.
     __hash__ = object.__hash__
@@ -43,7 +43,7 @@ class Situation:
 
     @property
     def has(self) -> Has:
-        """What the stream has reached."""
+        """The stages that the stream has reached."""
         reached = Has.NOTHING
         if self.tls:
             reached |= Has.TLS

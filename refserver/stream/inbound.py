@@ -1,4 +1,4 @@
-"""What every inbound stream shares, a client's or a server's: opening, TLS, SASL, closing.
+"""The base of inbound streams, a client's or a server's: opening, TLS, SASL, closing.
 
 The receiving side of RFC 6120 4-6 without I/O. Bytes go in (`receive`), events come out, and
 what is to be sent collects until `take_output`. The states are listed above `InboundState`; how
@@ -69,7 +69,7 @@ __all__ = ["InboundStream"]
 
 
 class InboundState(Enum):
-    """Whose turn it is, and for what."""
+    """The states of the receiving side."""
 
     HEADER = auto()
     NEGOTIATING = auto()
@@ -90,7 +90,7 @@ class InboundState(Enum):
 
 
 class Move(Enum):
-    """What makes a stream change its state."""
+    """The causes of a change of state."""
 
     OPENED = auto()  # the peer's header was accepted, our features are sent
     PROCEED = auto()  # STARTTLS was granted
@@ -233,11 +233,11 @@ class InboundStream:
 
     @property
     def closed(self) -> bool:
-        """Whether nothing more will be read or written."""
+        """True if nothing more will be read or written."""
         return self._state is InboundState.CLOSED
 
     def receive(self, data: bytes) -> Iterator[Event]:
-        """Take what the peer sent."""
+        """Handle bytes that the peer sent."""
         if self._state in SHELLS_TURN:
             return self._hold(data)
         if self._state in HALTED:  # bytes sent in plain behind <starttls/>, or after the end
@@ -245,7 +245,7 @@ class InboundStream:
         return self._events(self._framer.feed(data))
 
     def take_output(self) -> bytes:
-        """What is to be sent now; b"" for nothing."""
+        """Take the bytes to send now; b"" if there are none."""
         if not self._output:
             return b""
         data = b"".join(self._output)
@@ -486,7 +486,7 @@ class InboundStream:
         self._state = after(self._state, move)
 
     def _awaits(self, state: InboundState) -> bool:
-        """Whether the shell's answer is wanted; False where the stream has ended meanwhile."""
+        """True if the shell's answer is wanted; False if the stream has ended meanwhile."""
         if self._state in (InboundState.CLOSING, InboundState.CLOSED):
             return False
         if self._state is not state:

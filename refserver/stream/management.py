@@ -62,28 +62,26 @@ class Management:
         self.handled = 0
 
     def request(self) -> bytes:
-        """What asks the peer for its count; nothing while it owes the last one, or does not count."""
+        """The request for the peer's count; b"" while the peer owes the last one, or does not count."""
         if self.asked or not self.on:
             return b""
         self.asked = True
         return _ASK
 
     def answer(self, handled: int | None = None) -> bytes:
-        """What tells the peer our count, or an earlier one; nothing if it is not managed."""
+        """The answer with our count, or an earlier one; b"" if the stream is not managed."""
         if not self.on:
             return b""
         count = self.handled if handled is None else handled
         return f"<a xmlns='{ns.SM}' h='{count % _MODULUS}'/>".encode()
 
     def enabled(self, resume_id: str, seconds: int) -> bytes:
-        """What tells the peer that the stream is managed, and for how long `resume_id` resumes it ("":
-        not).
-        """
+        """Grant stream management; `resume_id` resumes the stream within `seconds` ("": it cannot be resumed)."""
         attributes = {"id": resume_id, "resume": "true", "max": str(seconds)} if resume_id else None
         return serialise(element(ns.SM, "enabled", attributes))
 
     def resumed(self, resume_id: str) -> bytes:
-        """What tells the peer that the stream goes on, with our count."""
+        """The answer to a resumption that is granted, with our count."""
         return serialise(element(ns.SM, "resumed", {"previd": resume_id, "h": str(self.handled % _MODULUS)}))
 
     def acknowledged(self, received: Element) -> None:

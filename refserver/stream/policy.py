@@ -1,4 +1,4 @@
-"""What a stream is allowed, and what TLS has given it: values handed in by the shell."""
+"""The settings of streams and the result of their TLS handshake: values that the shell hands in."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def _no_certificate(domain: str) -> StreamFault:
 
 @frozen
 class ShownCertificate:
-    """What a peer's certificate says of itself, for people: its own choice of words, be it valid or not.
+    """The words of a peer's certificate, for people, be it valid or not.
 
     `expires` in seconds since the epoch.
     """

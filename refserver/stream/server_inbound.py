@@ -81,7 +81,7 @@ class ServerInbound(InboundStream):
         self.peer = ""
         """The domain that the peer's header names; nothing is proved by that."""
         self.bidi = False
-        """Whether the peer wants stanzas on this stream too (XEP-0288)."""
+        """True if the peer wants stanzas on this stream too (XEP-0288)."""
         self.management = Management()
         """The shell counts in it what it sends (XEP-0288)."""
         self._welcomes = welcomes
@@ -113,11 +113,11 @@ class ServerInbound(InboundStream):
 
     @property
     def ready(self) -> bool:
-        """Whether a domain is proved and the stream stands."""
+        """True if a domain is proved and the stream is open."""
         return self._state is InboundState.AUTHENTICATED
 
     def carries(self, from_: str, to: str) -> bool:
-        """Whether stanzas from our domain `from_` to the peer's `to` may go this way: only with bidi."""
+        """True if stanzas from our domain `from_` to the peer's `to` may be sent here: only with bidi."""
         return self.bidi and self._state is InboundState.AUTHENTICATED and (to, from_) in self._pairs
 
     def encode(self, stanza: Stanza) -> bytes:
@@ -169,7 +169,7 @@ class ServerInbound(InboundStream):
         )
 
     def _take_sasl(self, received: Element) -> Step:
-        """What is no server's mechanism is unknown here, with TLS or without (RFC 6120 6.5.7)."""
+        """Refuse every mechanism but EXTERNAL as unknown, with TLS or without (RFC 6120 6.5.7)."""
         if received.tag == AUTH and received.get("mechanism") != EXTERNAL:
             raise SaslFailure(SaslCondition.INVALID_MECHANISM)
         return super()._take_sasl(received)

@@ -60,7 +60,7 @@ __all__ = ["ServerOutbound"]
 
 
 class OutboundState(Enum):
-    """What the stream waits for."""
+    """The states of our stream to another server."""
 
     CONNECTING = auto()
     HEADER = auto()
@@ -164,9 +164,9 @@ class ServerOutbound:
         self.id = ""
         """The stream id that the peer gave."""
         self.bidi = False
-        """Whether the peer may send stanzas on this stream (XEP-0288)."""
+        """True if the peer may send stanzas on this stream (XEP-0288)."""
         self.managed: bool | None = False
-        """Whether the peer tells what it has handled (XEP-0198); None: it was asked to."""
+        """True if the peer tells what it has handled (XEP-0198); None while it is asked to."""
         self.management = Management()
         """The shell counts in it what it sends."""
         self.max_bytes = 0
@@ -192,7 +192,7 @@ class ServerOutbound:
 
     @property
     def closed(self) -> bool:
-        """Whether nothing more will be read or written."""
+        """True if nothing more will be read or written."""
         return self._state is OutboundState.CLOSED
 
     def start(self) -> Events:
@@ -208,7 +208,7 @@ class ServerOutbound:
         yield from self._begin()
 
     def receive(self, data: bytes) -> Events:
-        """Take what the peer sent."""
+        """Handle bytes that the peer sent."""
         if self._state in NOT_READING:
             return
         try:
@@ -220,13 +220,13 @@ class ServerOutbound:
             yield from self.fail(error)
 
     def take_output(self) -> bytes:
-        """What is to be sent now; b"" for nothing."""
+        """Take the bytes to send now; b"" if there are none."""
         data = b"".join(self._output)
         self._output.clear()
         return data
 
     def carries(self, from_: str, to: str) -> bool:
-        """Whether stanzas from our domain `from_` to the peer's `to` may be sent now."""
+        """True if stanzas from our domain `from_` to the peer's `to` may be sent now."""
         return self._state is OutboundState.OPEN and (to, from_) in self._pairs
 
     def encode(self, stanza: Stanza) -> bytes:
@@ -234,7 +234,7 @@ class ServerOutbound:
         return stanza.encode(ns.SERVER)
 
     def can_prove(self, local: str, remote: str) -> bool:
-        """Whether this established stream may be tried for another pair of domains.
+        """True if this established stream may be tried for another pair of domains.
 
         Not where the peer does not answer errors (XEP-0220 2.6.2), nor for a domain of its that its
         certificate does not prove: it was another one that we looked up.
@@ -393,7 +393,7 @@ class ServerOutbound:
             yield from self._authenticate(features)
 
     def _learn(self, features: Element) -> None:
-        """What the peer can do, and takes."""
+        """Note the peer's abilities and its limit."""
         offer = child(features, ns.FEATURE_DIALBACK, "dialback")
         self._multiplexes = offer is not None and child(offer, ns.FEATURE_DIALBACK, "errors") is not None
         self._offers_management = child(features, ns.SM, "sm") is not None

@@ -97,7 +97,7 @@ class SharedParser:
 
 
 class Context:
-    """What a stream header means for the elements after it: namespaces and prefixes.
+    """The namespaces and prefixes that a stream header declares for the elements after it.
 
     `content`: the default namespace, "" if none. `shared`: the shared parser, None if no
     other stream is likely to have the same header. `plain`: only `jabber:client` and

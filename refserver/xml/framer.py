@@ -255,7 +255,7 @@ class Framer:
         return self._finished(context, element, raw, tag_end - start, plain)
 
     def _within_limits(self, raw: bytes) -> bool:
-        """Whether `raw` is surely within the limits; the scanner counts exactly."""
+        """True if `raw` is surely within the limits; the scanner counts exactly."""
         limits = self._limits
         if len(raw) > self._most or raw.count(b"</") >= limits.depth:
             return False

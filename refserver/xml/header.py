@@ -126,7 +126,7 @@ def _markup(buffer: bytes | bytearray, position: int) -> int:
 
 
 class _Collector:
-    """What expat said of a header."""
+    """Collects what expat reports of a header."""
 
     def __init__(self) -> None:
         self.name: list[str] = []  # namespace, local name, prefix

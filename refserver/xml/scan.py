@@ -1,4 +1,4 @@
-"""Where the markup of one element ends, found while its bytes come in.
+"""A scanner that finds the end of one element's markup while its bytes come in.
 
 Owns lexing only: where a tag or a CDATA section ends, how deep the element is, how many
 attributes a tag has. Whether it is well-formed is for expat to say. On well-formed XML the
@@ -23,7 +23,7 @@ __all__ = ["Scanner"]
 
 @frozen
 class Limits:
-    """What a peer may send; beyond it the stream ends with policy-violation.
+    """The limits on what a peer sends; beyond them the stream ends with policy-violation.
 
     `stanza_bytes`: bytes of one element, or of the stream header; 0 for no limit.
     `depth`: elements open at once, the stanza counted, the stream not.
