@@ -99,7 +99,7 @@ class Output:
     _stuck: bool = field(default=False, init=False)  # the kernel takes no more for now
 
     def _write(self) -> str:
-        """Write once, and again while the kernel takes all and the queue is longer. Returns the error's text."""
+        """Write once, and again while the kernel takes all of it. Returns the error's text."""
         while self._queue is not None and not self._stuck:
             piece = self._gather(self._queue)
             try:

@@ -76,7 +76,7 @@ class Management:
         return f"<a xmlns='{ns.SM}' h='{count % _MODULUS}'/>".encode()
 
     def enabled(self, resume_id: str, seconds: int) -> bytes:
-        """Grant stream management; `resume_id` resumes the stream within `seconds` ("": it cannot be resumed)."""
+        """Grant stream management; `resume_id` resumes the stream within `seconds` ("": never)."""
         attributes = {"id": resume_id, "resume": "true", "max": str(seconds)} if resume_id else None
         return serialise(element(ns.SM, "enabled", attributes))
 
