@@ -87,11 +87,13 @@ class Liveness(Generic[S]):
         self._later: _Delay[S] = _Delay(clock, ASK_SECONDS, self._ask)
         self._owed: _Delay[tuple[S, float]] = _Delay(clock, UNANSWERED_SECONDS, self._unanswered)
         self._watched: set[S] = set()
+        self._rounding = False
         self._rounds: _Delay[None] = _Delay(clock, PROBE_SECONDS, self._probe)
 
     def watch(self, session: S) -> None:
         """Ask the client at least once a minute, whether it was sent something or not, until `unwatch`."""
-        if not self._watched:
+        if not self._rounding:
+            self._rounding = True
             self._rounds.add(None)
         self._watched.add(session)
 
@@ -141,5 +143,6 @@ class Liveness(Generic[S]):
                 self._watched.discard(session)
             else:
                 session.ask()
-        if self._watched:
+        self._rounding = bool(self._watched)
+        if self._rounding:
             self._rounds.add(None)

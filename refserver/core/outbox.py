@@ -197,9 +197,9 @@ class Outbox:
 
     @property
     def much_unasked(self) -> bool:
-        """True if so much was sent since the last question that the next one is due now."""
-        management = self.management
-        return self._unasked_bytes >= ASK_BYTES or management.sent - management.confirmed >= ASK_STANZAS
+        """True if so much was sent that the client is to be asked now: with XEP-0198 only."""
+        much = self._unasked_bytes >= ASK_BYTES or len(self.window) >= ASK_STANZAS
+        return much and self.management.on and self.asked_at is None
 
     def hold(self, stanza: Stanza, to: JID | None, data: bytes, now: float) -> None:
         """Keep a stanza that was sent as `data`, to `to` if that is not its own address."""

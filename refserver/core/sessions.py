@@ -106,7 +106,7 @@ class Session:
             return
         outbox.hold(stanza, to, data, self._liveness.now())
         self._liveness.sent(self, tracked)
-        if outbox.much_unasked and outbox.asked_at is None:
+        if outbox.much_unasked:
             self.ask()
         if outbox.full:
             self._liveness.call_later(0, self.close, _too_much())
@@ -114,7 +114,7 @@ class Session:
     def _deliver_first(self, stanza: Stanza, to: JID | None) -> None:
         """Deliver the first stanza that has to be acknowledged; it is not delivered after the end."""
         if self.ended:
-            stanza.settle(StanzaError(Condition.SERVICE_UNAVAILABLE))
+            stanza.settle(StanzaError(Condition.RECIPIENT_UNAVAILABLE))
         else:
             self.acknowledges()
             self.deliver(stanza, to)

@@ -173,6 +173,22 @@ class Client:
         self.session = Session(jid, host, self._stream, server.core.liveness, bound_at=server.core.now())
 
     @property
+    def pings(self) -> int:
+        """How often the server has asked whether it has received what it was sent."""
+        return self._stream.pings
+
+    @property
+    def unanswered(self) -> list[Stanza]:
+        """The server's pings that it did not answer."""
+        return self._stream.unanswered
+
+    @property
+    def sent_count(self) -> int:
+        """How many stanzas the server has sent since `manage`."""
+        assert self.session.outbox is not None
+        return self.session.outbox.management.sent
+
+    @property
     def mute(self) -> bool:
         """True if it does not answer the server's pings."""
         return self._stream.mute
@@ -243,14 +259,19 @@ class _Stream:
         self._client = client
         self._data = b""
         self.mute = False
+        self.pings = 0
+        self.unanswered: list[Stanza] = []
         self.closed: StreamError | bool = False
 
     def send(self, data: bytes) -> None:
         """See `Transport`."""
         if b"'urn:xmpp:ping'" in data and b" type='get'" in data and _OWN_ID in data:
-            if not self.mute:
-                (ping,) = _parse(data)
-                self._client.send(Stanza.received(ping).result())
+            self.pings += 1
+            ping = Stanza.stored(data)
+            if self.mute:
+                self.unanswered.append(ping)
+            else:
+                self._client.send(ping.result())
         elif b"<r xmlns='urn:xmpp:sm:3'/>" != data:
             self._data += data
 

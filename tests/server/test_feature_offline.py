@@ -8,7 +8,7 @@ from unittest.mock import Mock
 import pytest
 
 from refserver import ns
-from refserver.features.messages import Messages
+from refserver.features.messages import MOST_HELD, Messages
 from refserver.features.offline import MOST_BYTES, MOST_MESSAGES, Offline
 from refserver.features.sanitising import Sanitising
 from refserver.jid import JID
@@ -170,6 +170,130 @@ def test_the_next_session_gets_them_if_the_first_leaves_while_they_are_read(
         tablet.send("<presence/>")
         phone.end()
     assert ["hello"] == bodies(tablet)
+
+
+# -- in order ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("to", [PAT, f"{PAT}/phone"])
+def test_what_is_said_at_log_in_does_not_overtake_what_waited(server: Harness, mia: Client, to: str) -> None:
+    for number in range(3):
+        mia.send(CHAT % f"old {number}")
+    phone = server.client(f"{PAT}/phone")
+    with server.holding():
+        phone.send("<presence/>")
+        for number in range(3):
+            mia.send(f"<message to='{to}' type='chat'><body>live {number}</body></message>")
+    assert ["old 0", "old 1", "old 2", "live 0", "live 1", "live 2"] == bodies(phone)
+
+
+def test_nor_what_is_just_being_stored(server: Harness, mia: Client) -> None:
+    phone = server.client(f"{PAT}/phone")
+    with server.holding():
+        mia.send(CHAT % "old")
+        phone.send("<presence/>")
+        mia.send(CHAT % "live")
+    assert ["old", "live"] == bodies(phone)
+    assert 0 == kept(server)
+
+
+def test_two_resources_have_the_live_ones_behind_what_waited(server: Harness, mia: Client) -> None:
+    mia.send(CHAT % "old")
+    phone, tablet = clients(server)
+    with server.holding():
+        phone.send("<presence/>")
+        tablet.send("<presence/>")
+        mia.send(CHAT % "live")
+    assert ["old", "live"] == bodies(phone)
+    assert ["live"] == bodies(tablet)
+
+
+def test_who_leaves_while_live_ones_are_held_loses_none(server: Harness, mia: Client) -> None:
+    mia.send(CHAT % "old")
+    phone = server.client(f"{PAT}/phone")
+    with server.holding():
+        phone.send("<presence/>")
+        mia.send(CHAT % "live")
+        phone.end()
+    assert ["old", "live"] == bodies(come(server, "tablet"))
+    assert [] == mia.told()
+
+
+def test_what_is_held_is_bounded(server: Harness, mia: Client) -> None:
+    phone = server.client(f"{PAT}/phone")
+    with server.holding():
+        phone.send("<presence/>")
+        for _ in range(MOST_HELD + 1):
+            mia.send(CHAT % "live")
+    assert MOST_HELD == len(bodies(phone))
+    assert [f"error resource-constraint from {PAT}"] == mia.told()
+
+
+# -- until they are acknowledged ---------------------------------------------------------------
+
+
+def test_what_a_client_says_nothing_about_comes_again(server: Harness, mia: Client) -> None:
+    """It was written to a socket: that proves nothing."""
+    mia.send(CHAT % "hello")
+    phone = server.client(f"{PAT}/phone")
+    phone.mute = True
+    phone.send("<presence/>")
+    (first,) = [stanza for stanza in phone.received() if stanza.kind == "message"]
+    assert 1 == kept(server)
+    phone.end()
+    (second,) = [stanza for stanza in come(server, "tablet").received() if stanza.kind == "message"]
+    assert first.id == second.id == "m"
+    assert second.child(ns.DELAY, "delay") is not None
+    assert 0 == kept(server)
+
+
+def test_what_one_device_says_nothing_about_the_other_gets(server: Harness, mia: Client) -> None:
+    mia.send(CHAT % "hello")
+    phone = server.client(f"{PAT}/phone")
+    phone.mute = True
+    phone.send("<presence/>")
+    tablet = come(server, "tablet")
+    assert [] == bodies(tablet)  # it may be under way yet
+    phone.end()
+    server.clock.advance(0)
+    assert ["hello"] == bodies(tablet)
+    assert 0 == kept(server)
+
+
+def test_one_ping_is_for_all_of_them(server: Harness, mia: Client) -> None:
+    for number in range(200):
+        mia.send(CHAT % number)
+    phone = come(server)
+    server.clock.advance(0)
+    assert 1 == phone.pings
+    assert 0 == kept(server)
+
+
+def test_an_answer_of_somebody_else_s_proves_nothing(server: Harness, mia: Client) -> None:
+    mia.send(CHAT % "hello")
+    phone = server.client(f"{PAT}/phone")
+    phone.mute = True
+    phone.send("<presence/>")
+    server.clock.advance(0)
+    (ping,) = phone.unanswered
+    mia.send(f"<iq type='result' to='library.example' id='{ping.id}'/>")
+    assert 1 == kept(server)
+    phone.send(f"<iq type='error' to='library.example' id='{ping.id}'/>")  # it has read it all the same
+    assert 0 == kept(server)
+
+
+def test_with_stream_management_they_wait_for_its_count(server: Harness, mia: Client) -> None:
+    for number in range(3):
+        mia.send(CHAT % number)
+    phone = server.client(f"{PAT}/phone")
+    phone.manage()
+    phone.send("<presence/>")
+    assert 3 == len(bodies(phone))
+    assert 3 == kept(server)
+    phone.acknowledge(phone.sent_count - 1)
+    assert 1 == kept(server)
+    phone.end()
+    assert ["2"] == bodies(come(server, "tablet"))
 
 
 # -- not kept ----------------------------------------------------------------------------------
