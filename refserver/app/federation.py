@@ -14,7 +14,7 @@ from refserver.app.parts import LibraryCertificates, open_ports
 from refserver.app.settings import Settings
 from refserver.core.core import Core
 from refserver.net.mux import Mux
-from refserver.s2s.contexts import CertificateContexts
+from refserver.s2s.connect import ServerContexts
 from refserver.s2s.inbound_limits import InboundLimits
 from refserver.s2s.resolver import Resolver
 from refserver.s2s.service import FederationPolicy, FederationService
@@ -66,7 +66,7 @@ def make_federation(
         core,
         mux,
         federation_policy(settings),
-        CertificateContexts(certificates.loaded),
+        ServerContexts(certificates.loaded),
         make_resolver(settings, reactor),
         core.database.write_now(secrets.get_or_create, "dialback", 32),
     )
@@ -88,7 +88,7 @@ def federation_policy(settings: Settings) -> FederationPolicy:
         stream,
         bytes_per_second=limits.s2s_bytes_per_second,
         connections_per_ip=limits.connections_per_ip,
-        intake=InboundLimits.of_streams(limits.s2s_bytes_per_second, limits.stanza_bytes),
+        inbound_limits=InboundLimits.of_streams(limits.s2s_bytes_per_second, limits.stanza_bytes),
     )
 
 

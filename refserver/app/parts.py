@@ -334,7 +334,7 @@ class RunningServer:
     def streams(self) -> int:
         """How many streams from and to other servers are open."""
         remotes = [] if self.servers is None else self.servers.status()
-        return sum(remote.outgoing_streams + remote.incoming_streams for remote in remotes)
+        return sum(remote.outgoing + remote.incoming for remote in remotes)
 
     def end_sessions(self, account: JID, condition: StreamCondition, text: str) -> None:
         """End an account's sessions. Those of a library that is gone have ended with it."""

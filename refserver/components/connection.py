@@ -84,7 +84,7 @@ class ComponentConnection:
             self._leave()
 
     def _route(self, stanza: Stanza) -> None:
-        """What goes wrong in there costs this one stanza."""
+        """Route a stanza; an unexpected exception costs this one stanza."""
         component = self.component
         if component is None or not self._service.holds(component):
             # A library took the domain over: its addresses are no longer the component's to use.

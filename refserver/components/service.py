@@ -110,7 +110,7 @@ class ComponentService(Acceptor[ComponentConnection]):
         return self._secrets.get(domain) if component is not None and self.holds(component) else None
 
     def holds(self, component: Component) -> bool:
-        """Whether the component's domain is its own: a library's, or its rooms', never is.
+        """True unless the component's domain is now a library's, or that of a library's rooms.
 
         Libraries come and go while the server runs; a domain that is free again is taken up again.
         """

@@ -1,32 +1,32 @@
-"""Whether what was sent has arrived: asking the other server, and noticing one that answers no more.
+"""Acknowledgement of the stanzas sent to another server, and detection of a server that has died.
 
-XEP-0198 where the peer has it. Else XEP-0199: a ping behind the messages, from our domain to the peer's.
-Whatever that domain answers, it has read what came before on the same stream. Pings are sent for messages
-and for what is tracked, not for presence and queries alone, which then are not remembered either.
+A server with XEP-0198 is asked for its count. Any other is sent a ping (XEP-0199) behind the messages, from
+our domain to its own: whatever it answers, it has read what came before on the same stream. Pings are sent
+for messages and tracked stanzas, not for presence and queries alone; these are then not kept either.
 
-A peer that confirms nothing for CONFIRM_SECONDS, while nothing moves on the stream, is taken for dead (it
-has longer for much, since servers limit how fast they read from each other: Prosody to 30,000 bytes/s): the
-stream is replaced and what is open is sent again. Except one that has never answered a ping and whose
-machine has acknowledged all bytes: it does not answer pings. On this stream it is asked no more, and what its
-machine has acknowledged for a while counts as arrived; nobody can know more.
+A server that acknowledges nothing for CONFIRM_SECONDS, while nothing moves on the stream, is taken for dead:
+the stream is replaced and what is open is sent again. It has longer for much, since servers limit how fast
+they read from each other (Prosody to 30,000 bytes a second). A server that has never answered a ping, and
+whose machine has acknowledged all bytes, does not answer pings at all: on this stream it is asked no more,
+and what its machine has acknowledged for SILENT_SECONDS counts as arrived.
 """
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, Protocol
 
+from attrs import define, field
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from refserver import ns
 from refserver.core.outbox import Budget, Held, Window
-from refserver.errors import StanzaError
+from refserver.errors import StanzaError, StreamError, StreamFault
 from refserver.jid import JID
 from refserver.s2s.known_servers import KnownServer
-from refserver.s2s.link import Link
 from refserver.stanza import Stanza
 from refserver.xml.element import element
 
-__all__ = ["Acknowledgements"]
+__all__ = ["Acknowledgements", "BidiLink", "Link", "LinkUser"]
 
 ASK_SECONDS: Final = 0.1  # between two questions by XEP-0198
 PING_SECONDS: Final = 0.05  # between two pings: what came in between arrives twice if the peer is killed
@@ -36,56 +36,95 @@ SILENT_SECONDS: Final = 5.0  # how long a silent peer's machine must have had al
 LONG_AGO: Final = float("-inf")
 
 
+class LinkUser(Protocol):
+    """An outbound queue that uses a link."""
+
+    def managed(self, link: Link) -> None:
+        """The peer has said whether it counts what it has handled (XEP-0198)."""
+
+    def confirmed(self, link: Link, number: int) -> None:
+        """The peer has handled all stanzas up to the `number`-th."""
+
+    def ended(self, link: Link, fault: StreamFault) -> None:
+        """The stream is over."""
+
+
+class Link(Protocol):
+    """A stream that carries stanzas from one of our domains to one of the peer's."""
+
+    users: list[LinkUser]
+
+    @property
+    def usable(self) -> bool:
+        """True while stanzas may be sent."""
+
+    @property
+    def managed(self) -> bool | None:
+        """True if the peer counts what it has handled (XEP-0198); None while that is not decided."""
+
+    @property
+    def unsent(self) -> int:
+        """The bytes that the peer's machine has not acknowledged."""
+
+    def send_bytes(self, data: bytes) -> int:
+        """Send a stanza, only while `usable`, and return its number on the stream.
+
+        Raises `StanzaError` if the peer takes none of that size.
+        """
+
+    def ask(self) -> None:
+        """Ask a `managed` peer for its count, unless it owes an answer."""
+
+    def close(self, error: StreamError | None = None) -> None:
+        """End the stream, at once with an error, in order without."""
+
+
+class BidiLink(Link, Protocol):
+    """A stream that the other server opened, and on which it may take our stanzas too (XEP-0288)."""
+
+    def carries(self, from_: str, to: str) -> bool:
+        """True if it takes stanzas from our domain `from_` to the peer's `to`."""
+
+
+@define(eq=False)
 class Acknowledgements:
-    """The stanzas of one way that are not confirmed: `window`."""
+    """The `window` of stanzas that one outbound queue has sent, and the questions that settle it."""
 
-    __slots__ = (
-        "_asked_at",
-        "_clock",
-        "_link",
-        "_local",
-        "_moved_at",
-        "_open",
-        "_peer",
-        "_ping",
-        "_remote",
-        "_silent",
-        "_timer",
-        "_unsent",
-        "window",
-    )
+    _local: JID
+    _peer: KnownServer
+    _budget: Budget
+    _clock: IReactorTime
+    window: Window = field(init=False)
+    _remote: JID = field(init=False)
+    _timer: IDelayedCall | None = field(default=None, init=False)
+    _link: Link | None = field(default=None, init=False)
+    _moved_at: float = field(default=0.0, init=False)  # when something was acknowledged or left us
+    _unsent: int = field(default=0, init=False)
+    _asked_at: float = field(default=LONG_AGO, init=False)
+    _open: bool = field(default=False, init=False)  # the other server owes an answer
+    _ping: tuple[str, int] | None = field(default=None, init=False)  # the id and number of the last ping
+    _silent: bool = field(default=False, init=False)  # the other server does not answer pings
 
-    def __init__(self, local: str, peer: KnownServer, budget: Budget, clock: IReactorTime) -> None:
-        self._local = JID.parse(local)
-        self._remote = JID.parse(peer.domain)
-        self._peer = peer
-        self._clock = clock
-        self.window = Window(budget)
-        self._timer: IDelayedCall | None = None
-        self._link: Link | None = None
-        self._moved_at = 0.0  # when something was confirmed or left us
-        self._unsent = 0
-        self._asked_at = LONG_AGO
-        self._open = False  # the other server owes an answer
-        self._ping: tuple[str, int] | None = None  # the id and number of the last ping
-        self._silent = False  # the other server does not answer pings
+    def __attrs_post_init__(self) -> None:
+        self.window = Window(self._budget)
+        self._remote = JID.parse(self._peer.domain)
 
     def __len__(self) -> int:
         return len(self.window)
 
     def begin(self, link: Link) -> None:
-        """Stanzas go out on a new stream."""
+        """Begin with a new stream."""
         self._forget()
         self._link = link
 
     def end(self) -> list[Held]:
-        """That stream is over; what is not confirmed, in order."""
+        """End with a stream that is over; return what is unacknowledged, in order."""
         self._forget()
         self._link = None
         return self.window.take_back()
 
     def sent(self, held: Held) -> bool:
-        """A stanza went out on the stream; whether it is the first that is not confirmed."""
+        """Note a stanza that was sent. Return True if it is the only unacknowledged one."""
         if (held.kind != "message" or held.type == "error") and self._is_spare(held):
             return False
         is_first = not self.window
@@ -98,7 +137,7 @@ class Acknowledgements:
         return is_first
 
     def confirmed(self, number: int) -> None:
-        """The other server has everything up to the stanza with that number."""
+        """Settle all stanzas up to the `number`-th."""
         self._open = False
         self._ping = None
         if self.window.confirm(number):
@@ -107,13 +146,13 @@ class Acknowledgements:
             self._ask()
 
     def managed(self) -> None:
-        """It is decided how the stream is confirmed."""
+        """Ask, now that it is decided how."""
         self._open = False
         if self.window:
             self._ask()
 
     def answered(self, stanza: Stanza) -> bool:
-        """Whether an iq from the other domain answers our ping; it is dealt with then."""
+        """Process an iq that answers our ping; False if it does not."""
         if self._ping is None or stanza.id != self._ping[0] or stanza.type not in ("result", "error"):
             return False
         if stanza.from_ != self._remote or stanza.to != self._local:
@@ -123,7 +162,7 @@ class Acknowledgements:
         return True
 
     def is_dead(self) -> bool:
-        """Look, about once a second, whether the other server still answers."""
+        """Called about once a second. Return True if the other server does not answer any more."""
         link = self._link
         if link is None or not self.window:
             return False
@@ -143,14 +182,14 @@ class Acknowledgements:
     # -- asking ------------------------------------------------------------
 
     def _is_spare(self, held: Held) -> bool:
-        """Whether anything but a message need not be remembered until it is confirmed."""
+        """True for a presence or iq that need not be kept until it is acknowledged."""
         assert self._link is not None
         if held.tracked is not None:
             return False
         return self._link.managed is False or (held.kind == "presence" and self.window.half_full)
 
     def _ask(self) -> None:
-        """Ask behind the stanza that has just gone out, or a little later if we asked just now."""
+        """Ask behind the stanza that was just sent, or a little later if the last question is recent."""
         link = self._link
         if link is None or link.managed is None or self._silent:
             return

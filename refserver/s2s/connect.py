@@ -1,6 +1,6 @@
-"""From a domain to a connection with a stream on it: every target and address in turn.
+"""Connecting to another server: its targets are tried in turn until a stream stands on one.
 
-Owns the deadlines of one attempt. Does not own trying again (outbound_queue.py).
+Owns the deadlines of one attempt. Trying again is outbound_queue.py's business.
 """
 
 from __future__ import annotations
@@ -9,23 +9,24 @@ import errno
 from collections.abc import Awaitable, Callable
 from typing import Any, Final, Protocol, TypeVar
 
-from attrs import define
+from attrs import define, frozen
 from OpenSSL import SSL
 from twisted.internet.defer import TimeoutError as TimedOut
 from twisted.internet.interfaces import IReactorTime
 
 from refserver.errors import Cause, Condition, StreamFault
-from refserver.net.certificates import ascii_name
+from refserver.net.certificates import XMPP_SERVER, Certificates, ascii_name
 from refserver.net.connection import Accept, Connection
+from refserver.net.identity import PeerIdentity
 from refserver.net.tls import TLSState
 from refserver.s2s.happy_eyeballs import connect_first
 from refserver.s2s.known_servers import KnownServers
 from refserver.s2s.outgoing import OutgoingConnection, Unreachable
 from refserver.s2s.resolver import NoAnswer, NoSuchServer, Resolver, Target
 from refserver.stream import ServerPolicy
-from refserver.stream.policy import TLSInfo
+from refserver.stream.policy import ShownCertificate, TLSInfo
 
-__all__ = ["Connector", "Contexts", "Sockets"]
+__all__ = ["Connector", "ServerContexts", "Sockets"]
 
 CONNECT_SECONDS: Final = 10.0
 NEGOTIATE_SECONDS: Final = 15.0
@@ -40,30 +41,39 @@ _CAUSES: Final = {
 T = TypeVar("T")
 
 
-class Contexts(Protocol):
-    """Where the TLS contexts of server streams come from, and what a handshake has shown."""
+@frozen
+class ServerContexts:
+    """The TLS contexts of streams with other servers, made of what `certificates()` returns."""
+
+    certificates: Callable[[], Certificates]
 
     def outgoing(self, domain: str, *, direct: bool) -> SSL.Context:
-        """For our connections from `domain` to others: shows its certificate, records the peer's.
-
-        `direct`: TLS comes before anything else (XEP-0368).
+        """Return the context for our connections from `domain` to others: it shows our certificate and
+        records the peer's. `direct` means that TLS comes before anything else (XEP-0368).
         """
+        return self.certificates().client_context(domain, direct=direct)
 
     def incoming(self, domain: str) -> SSL.Context:
-        """For others' connections to `domain` ("": not known yet): asks for a certificate.
-
-        Raises `LookupError` if we have none at all.
+        """Return the context for others' connections to `domain` ("" if not known yet): it asks for a
+        certificate. Raises `LookupError` if there is no certificate of ours.
         """
+        return self.certificates().context_for(domain, XMPP_SERVER)
 
     def info(self, tls: TLSState) -> TLSInfo:
-        """What a finished handshake proves."""
+        """Return what a finished handshake proves."""
+        identity = PeerIdentity.of(tls)
+        shown = None
+        if identity.expires is not None:
+            shown = ShownCertificate(identity.names, identity.issuer, identity.expires.timestamp())
+        return TLSInfo(tls.version, proves=identity.proves, why_not=identity.why_not, certificate=shown)
 
     def __bool__(self) -> bool:
-        """Whether we have any certificate."""
+        """True if we have any certificate."""
+        return any(True for _ in self.certificates())
 
 
 class Sockets(Protocol):
-    """What is needed of the multiplexer (net/mux.py)."""
+    """The part of the multiplexer that is used here (net/mux.py)."""
 
     def connect(self, address: tuple[str, int] | str, accept: Accept, seconds: float) -> Any:
         """See `Mux.connect`."""
@@ -77,14 +87,14 @@ class Sockets(Protocol):
 
 @define(eq=False)
 class Connector:
-    """All that is needed to get to another server. `secret` makes our dialback keys; `bytes_per_second` is
+    """Makes streams to other servers. `secret` makes our dialback keys; `bytes_per_second` is
     how fast a peer may send on a stream that we opened, 0: as fast as it likes.
     """
 
     mux: Sockets
     clock: IReactorTime
     resolver: Resolver
-    contexts: Contexts
+    contexts: ServerContexts
     policy: ServerPolicy
     secret: bytes
     known_servers: KnownServers
@@ -120,7 +130,7 @@ class Connector:
         raise failure
 
     async def established(self, connection: OutgoingConnection) -> OutgoingConnection:
-        """The connection once stanzas may be sent on it. Raises `Unreachable`, also for one that is slow."""
+        """Return the connection once stanzas may be sent on it. Raises `Unreachable`, also if it is slow."""
         try:
             await connection.established().addTimeout(NEGOTIATE_SECONDS, self.clock)
         except TimedOut:

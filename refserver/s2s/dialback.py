@@ -17,8 +17,7 @@ from twisted.python.failure import Failure
 
 from refserver.errors import Cause, Condition, StanzaError, StreamFault
 from refserver.s2s.outgoing import OutgoingConnection, Unreachable
-from refserver.s2s.pool import Pool
-from refserver.s2s.shares import Shares
+from refserver.s2s.pool import Pool, Shares
 from refserver.stream import KeyToVerify, Verdict
 
 __all__ = ["DialbackVerifier"]

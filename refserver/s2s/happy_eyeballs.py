@@ -1,6 +1,6 @@
 """Connecting to the first of several addresses that answers (happy eyeballs, RFC 8305 5).
 
-Owns the race. Does not own which addresses take part (resolver.py) nor the sockets (net/).
+Which addresses take part is resolver.py's business.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ NEXT_SECONDS: Final = 0.25  # RFC 8305 5: the Connection Attempt Delay
 
 
 class Sockets(Protocol):
-    """Who connects sockets (net/mux.py)."""
+    """The part of the multiplexer that connects sockets (net/mux.py)."""
 
     def connect(self, address: tuple[str, int] | str, accept: Accept, seconds: float) -> Deferred[Connection]:
         """Connect to an IP address and port; errbacks with OSError."""

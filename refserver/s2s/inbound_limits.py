@@ -1,18 +1,17 @@
-"""What other servers send: counted, checked once more, and given to the router.
+"""Limits on the stanzas of other servers, for each remote address and each remote domain.
 
-That a stanza's sender belongs to a proved domain is the stream machine's business; here is what a proved
-domain may do, and how much of it. Limits go by remote address and by remote domain: a flood costs its own
-domain its credit and nobody else. For those whom a library allows there are none (core/gates.py); whom it
-does not let in is stopped by the router, but what is sent counts as anybody's.
+The stream machine checks that a stanza's sender belongs to a proved domain. A flood costs its own domain its
+credit, and nobody else's. There are no limits for those whom a library allows (core/gates.py). The router
+stops those whom a library blocks; what they send is counted like anybody's.
 """
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Callable
 from typing import Final, Self
 
-from attrs import field, frozen
+from attrs import frozen
+from cachetools import LRUCache
 from twisted.logger import Logger
 
 from refserver.core.gates import Verdict
@@ -77,51 +76,29 @@ class _Limit:
     address: Quota
     domain: Quota
 
-    @classmethod
-    def of(cls, address: int, domain: int, period: float, seconds: Callable[[], float]) -> _Limit:
-        return cls(Quota(address, period, seconds), Quota(domain, period, seconds))
-
     def spend(self, sender: JID, amount: float = 1) -> bool:
+        """Count `amount` for `sender`; False if it, or its domain, has no credit left."""
         return self.address.spend(sender.bare, amount) and self.domain.spend(sender.domainpart, amount)
 
 
-@frozen(eq=False)
 class InboundRouter:
-    """Passes what other servers send on to `router`. `seconds` is a clock that never goes back."""
+    """Gives stanzas of other servers to `router`, within `limits`; `seconds` is a monotonic clock."""
 
-    router: Router
-    hosts: Hosts
-    limits: InboundLimits
-    seconds: Callable[[], float]
-    _stanzas: _Limit = field(init=False)
-    _bytes: _Limit = field(init=False)
-    _subscriptions: _Limit = field(init=False)
-    _conversations: _Limit = field(init=False)
-    _talking: OrderedDict[tuple[JID, JID], None] = field(factory=OrderedDict, init=False)
+    def __init__(
+        self, router: Router, hosts: Hosts, limits: InboundLimits, seconds: Callable[[], float]
+    ) -> None:
+        self._router = router
+        self._hosts = hosts
 
-    @_stanzas.default
-    def _make_stanzas(self) -> _Limit:
-        limits = self.limits
-        return _Limit.of(limits.stanzas_per_minute, limits.domain_stanzas_per_minute, 60, self.seconds)
+        def limit(address: int, domain: int, period: float) -> _Limit:
+            return _Limit(Quota(address, period, seconds), Quota(domain, period, seconds))
 
-    @_bytes.default
-    def _make_bytes(self) -> _Limit:
-        limits = self.limits
-        return _Limit.of(limits.bytes_per_minute, limits.domain_bytes_per_minute, 60, self.seconds)
-
-    @_subscriptions.default
-    def _make_subscriptions(self) -> _Limit:
-        limits = self.limits
-        return _Limit.of(
-            limits.subscriptions_per_hour, limits.domain_subscriptions_per_hour, 3600, self.seconds
-        )
-
-    @_conversations.default
-    def _make_conversations(self) -> _Limit:
-        limits = self.limits
-        return _Limit.of(
-            limits.conversations_per_hour, limits.domain_conversations_per_hour, 3600, self.seconds
-        )
+        self._counts_bytes = bool(limits.domain_bytes_per_minute)
+        self._stanzas = limit(limits.stanzas_per_minute, limits.domain_stanzas_per_minute, 60)
+        self._bytes = limit(limits.bytes_per_minute, limits.domain_bytes_per_minute, 60)
+        self._subscriptions = limit(limits.subscriptions_per_hour, limits.domain_subscriptions_per_hour, 3600)
+        self._conversations = limit(limits.conversations_per_hour, limits.domain_conversations_per_hour, 3600)
+        self._talking: LRUCache[tuple[JID, JID], bool] = LRUCache(MOST_CONVERSATIONS)
 
     def take(self, stanza: Stanza, remote: KnownServer) -> None:
         """Route a stanza of a proved domain. Raises `StreamError` where that domain lies.
@@ -135,33 +112,33 @@ class InboundRouter:
             if verdict is not Verdict.ALLOWED:
                 self._spend(stanza)
             remote.refused += verdict is Verdict.STOPPED
-            self.router.route(stanza)
+            self._router.route(stanza)
         except StanzaError as error:
             remote.refused += 1
-            self.router.bounce(stanza, error)
+            self._router.bounce(stanza, error)
         except Exception:
             log.failure("a {kind} from another server could not be processed", kind=stanza.kind)
-            self.router.bounce(stanza, StanzaError(Condition.INTERNAL_SERVER_ERROR))
+            self._router.bounce(stanza, StanzaError(Condition.INTERNAL_SERVER_ERROR))
 
     def may_answer(self, sender: JID) -> bool:
-        """Whether what cannot be a stanza is worth an answer to `sender`: it counts like a stanza."""
+        """Count something that cannot be a stanza; False if `sender` may send no more."""
         return self._stanzas.spend(sender)
 
     def _verdict(self, stanza: Stanza) -> Verdict:
         sender, to = stanza.from_, stanza.to
         assert sender is not None
         assert to is not None
-        gate = self.hosts.gate_of(to.domainpart)
+        gate = self._hosts.gate_of(to.domainpart)
         return Verdict.OPEN if gate is None else gate.judge(sender)
 
     def _check(self, stanza: Stanza) -> None:
         """Whatever was negotiated: nobody else speaks for us, and nothing is relayed (RFC 6120 8.1.2.2)."""
         sender, to = stanza.from_, stanza.to
-        if sender is None or self.hosts.is_local(sender.domainpart):
+        if sender is None or self._hosts.is_local(sender.domainpart):
             raise StreamError(StreamCondition.INVALID_FROM)
         if to is None:
             raise StreamError(StreamCondition.IMPROPER_ADDRESSING)
-        if not self.hosts.is_local(to.domainpart):
+        if not self._hosts.is_local(to.domainpart):
             raise StreamError(StreamCondition.HOST_UNKNOWN)
 
     def _spend(self, stanza: Stanza) -> None:
@@ -170,7 +147,7 @@ class InboundRouter:
         assert to is not None
         if not self._stanzas.spend(sender):
             raise _too_much("too many stanzas; try again later")
-        if self.limits.domain_bytes_per_minute and not self._bytes.spend(sender, weight(stanza)):
+        if self._counts_bytes and not self._bytes.spend(sender, weight(stanza)):
             raise _too_much("too many bytes; try again later")
         if stanza.kind == "presence":
             if stanza.type == "subscribe" and not self._subscriptions.spend(sender):
@@ -181,14 +158,11 @@ class InboundRouter:
     def _converse(self, sender: JID, to: JID) -> None:
         """Count a message as a new conversation if these two are not talking."""
         pair = sender.bare, to.bare
-        if pair in self._talking:
-            self._talking.move_to_end(pair)
+        if self._talking.get(pair):
             return
         if not self._conversations.spend(sender):
             raise _too_much("too many new conversations; try again later")
-        self._talking[pair] = None
-        if len(self._talking) > MOST_CONVERSATIONS:
-            self._talking.popitem(last=False)
+        self._talking[pair] = True
 
 
 def weight(stanza: Stanza) -> int:

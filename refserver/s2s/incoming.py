@@ -1,4 +1,4 @@
-"""One connection from another server: bytes into the stream machine, its events to the core, answers back.
+"""One connection from another server: bytes go into the stream machine, its events to the core.
 
 Owns no rule of the protocol (stream/server_inbound.py) and no limit of a proved domain (inbound_limits.py).
 """
@@ -8,13 +8,14 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable
 from typing import TYPE_CHECKING, Any, Final
 
+from attrs import define, field
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from refserver.errors import Cause, StreamCondition, StreamError, StreamFault
 from refserver.net.connection import Connection
+from refserver.s2s.acknowledgement import LinkUser
 from refserver.s2s.known_servers import KnownServer
-from refserver.s2s.link import LinkUser
 from refserver.stanza import Stanza
 from refserver.stream import (
     Confirmed,
@@ -39,34 +40,28 @@ log = Logger()
 CLOSE_SECONDS: Final = 10.0
 
 
+@define(eq=False)
 class IncomingConnection:
-    """Implements `Receiver`, and `BidiLink` for a peer that agreed to XEP-0288."""
+    """Implements `Receiver`, and `BidiLink` for a peer that agreed to XEP-0288.
 
-    __slots__ = (
-        "_connection",
-        "_ip",
-        "_known_servers",
-        "_service",
-        "_stream",
-        "_tls",
-        "last_heard",
-        "local_domains",
-        "users",
-    )
+    `local_domains` are those of ours to which a domain of the peer's was proved.
+    """
 
-    def __init__(
-        self, service: FederationService, connection: Connection, source: str, *, direct_tls: bool
-    ) -> None:
-        self._service = service
-        self._connection = connection
-        self._ip = source
-        self._tls: TLSInfo | None = None
-        self._known_servers: dict[str, KnownServer] = {}  # of the domains that were proved
-        self._stream: ServerInbound | None = None if direct_tls else self._new_stream(None)
-        self.local_domains: set[str] = set()
-        """Our domains to which a domain of the peer's was proved."""
-        self.users: list[LinkUser] = []
-        self.last_heard = service.seconds()
+    _service: FederationService
+    _connection: Connection
+    _ip: str
+    _direct_tls: bool = field(kw_only=True)
+    local_domains: set[str] = field(factory=set, init=False)
+    users: list[LinkUser] = field(factory=list, init=False)
+    last_heard: float = field(init=False)
+    _tls: TLSInfo | None = field(default=None, init=False)
+    _known_servers: dict[str, KnownServer] = field(factory=dict, init=False)  # of the proved domains
+    _stream: ServerInbound | None = field(default=None, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.last_heard = self._service.seconds()
+        if not self._direct_tls:
+            self._stream = self._new_stream(None)
 
     def _new_stream(self, tls: TLSInfo | None) -> ServerInbound:
         service = self._service
@@ -80,7 +75,7 @@ class IncomingConnection:
         return self._known_servers.keys()
 
     def share(self, remote: KnownServer, bytes_per_second: float) -> None:
-        """If this is a stream of `remote`, let it bring its share of so many bytes a second."""
+        """Set the stream's share of `bytes_per_second`, if it is one of `remote`."""
         if remote.domain in self._known_servers:
             streams = max(each.incoming for each in self._known_servers.values())
             rate = bytes_per_second / streams
@@ -96,7 +91,7 @@ class IncomingConnection:
             self._go_on(self._stream.receive(data))
 
     def secured(self) -> None:
-        """The TLS handshake is finished: the one asked for, or the one that direct TLS begins with."""
+        """The TLS handshake is finished, after STARTTLS or at the start of direct TLS."""
         assert self._connection.tls is not None
         self._tls = self._service.contexts.info(self._connection.tls)
         if self._stream is None:
@@ -117,7 +112,7 @@ class IncomingConnection:
             user.ended(self, StreamFault(Cause.CONNECTION_LOST, reason))
 
     def expired(self) -> None:
-        """The peer has proved nothing in time, or does not close its side."""
+        """The peer has proved nothing in time, or has not closed its side."""
         if self._stream is None or self._stream.closed or self._known_servers:
             self._connection.abort("too slow")
         else:
@@ -264,7 +259,7 @@ class IncomingConnection:
             remote.refused += 1
             break
         reply = event.reply
-        if reply is not None and reply.to is not None and self._service.intake.may_answer(reply.to):
+        if reply is not None and reply.to is not None and self._service.inbound.may_answer(reply.to):
             self._service.pool.deliver(reply)
 
     def _broken(self, failure: Failure) -> None:

@@ -1,13 +1,13 @@
-"""The way from one of our domains to one of another server's: waiting, sending, giving back.
+"""The queue of stanzas from one of our domains to one domain of another server.
 
-A way is made with the first stanza and is in one of these states:
+A queue is made with the first stanza and is in one of these states:
 
     resting      no stream; the next stanza begins an attempt
     connecting   an attempt is under way; stanzas wait in the backlog. Within ATTEMPT_SECONDS every
-                 target is tried, again and again with growing pauses, so that who writes while the
-                 other server restarts does not notice
-    open         the stream stands: what waited has been sent, in order, and what comes goes out at once, as
-                 long as not too much of it is unconfirmed. When the stream ends, what is unconfirmed
+                 target is tried, again and again with growing pauses, so that a restart of the other
+                 server is not noticed
+    open         the stream stands: what waited has been sent, in order, and what comes is sent at once, as
+                 long as not too much is unacknowledged. When the stream ends, what is unacknowledged
                  waits in front of the rest and a new attempt begins: it is sent a second time, but never
                  a third, and comes back if that fails too
     backing off  the attempt failed and gave everything back, unless the peer has opened a stream
@@ -22,9 +22,11 @@ Nothing is tried while there is nothing to send.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
+from attrs import define, field
 from twisted.internet.defer import Deferred
 from twisted.internet.defer import TimeoutError as TimedOut
 from twisted.internet.interfaces import IDelayedCall
@@ -32,19 +34,18 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from refserver import ns
-from refserver.core.outbox import Held, parted
+from refserver.core.outbox import OVERHEAD, Budget, Held, parted
 from refserver.errors import Cause, Condition, StanzaError, StreamCondition, StreamError, StreamFault
 from refserver.jid import JID
-from refserver.s2s.acknowledgement import Acknowledgements
-from refserver.s2s.backlog import Backlog
-from refserver.s2s.link import Link
+from refserver.s2s.acknowledgement import Acknowledgements, Link
+from refserver.s2s.known_servers import KnownServer
 from refserver.s2s.outgoing import OutgoingConnection, Unreachable
 from refserver.stanza import Stanza
 
 if TYPE_CHECKING:
     from refserver.s2s.pool import Pool
 
-__all__ = ["OutboundQueue"]
+__all__ = ["Backlog", "OutboundQueue"]
 
 log = Logger()
 
@@ -53,74 +54,114 @@ FIRST_RETRY: Final = 0.5
 FIRST_PAUSE: Final = 5.0
 LONGEST_PAUSE: Final = 60.0
 DOUBLINGS: Final = 8
+MOST_WAITING: Final = 1_000
+MOST_WAITING_BYTES: Final = 2 << 20
 
 
+@define(eq=False)
+class Backlog:
+    """The stanzas of one queue that wait for a stream, in order; bounded in number and bytes."""
+
+    _budget: Budget
+    _most_stanzas: int = MOST_WAITING
+    _most_bytes: int = MOST_WAITING_BYTES
+    _waiting: deque[Held] = field(factory=deque, init=False)
+    _bytes: int = field(default=0, init=False)
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def add(self, stanza: Stanza) -> bool:
+        """Append a stanza; False if there is no room for it."""
+        data = stanza.encode(ns.SERVER)
+        cost = len(data) + OVERHEAD
+        full = len(self._waiting) >= self._most_stanzas or self._bytes + cost > self._most_bytes
+        if full or cost > self._budget.left:
+            return False
+        self._count(cost)
+        self._waiting.append(Held(stanza, data))
+        return True
+
+    def put_back(self, held: Sequence[Held]) -> None:
+        """Put stanzas in front of all others, in their order, whatever room there is."""
+        for each in reversed(held):
+            self._count(each.cost)
+            self._waiting.appendleft(each)
+
+    def pop(self) -> Held:
+        """Remove and return the oldest stanza. Raises IndexError if there is none."""
+        held = self._waiting.popleft()
+        self._count(-held.cost)
+        return held
+
+    def empty(self, take: Callable[[Held], None]) -> None:
+        """Remove all stanzas and pass each to `take`, the oldest first."""
+        waiting, self._waiting = self._waiting, deque()
+        self._count(-self._bytes)
+        for held in waiting:
+            take(held)
+
+    def _count(self, cost: int) -> None:
+        self._bytes += cost
+        self._budget.left -= cost
+
+
+@define(eq=False)
 class OutboundQueue:
-    """Stanzas from `local` to `remote`. Implements `LinkUser`."""
+    """Stanzas from our domain `local` to another server's `remote`. Implements `LinkUser`."""
 
-    __slots__ = (
-        "_attempt",
-        "_backlog",
-        "_confirming",
-        "_counters",
-        "_end_share",
-        "_failures",
-        "_is_ours",
-        "_link",
-        "_nap",
-        "_pool",
-        "_reason",
-        "_until",
-        "last_used",
-        "local",
-        "remote",
-    )
+    _pool: Pool
+    local: str
+    remote: str
+    last_used: float = field(default=0.0, init=False)  # on the reactor's clock
+    _counters: KnownServer = field(init=False)
+    _backlog: Backlog = field(init=False)
+    _acknowledgements: Acknowledgements = field(init=False)
+    _link: Link | None = field(default=None, init=False)
+    _is_ours: bool = field(default=False, init=False)  # that stream, not the peer's (XEP-0288)
+    _attempt: Deferred[None] | None = field(default=None, init=False)
+    _end_share: Callable[[], None] = field(default=lambda: None, init=False)
+    _nap: IDelayedCall | None = field(default=None, init=False)  # between two tries of an attempt
+    _failures: int = field(default=0, init=False)
+    _until: float = field(default=0.0, init=False)  # when the pause is over
+    _reason: Unreachable = field(factory=lambda: Unreachable(Cause.CLOSED), init=False)
 
-    def __init__(self, pool: Pool, local: str, remote: str) -> None:
-        self._pool = pool
-        self.local = local
-        self.remote = remote
-        self._counters = pool.known_servers.get(remote)
+    def __attrs_post_init__(self) -> None:
+        pool = self._pool
+        self._counters = pool.known_servers.get(self.remote)
         self._backlog = Backlog(pool.budget)
-        self._confirming = Acknowledgements(local, self._counters, pool.budget, pool.clock)
-        self._link: Link | None = None
-        self._is_ours = False  # that stream, not the peer's (XEP-0288)
-        self._attempt: Deferred[None] | None = None
-        self._end_share: Callable[[], None] = _nothing
-        self._nap: IDelayedCall | None = None  # between two tries of an attempt
-        self._failures = 0
-        self._until = 0.0  # when the pause is over
-        self._reason = Unreachable(Cause.CLOSED)
-        self.last_used = 0.0  # on the reactor's clock
+        self._acknowledgements = Acknowledgements(
+            JID.parse(self.local), self._counters, pool.budget, pool.clock
+        )
 
     @property
     def resting(self) -> bool:
-        """Whether nothing is lost if it is forgotten."""
+        """True if nothing is lost when the queue is forgotten."""
         return self._link is None and self._attempt is None
 
     @property
     def idle(self) -> bool:
-        """Whether nothing is under way."""
-        return self._attempt is None and not self._backlog and not self._confirming
+        """True if everything was sent and acknowledged."""
+        return self._attempt is None and not self._backlog and not self._acknowledgements
 
     @property
     def connecting(self) -> bool:
-        """Whether an attempt is under way."""
+        """True if an attempt to connect is under way."""
         return self._attempt is not None
 
     @property
     def waiting(self) -> int:
-        """How many stanzas wait."""
+        """The number of stanzas that wait for a stream."""
         return len(self._backlog)
 
     @property
-    def unconfirmed(self) -> int:
-        """How many stanzas were sent and are not confirmed."""
-        return len(self._confirming)
+    def unacknowledged(self) -> int:
+        """The number of stanzas that were sent and not acknowledged."""
+        return len(self._acknowledgements)
 
     @property
     def pause(self) -> float:
-        """For how many seconds more stanzas come back at once, because the last attempt failed; 0: not."""
+        """The seconds until the next attempt is possible; until then stanzas are returned at once."""
         return 0.0 if self._attempt is not None else max(0.0, self._until - self._pool.clock.seconds())
 
     @property
@@ -130,7 +171,7 @@ class OutboundQueue:
         return link if isinstance(link, OutgoingConnection) and link.usable else None
 
     def send(self, stanza: Stanza) -> None:
-        """Send it, now or soon, or return it to its sender. Never raises."""
+        """Send a stanza, now or soon, or return it to its sender. Never raises."""
         self.last_used = now = self._pool.clock.seconds()
         if self._link is not None and not self._link.usable:
             has_room = self._backlog.add(stanza)
@@ -141,7 +182,7 @@ class OutboundQueue:
         if self.resting:
             self._use_bidi_link()
         link = self._link
-        if link is not None and not self._backlog and not self._confirming.window.full:
+        if link is not None and not self._backlog and not self._acknowledgements.window.full:
             self._put(link, Held(stanza, stanza.encode(ns.SERVER)))
         elif self.resting and self._until > now:
             self._return(stanza, _error(self._reason))
@@ -153,26 +194,27 @@ class OutboundQueue:
             self._begin(stanza.from_)
 
     def heard(self) -> None:
-        """The other server has just proved to be alive: what failed before may work now."""
+        """End the pause: the other server has opened a stream to us."""
         self._until = 0.0
         if self._nap is not None:
             self._nap.reset(0)
 
     def look(self) -> bool:
-        """Replace a stream whose peer is dead; whether there is still something unconfirmed."""
+        """Replace a stream whose peer is dead. Return True if something is still unacknowledged."""
         link = self._link
         if link is None:
             return False
-        if self._confirming.is_dead():
+        if self._acknowledgements.is_dead():
             link.users.remove(self)
             link.close(StreamError(StreamCondition.CONNECTION_TIMEOUT, "nothing was acknowledged in time"))
             self._link_lost(StreamFault(Cause.NOTHING_ACKNOWLEDGED))
         self._drain()
-        return bool(self._confirming)
+        return bool(self._acknowledgements)
 
     def close(self, error: StreamError | None = None) -> None:
-        """End the stream, or the attempt: what waits is returned. Of what is not confirmed only who tracks
-        it is told: it has probably arrived.
+        """End the stream or the attempt, and return what waits.
+
+        What is unacknowledged has probably arrived: it is not returned, only tracked stanzas are settled.
         """
         link = self._link
         if link is None:
@@ -180,11 +222,11 @@ class OutboundQueue:
                 self._attempt.cancel()
             return
         ours = self._is_ours
-        unconfirmed = self._detach()
+        unacknowledged = self._detach()
         if ours:
             link.close(error)
         refusal = _error(self._reason)
-        for held in unconfirmed:
+        for held in unacknowledged:
             held.settle(refusal)
         self._backlog.empty(lambda held: self._return(held.envelope, refusal))
 
@@ -193,12 +235,12 @@ class OutboundQueue:
     def managed(self, link: Link) -> None:
         """See `LinkUser`."""
         if link is self._link:
-            self._confirming.managed()
+            self._acknowledgements.managed()
 
     def confirmed(self, link: Link, number: int) -> None:
         """See `LinkUser`."""
         if link is self._link:
-            self._confirming.confirmed(number)
+            self._acknowledgements.confirmed(number)
             self._drain()
 
     def ended(self, link: Link, fault: StreamFault) -> None:
@@ -207,8 +249,8 @@ class OutboundQueue:
             self._link_lost(fault)
 
     def answered(self, stanza: Stanza) -> bool:
-        """Whether an iq from there answers our ping; it is dealt with then."""
-        ours = self._confirming.answered(stanza)
+        """Process an iq that answers our ping; False if it does not."""
+        ours = self._acknowledgements.answered(stanza)
         self._drain()
         return ours
 
@@ -218,10 +260,10 @@ class OutboundQueue:
         self._link = link
         self._is_ours = ours
         link.users.append(self)
-        self._confirming.begin(link)
+        self._acknowledgements.begin(link)
 
     def _use_bidi_link(self) -> None:
-        """Use a stream of the peer's, if there is one."""
+        """Use a stream that the peer opened, if there is one."""
         bidi_link = self._pool.bidi_link((self.local, self.remote))
         if bidi_link is not None:
             self._attach(bidi_link, ours=False)
@@ -233,29 +275,29 @@ class OutboundQueue:
             self._return(held.envelope, error)
             return
         self._counters.sent += 1
-        if self._confirming.sent(held):
-            self._pool.unconfirmed.add(self)
+        if self._acknowledgements.sent(held):
+            self._pool.unacknowledged.add(self)
 
     def _drain(self) -> None:
-        """Send what waits, as far as there is room for it."""
-        while self._backlog and not self._confirming.window.full:
+        """Send what waits, as far as the window has room."""
+        while self._backlog and not self._acknowledgements.window.full:
             link = self._link
             if link is None or not link.usable:  # we are told when it ends, or the attempt does
                 return
             self._put(link, self._backlog.pop())
 
     def _detach(self) -> list[Held]:
-        """Use the stream no more; what it did not confirm."""
+        """Stop using the stream; return what is unacknowledged."""
         link, self._link = self._link, None
         assert link is not None
         if self in link.users:
             link.users.remove(self)
         if self._is_ours:
             self._counters.outgoing -= 1
-        return self._confirming.end()
+        return self._acknowledgements.end()
 
     def _link_lost(self, fault: StreamFault) -> None:
-        """The stream is over: what it did not confirm is sent once more, on another one, then what waits."""
+        """Send what the lost stream did not acknowledge once more, on another one, then what waits."""
         ours = self._is_ours
         held = self._detach()
         self._backlog.empty(held.append)
@@ -301,7 +343,10 @@ class OutboundQueue:
             self._attempt = finished
 
     async def _reached(self) -> OutgoingConnection:
-        """An open stream, however often it takes. Raises `Unreachable` if trying on is of no use."""
+        """Return an open stream, after as many tries as it takes.
+
+        Raises `Unreachable` if another try is of no use.
+        """
         connector = self._pool.connector
         pause = FIRST_RETRY
         while True:
@@ -315,7 +360,7 @@ class OutboundQueue:
             pause *= 2
 
     async def _sleep(self, seconds: float) -> None:
-        """Wait that long, or until the other server shows that it is there."""
+        """Wait so long, or until the other server opens a stream to us."""
         over: Deferred[None] = Deferred()
         self._nap = self._pool.clock.callLater(seconds, over.callback, None)
         try:
@@ -371,13 +416,13 @@ class OutboundQueue:
         self._backlog.empty(lambda held: self._return(held.envelope, refusal))
 
     def _broken(self, failure: Failure) -> None:
-        """Our own fault: nothing may hang on it."""
+        """Return everything after an unexpected exception."""
         log.failure("a stream to {domain} failed", failure=failure, domain=self.remote)
         refusal = StanzaError(Condition.INTERNAL_SERVER_ERROR)
         self._backlog.empty(lambda held: self._return(held.envelope, refusal))
 
     def _return(self, stanza: Stanza, error: StanzaError) -> None:
-        """To the sender; what is an answer itself is dropped (RFC 6120 8.3.1)."""
+        """Return a stanza to its sender with `error`; answers are dropped (RFC 6120 8.3.1)."""
         self._counters.returned += 1
         try:
             self._pool.bounce(stanza, error)
@@ -394,10 +439,6 @@ def _error(reason: Unreachable) -> StanzaError:
 
 def _busy() -> StanzaError:
     return StanzaError(Condition.RESOURCE_CONSTRAINT, "too much waits for the other server already")
-
-
-def _nothing() -> None:
-    """Do nothing: no attempt is under way."""
 
 
 _WORDS: dict[Condition, str] = {

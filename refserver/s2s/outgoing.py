@@ -1,4 +1,4 @@
-"""One connection to another server: bytes into the stream machine, its events to who wanted it.
+"""One connection to another server: bytes go into the stream machine, its events to the connection's users.
 
 Owns no rule of the protocol (stream/server_outbound.py) and not which address is tried (connect.py).
 """
@@ -8,13 +8,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Final
 
+from attrs import define, field
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
 from refserver.errors import Cause, Condition, StanzaError, StreamError, StreamFault
 from refserver.net.certificates import ascii_name
 from refserver.net.connection import Connection
-from refserver.s2s.link import LinkUser
+from refserver.s2s.acknowledgement import LinkUser
 from refserver.stanza import Stanza
 from refserver.stream import (
     Confirmed,
@@ -61,62 +62,44 @@ class Unreachable(Exception):
         self.permanent = permanent
 
 
+@define(eq=False)
 class OutgoingConnection:
     """Implements `Receiver`, and `Link` once it is established; `users` are told once when it is over.
-    `came` takes the stanzas that the peer sends on this stream, if both agreed on that (XEP-0288), and
-    `when_written` calls what it is given once what was done for them is durable; `reply` sends the error
-    for one that is not acceptable back.
+
+    `came` takes the stanzas that the peer sends on this stream, if both agreed on that (XEP-0288).
+    `when_written` is `CommitBarrier.then`. `reply` sends the error that answers a malformed stanza.
     """
 
-    __slots__ = (
-        "_connection",
-        "_connector",
-        "_direct_tls",
-        "_established",
-        "_failure",
-        "_given_up",
-        "_is_established",
-        "_keys",
-        "_local",
-        "_stream",
-        "_tls_begun",
-        "_verdicts",
-        "_verify_only",
-        "came",
-        "method",
-        "remote",
-        "reply",
-        "users",
-        "when_written",
-    )
+    _connector: Connector
+    _local: str
+    remote: str
+    _direct_tls: bool = field(kw_only=True)
+    _verify_only: bool = field(default=False, kw_only=True)
+    method: str = field(default="", init=False)
+    users: list[LinkUser] = field(factory=list, init=False)
+    came: Callable[[Stanza, OutgoingConnection], None] = field(init=False)
+    reply: Callable[[Stanza], None] = field(init=False)
+    when_written: Callable[[Callable[[], None]], None] = field(init=False)
+    _connection: Connection | None = field(default=None, init=False)
+    _stream: ServerOutbound | None = field(default=None, init=False)
+    _established: Deferred[None] | None = field(default=None, init=False)
+    _is_established: bool = field(default=False, init=False)
+    _failure: Unreachable | None = field(default=None, init=False)
+    _given_up: bool = field(default=False, init=False)
+    _tls_begun: bool = field(default=False, init=False)
+    _keys: list[KeyToVerify] = field(factory=list, init=False)  # to be asked about once there is a stream
+    _verdicts: dict[KeyToVerify, Deferred[Verdict]] = field(factory=dict, init=False)
 
-    def __init__(
-        self, connector: Connector, local: str, remote: str, *, direct_tls: bool, verify_only: bool = False
-    ) -> None:
-        self._connector = connector
-        self._local = local
-        self.remote = remote
-        self._direct_tls = direct_tls
-        self._verify_only = verify_only
-        self._connection: Connection | None = None
-        self._stream: ServerOutbound | None = None
-        self._established: Deferred[None] | None = None
-        self._is_established = False
-        self._given_up = False
-        self._tls_begun = direct_tls
-        self._failure: Unreachable | None = None
-        self._keys: list[KeyToVerify] = []  # to be asked about once there is a stream
-        self._verdicts: dict[KeyToVerify, Deferred[Verdict]] = {}
-        self.method = ""
-        self.users: list[LinkUser] = []
-        self.came: Callable[[Stanza, OutgoingConnection], None] = _drop
-        self.reply: Callable[[Stanza], None] = _unanswered
-        self.when_written: Callable[[Callable[[], None]], None] = at_once
+    def __attrs_post_init__(self) -> None:
+        self._tls_begun = self._direct_tls
+        self.came = _drop
+        self.reply = _unanswered
+        self.when_written = at_once
 
-    # -- what its owner calls ----------------------------------------------
+    # -- for its owner -------------------------------------------------------
 
     def begin(self, connection: Connection) -> None:
-        """The connection stands."""
+        """Start the stream on a connection that stands."""
         self._connection = connection
         if self._direct_tls:
             context = self._connector.contexts.outgoing(self._local, direct=self._direct_tls)
@@ -125,7 +108,10 @@ class OutgoingConnection:
             self._open(None)
 
     def established(self) -> Deferred[None]:
-        """Fires when stanzas may be sent; errbacks with `Unreachable`. Cancelling gives the connection up."""
+        """Return a Deferred that fires when stanzas may be sent, or errbacks with `Unreachable`.
+
+        Cancelling it gives the connection up.
+        """
         waiting: Deferred[None] = Deferred(lambda _: self._give_up())
         if self._is_established:
             waiting.callback(None)
@@ -147,7 +133,7 @@ class OutgoingConnection:
 
     @property
     def usable(self) -> bool:
-        """Whether what is sent now has a chance to arrive."""
+        """See `Link`."""
         return self._is_established and self._connection is not None and not self._connection.closed
 
     @property
@@ -297,7 +283,7 @@ class OutgoingConnection:
         self._connector.mux.expire(self, LAST_SECONDS)
 
     def _settle(self, error: Unreachable | None) -> None:
-        """Tell who waits for the stream."""
+        """Fire the Deferred of `established`."""
         self._is_established = error is None
         self._failure = error
         waiting, self._established = self._established, None
@@ -346,13 +332,13 @@ def _why(event: events.StreamClosed | events.StreamFailed) -> StreamFault:
 
 
 def at_once(call: Callable[[], None]) -> None:
-    """Nothing has to be written."""
+    """Make the call: nothing has to be written."""
     call()
 
 
 def _drop(stanza: Stanza, connection: OutgoingConnection) -> None:
-    """Nobody takes stanzas from this stream."""
+    """Ignore a stanza that comes on this stream."""
 
 
 def _unanswered(stanza: Stanza) -> None:
-    """Nobody sends answers to this stream's stanzas."""
+    """Ignore the answer to a malformed stanza."""

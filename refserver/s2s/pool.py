@@ -15,15 +15,14 @@ from refserver.core.hosts import Hosts
 from refserver.core.outbox import Budget
 from refserver.errors import Condition, StanzaError, StreamError
 from refserver.jid import JID
+from refserver.s2s.acknowledgement import BidiLink, Link
 from refserver.s2s.connect import Connector
 from refserver.s2s.known_servers import KnownServers
-from refserver.s2s.link import BidiLink, Link
 from refserver.s2s.outbound_queue import OutboundQueue
 from refserver.s2s.outgoing import OutgoingConnection, at_once
-from refserver.s2s.shares import Shares
 from refserver.stanza import Stanza
 
-__all__ = ["Attempts", "Pair", "Pool"]
+__all__ = ["Attempts", "Pair", "Pool", "Shares"]
 
 MOST_QUEUES: Final = 5_000
 IDLE_SECONDS: Final = 600.0
@@ -33,6 +32,7 @@ MOST_OF_QUEUES: Final = 1_024
 MOST_TO_ONE_SITE: Final = 64
 FLUSH_CHECK_SECONDS: Final = 0.05
 
+GiveUp = Callable[[], None]
 Pair = tuple[str, str]  # our domain, theirs
 
 
@@ -42,6 +42,46 @@ def _nobody(domain: str) -> None:
 
 def _drop(stanza: Stanza, connection: OutgoingConnection) -> None:
     """Ignore what comes on outgoing streams."""
+
+
+@define(eq=False)
+class Shares:
+    """At most `total` tasks are under way, and at most `each` for one owner.
+
+    When all places are taken, an owner still gets one if another owner has at least two more: the oldest task
+    of the owner who has most is given up. So a few owners whose tasks never end cannot keep others out.
+    """
+
+    total: int
+    each: int
+    _tasks: dict[Hashable, list[GiveUp]] = field(factory=dict, init=False)
+    _count: int = field(default=0, init=False)
+
+    def __len__(self) -> int:
+        return self._count
+
+    def may_take(self, owner: Hashable) -> bool:
+        """True if `take` would find a place."""
+        held = len(self._tasks.get(owner, ()))
+        return held < self.each and (self._count < self.total or self._most() > held + 1)
+
+    def take(self, owner: Hashable, give_up: GiveUp) -> None:
+        """Take a place, where `may_take`. `give_up` ends the task early; the task calls `release` then."""
+        if self._count >= self.total:
+            self._tasks[max(self._tasks, key=lambda each: len(self._tasks[each]))][0]()
+        self._tasks.setdefault(owner, []).append(give_up)
+        self._count += 1
+
+    def release(self, owner: Hashable, give_up: GiveUp) -> None:
+        """Give a place back: the task has ended."""
+        tasks = self._tasks[owner]
+        tasks.remove(give_up)
+        self._count -= 1
+        if not tasks:
+            del self._tasks[owner]
+
+    def _most(self) -> int:
+        return max(map(len, self._tasks.values()), default=0)
 
 
 @define(eq=False)
@@ -97,7 +137,7 @@ class Pool:
     budget: Budget = field(factory=Budget)
     attempts: Attempts = field(factory=Attempts, init=False)
     _queues: OrderedDict[Pair, OutboundQueue] = field(factory=OrderedDict, init=False)
-    unconfirmed: set[OutboundQueue] = field(factory=set, init=False)  # queues that may have such stanzas
+    unacknowledged: set[OutboundQueue] = field(factory=set, init=False)  # queues that may have such stanzas
     _bidi_links: dict[Pair, BidiLink] = field(factory=dict, init=False)
     _retired: set[Pair] = field(factory=set, init=False)
     _closed: bool = field(default=False, init=False)
@@ -177,9 +217,9 @@ class Pool:
 
     def look(self) -> None:
         """Once a second: replace dead streams, and end the queues of domains that are not ours any more."""
-        for queue in list(self.unconfirmed):
+        for queue in list(self.unacknowledged):
             if not queue.look():
-                self.unconfirmed.discard(queue)
+                self.unacknowledged.discard(queue)
         if self._retired:
             self._end_retired()
 

@@ -1,9 +1,7 @@
-"""Finding other servers: SRV, A and AAAA look-ups, remembered for a while.
+"""Finding other servers: SRV, A and AAAA look-ups, cached, and the order in which targets are tried.
 
-Owns what is asked, how long it may take and how long an answer holds. Does not own the order of
-targets (ordering.py) nor connecting (happy_eyeballs.py). The name resolver itself is handed in.
-
-Specifications: RFC 6120 3.2, XEP-0368, RFC 2308 (negative answers).
+Specifications: RFC 6120 3.2 and XEP-0368 (which records), RFC 2782 (SRV), RFC 2308 (negative answers),
+RFC 8305 4 (order of addresses), RFC 6890 (addresses at which no server can be).
 """
 
 from __future__ import annotations
@@ -56,7 +54,7 @@ Answer: TypeAlias = "tuple[list[Any], list[Any], list[Any]]"
 
 @frozen
 class Target:
-    """Where a server may be: a host name or IP address, its port, and whether TLS is spoken at once."""
+    """A place to try: a host name or IP address, a port, and whether TLS is spoken at once."""
 
     host: str
     port: int
@@ -86,7 +84,7 @@ class NoAnswer(Exception):
 
 
 class NameServers(Protocol):
-    """What is needed of a `twisted.internet.interfaces.IResolver`."""
+    """The part of `twisted.internet.interfaces.IResolver` that is used here."""
 
     def lookupService(self, name: str, timeout: Sequence[int]) -> Deferred[Answer]:
         """SRV records."""
@@ -122,7 +120,7 @@ class Resolver:
     _asked: dict[tuple[str, str], list[Deferred[_Known]]] = field(factory=dict, init=False)
 
     async def targets(self, domain: str) -> list[Target]:
-        """Where the server of `domain` may be, in the order to try; never empty."""
+        """Return the targets for `domain` in the order to try; never empty."""
         override = self.overrides.get(domain)
         if override is not None:
             return [Target(*override)]
@@ -145,7 +143,7 @@ class Resolver:
         return found[:MOST_TARGETS]
 
     async def addresses(self, host: str) -> list[str]:
-        """The IP addresses of a target's host, in the order to try; never empty."""
+        """Return the IP addresses of a target's host in the order to try; never empty."""
         address = literal(host)
         if address is not None:
             if not dialable(address):
@@ -236,7 +234,7 @@ class Resolver:
 
 
 def _says_none(error: BaseException | None) -> bool:
-    """Whether it is an answer (NXDOMAIN, or no line in the hosts file) and not trouble in getting one."""
+    """True for an answer (NXDOMAIN, no line in the hosts file), False for trouble in getting one."""
     return type(error) is DomainError or isinstance(
         error, DNSNameError | AuthoritativeDomainError | UnicodeError
     )
@@ -301,7 +299,7 @@ def _by_weight(group: list[Record], random: Callable[[], float]) -> list[Record]
 
 
 def fallback(domain: str) -> list[Target]:
-    """Where a domain without any SRV record is looked for (RFC 6120 3.2.2)."""
+    """Return the target of a domain without any SRV record (RFC 6120 3.2.2)."""
     return [Target(domain, PORT)]
 
 
@@ -319,7 +317,7 @@ def interleave(v6: Sequence[str], v4: Sequence[str]) -> list[str]:
 
 
 def dialable(address: str) -> bool:
-    """Whether a server may be at that IP address.
+    """True if a server may be at that IP address.
 
     None is at one that is unspecified (where the kernel would take us to ourselves), multicast, broadcast,
     reserved or link-local (RFC 3927 2.11 keeps those out of DNS; clouds have their secrets there). Loopback

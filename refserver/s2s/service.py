@@ -1,11 +1,11 @@
-"""Federation as a whole: listening for other servers, and all that their connections share.
+"""Federation: streams from other servers are accepted, and streams to them are made and looked after.
 
 Specifications: RFC 6120, XEP-0220 (dialback), XEP-0288 (one stream for both directions), XEP-0368.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection
 from typing import Final
 
 from attrs import define, evolve, field, frozen
@@ -19,11 +19,11 @@ from refserver.errors import StreamCondition, StreamError
 from refserver.net.acceptor import PeerLimits, SecureAcceptor
 from refserver.net.connection import Connection
 from refserver.net.mux import Mux
-from refserver.s2s.connect import Connector, Contexts
+from refserver.s2s.connect import Connector, ServerContexts
 from refserver.s2s.dialback import DialbackVerifier
 from refserver.s2s.inbound_limits import InboundLimits, InboundRouter
 from refserver.s2s.incoming import IncomingConnection
-from refserver.s2s.known_servers import KnownServer, KnownServers, ServerStatus
+from refserver.s2s.known_servers import KnownServer, KnownServers
 from refserver.s2s.outbound_queue import OutboundQueue
 from refserver.s2s.outgoing import OutgoingConnection
 from refserver.s2s.pool import Pool
@@ -40,93 +40,77 @@ IDLE_SECONDS: Final = 1800.0  # the peer's own streams: it closes them sooner if
 
 @frozen
 class FederationPolicy:
-    """The operator's settings for other servers. `stream` holds what the stream machines must know.
+    """The operator's settings for other servers; `stream` are those of the stream machines.
 
-    Times in seconds; a limit of 0 is none.
+    Times are in seconds; a limit of 0 is none.
     """
 
     stream: ServerPolicy
     unproved_timeout: float = 30.0
     bytes_per_second: int = 65_536
     connections_per_ip: int = 64
-    intake: InboundLimits = field(factory=InboundLimits)
+    inbound_limits: InboundLimits = field(factory=InboundLimits)
 
 
 @define(eq=False)
 class FederationService(SecureAcceptor[IncomingConnection]):
-    """What the connections from and to other servers share. `pool` is the destination for other servers."""
+    """The streams from and to other servers. `pool` is the destination of stanzas for them."""
 
     core: Core
     mux: Mux
     settings: FederationPolicy
-    contexts: Contexts
+    contexts: ServerContexts
     resolver: Resolver
     secret: bytes
     commit_barrier: CommitBarrier = field(init=False)
     pool: Pool = field(init=False)
-    intake: InboundRouter = field(init=False)
+    inbound: InboundRouter = field(init=False)
     dialback: DialbackVerifier = field(init=False)
     seconds: Callable[[], float] = field(init=False)
     _ticks: int = field(default=0, init=False)
     _without_tls: ServerPolicy = field(init=False)
 
-    @commit_barrier.default
-    def _make_durable(self) -> CommitBarrier:
-        return CommitBarrier(self.core.database.written)
-
-    @pool.default
-    def _make_pool(self) -> Pool:
-        clock = self.resolver.clock
-        known_servers = KnownServers(self.core.now)
+    def __attrs_post_init__(self) -> None:
+        core, settings = self.core, self.settings
+        self.seconds = core.clock.seconds
+        self.commit_barrier = CommitBarrier(core.database.written)
         connector = Connector(
             self.mux,
-            clock,
+            self.resolver.clock,
             self.resolver,
             self.contexts,
-            self.settings.stream,
+            settings.stream,
             self.secret,
-            known_servers,
-            self.settings.bytes_per_second,
+            KnownServers(core.now),
+            settings.bytes_per_second,
         )
-        return Pool(
+        self.pool = Pool(
             connector,
-            self.core.hosts,
-            self.core.router.bounce,
+            core.hosts,
+            core.router.bounce,
             came=self._came,
-            reachable=self._reachable,
+            reachable=lambda domain: core.hooks.tell(RemoteReachable(domain)),
             when_written=self.commit_barrier.then,
         )
-
-    @intake.default
-    def _make_intake(self) -> InboundRouter:
-        return InboundRouter(self.core.router, self.core.hosts, self.settings.intake, self.core.clock.seconds)
-
-    @dialback.default
-    def _make_verifications(self) -> DialbackVerifier:
-        return DialbackVerifier(self.pool)
-
-    @seconds.default
-    def _make_seconds(self) -> Callable[[], float]:
-        return self.core.clock.seconds
-
-    @_without_tls.default
-    def _make_without_tls(self) -> ServerPolicy:
-        return evolve(self.settings.stream, offer_tls=False)
+        self.inbound = InboundRouter(core.router, core.hosts, settings.inbound_limits, self.seconds)
+        self.dialback = DialbackVerifier(self.pool)
+        self._without_tls = evolve(settings.stream, offer_tls=False)
 
     @property
     def hosts(self) -> Hosts:
-        """Our domains."""
+        """The domains served here."""
         return self.core.hosts
 
     @property
     def policy(self) -> ServerPolicy:
-        """What a new stream is allowed: TLS is offered as soon as there is a certificate."""
+        """The settings of a new stream: TLS is offered as soon as there is a certificate."""
         return self.settings.stream if self.contexts else self._without_tls
 
     def renew(self, settings: FederationPolicy) -> None:
-        """Let other settings hold for the connections that come from now on."""
-        if settings.intake != self.settings.intake:
-            self.intake = InboundRouter(self.core.router, self.core.hosts, settings.intake, self.seconds)
+        """Use other settings for new connections."""
+        if settings.inbound_limits != self.settings.inbound_limits:
+            limits = settings.inbound_limits
+            self.inbound = InboundRouter(self.core.router, self.core.hosts, limits, self.seconds)
         self.settings = settings
         self._without_tls = evolve(settings.stream, offer_tls=False)
         self.pool.connector.policy = settings.stream
@@ -135,7 +119,7 @@ class FederationService(SecureAcceptor[IncomingConnection]):
     # -- accepting ---------------------------------------------------------
 
     def start(self) -> None:
-        """Take what is for other servers, and look after idle streams."""
+        """Become the destination of stanzas for other servers, and look after streams."""
         self.core.router.remote = self.pool
         self.mux.tick(self._tick)
 
@@ -154,25 +138,25 @@ class FederationService(SecureAcceptor[IncomingConnection]):
     # -- what the connections tell -----------------------------------------
 
     def proved(self, connection: IncomingConnection, event: Established, *, bidi: bool) -> None:
-        """Another server has proved to be `event.from_`."""
+        """Use a stream on which another server has proved to be `event.from_`."""
         self.mux.unexpire(connection)
         if bidi:
             self.pool.add_bidi_link((event.to, event.from_), connection)
         self.pool.heard_from(event.from_)
 
     def share(self, remote: KnownServer) -> None:
-        """Let all streams of another server together bring what one may bring."""
+        """Divide the bytes a second that `remote` may send among its streams."""
         rate = self.settings.bytes_per_second
         for connection in self.connections if rate else ():
             connection.share(remote, rate)
 
     def welcomes(self, peer: str, ours: str) -> bool:
-        """Whether another server's domain may talk to one of ours at all."""
+        """True unless one of our domains blocks the domain `peer`."""
         gate = self.hosts.gate_of(ours)
         return gate is None or gate.welcomes(peer)
 
     def review(self) -> None:
-        """Close the streams of those who are not welcome any more, whichever of our domains they came to."""
+        """Close the streams of servers that all libraries block now."""
         for connection in list(self.connections):
             if not all(self._is_welcome(domain) for domain in connection.domains):
                 connection.close(StreamError(StreamCondition.POLICY_VIOLATION))
@@ -185,18 +169,15 @@ class FederationService(SecureAcceptor[IncomingConnection]):
         self.pool.remove_bidi_link(peer)
         super().gone(peer, ip)
 
-    def _reachable(self, domain: str) -> None:
-        self.core.hooks.tell(RemoteReachable(domain))
-
     def take(self, stanza: Stanza, remote: KnownServer) -> None:
-        """A stanza of a proved domain has come. Raises `StreamError` where that domain lies."""
+        """Process a stanza of a proved domain. Raises `StreamError` for a false sender or recipient."""
         if stanza.kind == "iq" and self.pool.answered(stanza):
             remote.received += 1
         else:
-            self.intake.take(stanza, remote)
+            self.inbound.take(stanza, remote)
 
     def _came(self, stanza: Stanza, connection: OutgoingConnection) -> None:
-        """A stanza on a stream that we opened (XEP-0288)."""
+        """Process a stanza that came on a stream opened by us (XEP-0288)."""
         try:
             self.take(stanza, self.pool.known_servers.get(connection.remote))
         except StreamError as error:
@@ -213,15 +194,27 @@ class FederationService(SecureAcceptor[IncomingConnection]):
             if connection.last_heard < before:
                 connection.close()
 
-    # -- people, and the end -----------------------------------------------
+    # -- status and the end --------------------------------------------------
 
-    def status(self) -> list[ServerStatus]:
-        """All other servers that had to do with us lately, by domain."""
+    def status(self) -> list[KnownServer]:
+        """Return copies of all known servers, by domain, with what the queues to them hold now."""
         queues: dict[str, list[OutboundQueue]] = {}
         for queue in self.pool:
             queues.setdefault(queue.remote, []).append(queue)
-        known_servers = sorted(self.pool.known_servers, key=lambda remote: remote.domain)
-        return [_status(remote, queues.get(remote.domain, ())) for remote in known_servers]
+        servers = sorted(self.pool.known_servers, key=lambda server: server.domain)
+        return [self._status(server, queues.get(server.domain, ())) for server in servers]
+
+    def _status(self, server: KnownServer, queues: Collection[OutboundQueue]) -> KnownServer:
+        pause = max((queue.pause for queue in queues), default=0.0)
+        return evolve(
+            server,
+            outgoing_method=server.outgoing_method if server.outgoing else "",
+            incoming_method=server.incoming_method if server.incoming else "",
+            connecting=any(queue.connecting for queue in queues),
+            waiting=sum(queue.waiting for queue in queues),
+            unacknowledged=sum(queue.unacknowledged for queue in queues),
+            paused_until=self.core.now() + pause if pause else 0.0,
+        )
 
     def host_removed(self, domain: str) -> None:
         """End all streams with a library that is served no more (RFC 6120 4.9.3.6, host-gone).
@@ -249,13 +242,3 @@ class FederationService(SecureAcceptor[IncomingConnection]):
         self.pool.close_all(error)
         for connection in list(self.connections):
             connection.close(error)
-
-
-def _status(remote: KnownServer, queues: Iterable[OutboundQueue]) -> ServerStatus:
-    """A remote with all queues to it: each from another domain of ours."""
-    return remote.status(
-        sum(queue.waiting for queue in queues),
-        any(queue.connecting for queue in queues),
-        max((queue.pause for queue in queues), default=0.0),
-        sum(queue.unconfirmed for queue in queues),
-    )

@@ -35,7 +35,7 @@ def word(where: str, name: str, more: str = "") -> str:
 def wait_until_confirmed(region: Any, domain: str) -> None:
     def is_confirmed() -> bool:
         known = remote(region, domain)
-        return known["streams_out"] == 1 and known["waiting"] == known["unconfirmed"] == 0
+        return known["streams_out"] == 1 and known["waiting"] == known["unacknowledged"] == 0
 
     wait_until(is_confirmed, "confirmed", 40, lambda: region.server.log)
 
@@ -47,7 +47,7 @@ def kill_with_words_in_its_buffer(region: Any, peer: Any, mia: Any, to: str) -> 
         mia.write_to(to, text)
     mia.catch_up()
     wait_until(
-        lambda: remote(region, peer.domain)["unconfirmed"] == len(TEXTS),
+        lambda: remote(region, peer.domain)["unacknowledged"] == len(TEXTS),
         "words sent and not confirmed",
         20,
         lambda: str(remote(region, peer.domain)),

@@ -22,8 +22,8 @@ from refserver.errors import StreamFault
 from refserver.jid import JID
 from refserver.net import Certificates, Mux
 from refserver.net.trust import Trust
-from refserver.s2s.contexts import CertificateContexts
-from refserver.s2s.known_servers import ServerStatus
+from refserver.s2s.connect import ServerContexts
+from refserver.s2s.known_servers import KnownServer
 from refserver.s2s.resolver import NoSuchServer, Target
 from refserver.s2s.service import FederationPolicy, FederationService
 from refserver.stanza import Stanza
@@ -89,7 +89,7 @@ class FederatedServer:
             core,
             mux,
             FederationPolicy(ServerPolicy(BEFORE, AFTER, **stream), bytes_per_second=0, **policy),
-            CertificateContexts(lambda: certificates),
+            ServerContexts(lambda: certificates),
             resolver,
             f"secret of {domains[0]}".encode(),
         )
@@ -126,7 +126,7 @@ class FederatedServer:
         await until(lambda: len(self.got) >= count)
         return [_says(stanza) for stanza in self.got]
 
-    def status(self, domain: str) -> ServerStatus:
+    def status(self, domain: str) -> KnownServer:
         """What is known of another server."""
         (found,) = [each for each in self.service.status() if each.domain == domain]
         return found

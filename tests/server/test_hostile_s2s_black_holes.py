@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from refserver.core import outbox
-from refserver.s2s import backlog
+from refserver.s2s import outbound_queue
 
 ROOT = Path(__file__).resolve().parents[2]
 COUNT = 10_000
@@ -32,7 +32,7 @@ def figures(tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 @pytest.mark.parametrize("hole", ["silent.example", "nameless.example"])
 def test_what_cannot_wait_comes_back_at_once_and_the_rest_in_the_end(figures: Any, hole: str) -> None:
-    waiting = backlog.MOST_STANZAS
+    waiting = outbound_queue.MOST_WAITING
     wanted = {"resource-constraint": COUNT - waiting, "remote-server-timeout": waiting}
     assert wanted == figures["returned"][hole]
 
@@ -43,7 +43,7 @@ def test_what_a_deaf_server_did_not_confirm_comes_back(figures: Any) -> None:
     assert {"resource-constraint", "remote-server-timeout"} == set(returned)
     assert 0 < figures["arrived"] < COUNT
     assert COUNT + 1 - figures["arrived"] <= sum(returned.values()) <= COUNT + 1
-    assert returned["remote-server-timeout"] <= outbox.MOST_STANZAS + backlog.MOST_STANZAS
+    assert returned["remote-server-timeout"] <= outbox.MOST_STANZAS + outbound_queue.MOST_WAITING
 
 
 def test_others_are_served_meanwhile(figures: Any) -> None:

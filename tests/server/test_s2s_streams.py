@@ -63,10 +63,10 @@ async def test_certificates_prove_both_directions(make, tls):
     assert ("certificate", "certificate", "valid") == (
         status.outgoing_method,
         status.incoming_method,
-        "valid" if status.certificate is None and status.certificate_shown else status.certificate,
+        "valid" if status.certificate_shown and not status.certificate_fault else "",
     )
     assert (1, 1, 0, None) == (status.sent, status.received, status.returned, status.last_error)
-    assert (1, 1) == (status.outgoing_streams, status.incoming_streams)
+    assert (1, 1) == (status.outgoing, status.incoming)
 
 
 @pytest_twisted.ensureDeferred
@@ -76,8 +76,8 @@ async def test_one_stream_serves_both_directions_where_both_agree(make):
     await there.until_got(1)
     there.send(PAT, MIA, "answer")
     assert ["answer"] == await here.until_got(1)
-    assert (1, 0) == (here.status(THERE).outgoing_streams, here.status(THERE).incoming_streams)
-    assert 0 == there.status(HERE).outgoing_streams
+    assert (1, 0) == (here.status(THERE).outgoing, here.status(THERE).incoming)
+    assert 0 == there.status(HERE).outgoing
 
 
 @pytest_twisted.ensureDeferred
@@ -131,7 +131,7 @@ async def test_dialback_serves_where_policy_has_it(make, tmp_path):
     assert ["answer"] == await here.until_got(1)
     status = here.status(THERE)
     assert ("dialback", "dialback") == (status.outgoing_method, status.incoming_method)
-    assert "not trusted" in str(status.certificate)
+    assert "not trusted" in str(status.certificate_fault)
 
 
 @pytest_twisted.ensureDeferred
@@ -200,7 +200,7 @@ async def test_a_stream_that_broke_is_made_anew(make):
     await here.until_confirmed()
     for connection in list(there.service.connections):
         connection._connection.abort("crashed")
-    await until(lambda: here.status(THERE).outgoing_streams == 0)
+    await until(lambda: here.status(THERE).outgoing == 0)
     here.send(MIA, PAT, "two")
     assert ["one", "two"] == await there.until_got(2)
     assert [THERE, THERE] == here.reachable, "at the start, and after the failure"
@@ -265,7 +265,7 @@ async def test_nothing_is_confirmed_before_it_is_durable(make):
     await there.until_asked()
     there.send(PAT, MIA, "read it")  # on the same stream, and so behind what was told
     await here.until_got(1)
-    assert 1 == here.status(THERE).unconfirmed
+    assert 1 == here.status(THERE).unacknowledged
     there.written = None
     written.callback(None)
     await here.until_confirmed()
@@ -281,7 +281,7 @@ async def test_without_stream_management_pings_confirm(make, dialback):
     assert [None] == told
     assert ["one"] == await there.until_got(1)
     assert [] == here.got, "nobody sees the answer"
-    assert (1, 0) == (here.status(THERE).received, here.status(THERE).unconfirmed)
+    assert (1, 0) == (here.status(THERE).received, here.status(THERE).unacknowledged)
 
 
 @pytest_twisted.ensureDeferred
@@ -299,7 +299,7 @@ async def test_what_goes_back_on_a_peers_stream_is_confirmed_and_not_lost(make):
     here.written = None
     assert ["one", "two", "two"] == await here.until_got(3)
     await there.until_confirmed()
-    assert 1 == there.status(HERE).outgoing_streams, "of its own now"
+    assert 1 == there.status(HERE).outgoing, "of its own now"
 
 
 @pytest_twisted.ensureDeferred
@@ -373,7 +373,7 @@ async def test_other_settings_hold_for_new_streams(make, tmp_path):
 @pytest_twisted.ensureDeferred
 async def test_a_flood_from_one_domain_costs_that_domain_alone(make):
     limits = InboundLimits(stanzas_per_minute=0, domain_stanzas_per_minute=20)
-    here = make(HERE, intake=limits)
+    here = make(HERE, inbound_limits=limits)
     flood, calm = make(THERE), make("calm.example")
     for server in (here, flood, calm):
         await server.listen()
@@ -464,7 +464,7 @@ async def test_a_removed_librarys_streams_end_and_the_first_stanza_to_it_is_answ
     await there.until_got(2)
     here.router.hosts.remove(HERE)
     here.service.host_removed(HERE)
-    await until(lambda: there.status(HERE).outgoing_streams + there.status(HERE).incoming_streams == 0)
+    await until(lambda: there.status(HERE).outgoing + there.status(HERE).incoming == 0)
     there.send(PAT, MIA)
     there.send(PAT, f"mia@{OTHER}", "still served")
     assert ["remote-server-not-found"] == (await there.until_got(3))[2:]
@@ -478,7 +478,7 @@ async def test_before_the_end_what_waits_is_sent(make):
         here.send(MIA, PAT, str(number))
     await here.service.stop()
     assert [str(number) for number in range(20)] == await there.until_got(20)
-    await until(lambda: there.status(HERE).incoming_streams == 0)
+    await until(lambda: there.status(HERE).incoming == 0)
     assert 0 == here.status(THERE).returned
 
 

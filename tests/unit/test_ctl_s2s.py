@@ -17,7 +17,7 @@ from refserver.app.commands.s2s import ListRemotes, ShowRemote
 from refserver.app.commands.s2s_advice import explain
 from refserver.app.data import SOCKET, DataLock
 from refserver.errors import Cause, StreamFault
-from refserver.s2s.known_servers import KnownServer, ServerStatus
+from refserver.s2s.known_servers import KnownServer
 from refserver.stream.policy import ShownCertificate, TLSInfo
 from tests.unit.ctl_runner import Ctl
 
@@ -99,8 +99,8 @@ class Known:
     def servers(self) -> Self:
         return self
 
-    def status(self) -> Sequence[ServerStatus]:
-        return [remote.status(2, True, 30.0, 1) for remote in self._remotes]
+    def status(self) -> Sequence[KnownServer]:
+        return list(self._remotes)
 
 
 def known(*remotes: KnownServer) -> Any:
@@ -108,7 +108,9 @@ def known(*remotes: KnownServer) -> Any:
 
 
 def remote(**more: Any) -> KnownServer:
-    made = KnownServer(THERE, lambda: NOW)
+    made = KnownServer(
+        THERE, connecting=True, waiting=2, unacknowledged=1, paused_until=NOW + 30, now=lambda: NOW
+    )
     for name, value in more.items():
         setattr(made, name, value)
     return made
@@ -133,7 +135,7 @@ def test_all_that_is_known_of_a_server_is_shown() -> None:
         "connecting": True,
         "method": "dialback",
         "waiting": 2,
-        "unconfirmed": 1,
+        "unacknowledged": 1,
         "sent": 3,
         "received": 4,
         "refused": 1,
@@ -229,7 +231,7 @@ def running(ctl: Ctl, data: Any) -> threading.Thread:
 
 
 def test_the_list_has_a_line_for_each_server(ctl: Ctl) -> None:
-    there = remote(outgoing=1, outgoing_method="certificate", seen=True, sent=12)
+    there = remote(outgoing=1, outgoing_method="certificate", certificate_shown=True, sent=12)
     thread = running(ctl, ListRemotes().answer(known(there)))
     head, line = ctl.ok("s2s", "list").splitlines()
     thread.join()
@@ -261,15 +263,8 @@ def test_words_of_the_peers_choice_cannot_command_a_terminal(ctl: Ctl) -> None:
 
 
 def remote_words(of: KnownServer) -> str:
-    status = of.status()
-    return "".join(
-        (
-            str(status.last_error),
-            str(status.certificate),
-            *status.certificate_names,
-            status.certificate_issuer,
-        )
-    )
+    faults = str(of.last_error), str(of.certificate_fault)
+    return "".join((*faults, *of.certificate.names, of.certificate.issuer))
 
 
 def printed_of(ctl: Ctl, options: Sequence[str]) -> str:

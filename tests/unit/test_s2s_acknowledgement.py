@@ -10,7 +10,7 @@ import pytest
 from refserver.core.outbox import MOST_BYTES_TOGETHER
 from refserver.errors import Cause, Condition, StreamCondition, StreamError
 from refserver.jid import JID
-from refserver.s2s import backlog as backlog_module
+from refserver.s2s import outbound_queue as backlog_module
 from refserver.s2s.acknowledgement import ASK_SECONDS, CONFIRM_SECONDS, PING_SECONDS
 from refserver.s2s.outbound_queue import ATTEMPT_SECONDS
 from refserver.stanza import Stanza, Tracked
@@ -231,7 +231,7 @@ def test_a_tracked_stanza_is_settled_at_once_while_nobody_tries(bench):
 def small_window(bench: Bench, most: int) -> None:
     queue = bench.pool._new_queue((HERE, THERE))
     assert queue is not None
-    queue._confirming.window._most_stanzas = most
+    queue._acknowledgements.window._most_stanzas = most
 
 
 def test_more_than_the_window_holds_waits_for_confirmation(bench):
@@ -280,7 +280,7 @@ def test_a_peer_that_confirms_nothing_costs_bounded_memory_and_nothing_is_lost(b
     opened(bench)
     for number in range(3_000):
         bench.send(str(number))
-    assert 3_000 - 50 - backlog_module.MOST_STANZAS == len(bench.returned)
+    assert 3_000 - 50 - backlog_module.MOST_WAITING == len(bench.returned)
     assert {"resource-constraint"} == {condition for _, condition in bench.errors()}
     bench.returned.clear()
     bench.look(LIMIT)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from refserver.core.outbox import Budget
 from refserver.jid import JID
-from refserver.s2s.backlog import Backlog
+from refserver.s2s.outbound_queue import Backlog
 from refserver.stanza import Stanza
 
 PAT, MIA = JID.parse("pat@there.example"), JID.parse("mia@library.example/desk")

@@ -47,7 +47,7 @@ class Bench:
         hosts.add_service("rooms.library.example", self.here)
         generous = dict.fromkeys(InboundLimits.__annotations__, 0) | limits
         self.intake = InboundRouter(self.router, hosts, InboundLimits(**generous), lambda: self.now)
-        self.remote = KnownServer("there.example", lambda: 0.0)
+        self.remote = KnownServer("there.example")
 
     def take(self, stanza: Stanza) -> None:
         self.intake.take(stanza, self.remote)

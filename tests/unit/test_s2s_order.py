@@ -87,7 +87,7 @@ def test_what_a_dying_stream_is_given_has_been_on_no_stream(bench):
 def test_what_waited_for_room_has_been_on_no_stream(bench):
     queue = bench.pool._new_queue((HERE, THERE))
     assert queue is not None
-    queue._confirming.window._most_stanzas = 1
+    queue._acknowledgements.window._most_stanzas = 1
     bench.send("1")
     bench.send("2")
     bench.open().end()

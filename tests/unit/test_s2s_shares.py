@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from refserver.s2s.shares import Shares
+from refserver.s2s.pool import Shares
 
 
 class Task:

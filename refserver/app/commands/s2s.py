@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from refserver.app.parts import RunningServer
-    from refserver.s2s.known_servers import ServerStatus
+    from refserver.s2s.known_servers import KnownServer
 
 __all__ = ["ListRemotes", "ShowRemote", "s2s"]
 
@@ -63,7 +63,7 @@ class ShowRemote(ServerRequest):
         )
 
 
-def _remotes(server: RunningServer) -> Sequence[ServerStatus]:
+def _remotes(server: RunningServer) -> Sequence[KnownServer]:
     if server.servers is None:
         raise Refused("this server does not talk to other servers: s2s.enabled is false")
     return server.servers.status()
@@ -79,29 +79,29 @@ def _domain(text: str) -> str:
     return jid.domainpart
 
 
-def _described(remote: ServerStatus) -> dict[str, Any]:
+def _described(remote: KnownServer) -> dict[str, Any]:
     """Return what operators see. `certificate` and `last_error` are a few words; details follow them."""
     methods = dict.fromkeys(filter(None, (remote.outgoing_method, remote.incoming_method)))
     error = explain(remote.last_error, remote.domain)
-    fault = remote.certificate
+    fault, shown = remote.certificate_fault, remote.certificate
     is_valid = "valid" if remote.certificate_shown else ""
     return {
         "domain": remote.domain,
-        "streams_out": remote.outgoing_streams,
-        "streams_in": remote.incoming_streams,
+        "streams_out": remote.outgoing,
+        "streams_in": remote.incoming,
         "connecting": remote.connecting,
         "method": ", ".join(methods),
         "waiting": remote.waiting,
-        "unconfirmed": remote.unconfirmed,
+        "unacknowledged": remote.unacknowledged,
         "sent": remote.sent,
         "received": remote.received,
         "refused": remote.refused,
         "returned": remote.returned,
         "certificate": explain(fault, remote.domain).short if fault else is_valid,
         "certificate_fault": str(fault or ""),
-        "certificate_names": list(remote.certificate_names),
-        "certificate_issuer": remote.certificate_issuer,
-        "certificate_expires": moment(remote.certificate_expires or None),
+        "certificate_names": list(shown.names),
+        "certificate_issuer": shown.issuer,
+        "certificate_expires": moment(shown.expires or None),
         "last_error": error.short,
         "last_error_at": moment(remote.last_error_at or None),
         "reason": str(remote.last_error or ""),

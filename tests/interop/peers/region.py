@@ -64,7 +64,7 @@ class Region:
         """Whether the library has nothing left to send to the peer, and the peer has said so."""
         known = self.library.call(ShowRemote(peer.domain))
         owed = self.library.call(ShowStatus())["owed"]
-        return bool(known["waiting"] == known["unconfirmed"] == owed == 0)
+        return bool(known["waiting"] == known["unacknowledged"] == owed == 0)
 
     def wait_until_confirmed(self, peer: PeerServer, timeout: float = 20) -> None:
         """Return when everything has arrived at the peer that was said until now."""
