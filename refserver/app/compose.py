@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from attrs import evolve
 from twisted.application.service import IService
 from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThreadPool
@@ -43,12 +44,12 @@ from refserver.features.registration import Registration
 from refserver.features.roster import RosterQueries, Rosters
 from refserver.features.sanitising import Sanitising
 from refserver.features.vcard import VCard
-from refserver.features.verifiers import VerifierCache
+from refserver.features.verifiers import Verifiers
 from refserver.features.version import Version
 from refserver.muc.iqs import Rooms
 from refserver.net.mux import Mux
 from refserver.reference.feature import Reference
-from refserver.sasl import FakeVerifiers
+from refserver.sasl import FakeVerifiers, Hashing
 from refserver.storage import secrets
 from refserver.stream.policy import StreamPolicy
 from refserver.xml import Limits
@@ -72,7 +73,7 @@ FEATURES: tuple[type[Feature], ...] = (
     VCard,
     PrivateData,
     Registration,
-    VerifierCache,
+    Verifiers,
     Rooms,
 )
 
@@ -98,6 +99,7 @@ def _parts(
     core = Core(storage.database, reactor, offload=_offload(reactor), remove_account=remove_account)
     limits = settings.limits
     reference = Reference(core, limits.questions_per_patron_hour, limits.questions_per_domain_hour)
+    core.hashing = _hashing(settings)
     core.install([*(feature(core) for feature in FEATURES), reference])
     core.feature(Rooms).rooms_per_account = limits.rooms_per_account
     certificates = LibraryCertificates(settings.tls.certificates, settings.s2s.trusted_ca)
@@ -112,9 +114,11 @@ def _parts(
         mux,
         _client_policy(settings),
         certificates,
-        FakeVerifiers(storage.database.write_now(secrets.get_or_create, "fake-salts", 32)),
+        FakeVerifiers(
+            storage.database.write_now(secrets.get_or_create, "fake-salts", 32), core.hashing.iterations
+        ),
         core.feature(Registration),
-        core.feature(VerifierCache),
+        core.feature(Verifiers),
     )
     components = Components(
         reactor,
@@ -126,6 +130,8 @@ def _parts(
 
     def take_up(changed: Settings) -> None:
         service.renew(_client_policy(changed))
+        core.hashing = _hashing(changed)
+        service.fakes = evolve(service.fakes, iterations=core.hashing.iterations)
         components.service.policy = _component_policy(changed)
         components.secret_files = changed.components.secret_files
         limits = changed.limits
@@ -154,6 +160,10 @@ def _offload(reactor: Any) -> Callable[..., Deferred[Any]]:
     return offload
 
 
+def _hashing(settings: Settings) -> Hashing:
+    return Hashing(settings.c2s.scram_iterations, settings.c2s.scram_sha_1)
+
+
 def _client_policy(settings: Settings) -> ClientPolicy:
     stream = StreamPolicy(
         limits_before=BEFORE_AUTHENTICATION,
@@ -161,6 +171,7 @@ def _client_policy(settings: Settings) -> ClientPolicy:
         require_tls=settings.c2s.require_tls,
         plain_without_tls=settings.c2s.plain_without_tls,
         registration=settings.c2s.registration == "open",
+        scram_sha_1=settings.c2s.scram_sha_1,
     )
     return ClientPolicy(
         stream,

@@ -86,6 +86,9 @@ _must_be_stanza_limit = _must(
     f"0 (no limit) or a whole number from {SMALLEST_STANZA_LIMIT} (RFC 6120, 13.12)",
 )
 _must_be_resumption = _must(lambda value: 0 <= value <= 3600, "0 (none) or a number of seconds up to 3600")
+_must_be_iterations = _must(
+    lambda value: 4096 <= value <= 10_000_000, "a whole number from 4096 (RFC 7677, 4) to 10000000"
+)
 _must_be_timeout = _must(lambda value: 1 <= value <= 3600, "a number of seconds from 1 to 3600")
 
 
@@ -164,6 +167,8 @@ class C2S:
     registration: Literal["closed", "open"] = "closed"
     unauthenticated_timeout: int = field(default=30, validator=_must_be_timeout)
     resume_seconds: int = field(default=300, validator=_must_be_resumption)
+    scram_iterations: int = field(default=100_000, validator=_must_be_iterations)
+    scram_sha_1: bool = True
 
 
 @frozen

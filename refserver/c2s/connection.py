@@ -145,7 +145,7 @@ class ClientConnection:
         self._connection.start_tls(self._service.contexts.context_for(event.host))
 
     def _credentials_wanted(self, event: events.CredentialsWanted) -> None:
-        wait = self._service.delays.wait(self._ip, event.account)
+        wait = self._service.throttle.wait(self._ip, event.account)
         if wait:
             self._service.core.clock.callLater(wait, self._look_up, event.account)
         else:
@@ -170,20 +170,27 @@ class ClientConnection:
 
     def _password_check_wanted(self, event: events.PasswordCheckWanted) -> None:
         checked = self._service.core.offload(check_password, event.verifier, event.password)
-        checked.addCallback(lambda right: self._answer(lambda: self._stream.password_checked(right)))
+        checked.addCallback(self._password_checked, event)
         self._owned(checked)
 
+    def _password_checked(self, right: bool, event: events.PasswordCheckWanted) -> None:
+        self._answer(lambda: self._stream.password_checked(right))
+        if right:
+            self._service.verifiers.renew(event.account, event.verifier, event.password)
+
     def _authenticated(self, event: events.Authenticated) -> None:
-        self._service.delays.succeeded(event.account)
-        self._service.known_clients.add(event.account, self._ip)
+        self._service.throttle.succeeded(event.account)
+        self._service.known_clients[event.account, self._ip] = None
 
     def _authentication_failed(self, event: events.AuthenticationFailed) -> None:
         if event.condition is SaslCondition.TEMPORARY_AUTH_FAILURE:
             return  # our failure, not the client's
-        if event.account is None:
-            self._service.delays.failed(self._ip)
-        else:
-            self._service.delays.failed(self._ip, event.account)
+        keys = (self._ip,) if event.account is None else (self._ip, event.account)
+        self._service.throttle.failed(*keys)
+        # For fail2ban (docs/installing.md); an account's name may be a patron's.
+        domain = "no library" if event.account is None else event.account.domainpart
+        reason = event.condition.value
+        log.warn("log-in refused from {ip} to {domain}: {reason}", ip=self._ip, domain=domain, reason=reason)
 
     def _registration_request(self, event: events.RegistrationRequest) -> None:
         registered: Deferred[Stanza] = Deferred.fromCoroutine(self._register(event))

@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from typing import Final, Protocol
 
 from attrs import define, evolve, field, frozen
+from cachetools import LRUCache
 from OpenSSL import SSL
 from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 from twisted.python.failure import Failure
 
 from refserver.c2s.connection import ClientConnection
-from refserver.c2s.known_clients import KnownClients
 from refserver.c2s.login_throttle import LoginThrottle
 from refserver.c2s.resumption import Hibernating, Resumption
 from refserver.core.commit_barrier import CommitBarrier
@@ -35,6 +35,7 @@ __all__ = ["ClientPolicy", "ClientService", "Contexts", "Registrar", "VerifierSo
 
 LAST_SECONDS: Final = 1.0  # for clients to acknowledge what they have, when the server stops
 LAST_LOOKS: Final = 20
+MOST_KNOWN_CLIENTS: Final = 20_000
 
 
 class Contexts(Protocol):
@@ -69,6 +70,9 @@ class VerifierSource(Protocol):
     def find(self, account: JID) -> Deferred[Mapping[str, Verifier] | None]:
         """The verifiers; None for an account that is not there or may not log in."""
 
+    def renew(self, account: JID, used: Verifier, password: str) -> None:
+        """Replace verifiers that were made by other settings; `password` was right by `used`."""
+
 
 @frozen
 class ClientPolicy:
@@ -87,9 +91,17 @@ class ClientPolicy:
     resume_seconds: int = 300
 
 
+def _known_clients() -> LRUCache[tuple[JID, str], None]:
+    return LRUCache(MOST_KNOWN_CLIENTS)
+
+
 @define(eq=False)
 class ClientService(SecureAcceptor[ClientConnection]):
-    """What the connections of clients share. `accept_plain` and `accept_tls` take new ones."""
+    """What the connections of clients share. `accept_plain` and `accept_tls` take new ones.
+
+    `known_clients` are accounts and the addresses they logged in from lately. Only they are answered without
+    a look into the store: else an account that is in memory would betray itself by a faster answer.
+    """
 
     core: Core
     mux: Mux
@@ -98,15 +110,15 @@ class ClientService(SecureAcceptor[ClientConnection]):
     fakes: FakeVerifiers
     registrar: Registrar
     verifiers: VerifierSource
-    delays: LoginThrottle = field(init=False)
+    throttle: LoginThrottle = field(init=False)
     registrations: Quota = field(init=False)
-    known_clients: KnownClients = field(factory=KnownClients, init=False)
     resumption: Resumption = field(init=False)
     commits: CommitBarrier = field(init=False)
+    known_clients: LRUCache[tuple[JID, str], None] = field(factory=_known_clients, init=False)
     _without_tls: StreamPolicy = field(init=False)
 
-    @delays.default
-    def _make_delays(self) -> LoginThrottle:
+    @throttle.default
+    def _make_throttle(self) -> LoginThrottle:
         return LoginThrottle(self.core.clock.seconds)
 
     @registrations.default

@@ -18,6 +18,7 @@ from refserver.core.liveness import Liveness
 from refserver.core.ports import Clock
 from refserver.core.router import Router
 from refserver.core.sessions import Session, Sessions
+from refserver.sasl import Hashing
 from refserver.storage.engine import Database
 
 __all__ = ["Core"]
@@ -37,7 +38,7 @@ class Core:
 
     `clock` is the reactor's (for timers), `now` gives the wall clock's seconds since the epoch,
     `offload` calls a function that computes for long (key derivation) off the reactor's thread,
-    `remove_account` is the transaction that ends an account.
+    `remove_account` is the transaction that ends an account, `hashing` how new passwords are stored.
     """
 
     def __init__(
@@ -52,6 +53,7 @@ class Core:
         self.clock = clock
         self.now = now
         self.offload = offload
+        self.hashing = Hashing()
         self.remove_account = remove_account
         self.hosts = Hosts()
         self.hooks = Hooks()

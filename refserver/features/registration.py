@@ -95,7 +95,7 @@ class Registration(Feature):
 
     async def _verifiers(self, password: str) -> dict[str, Verifier]:
         try:
-            return await self.core.offload(make_verifiers, password)  # type: ignore[no-any-return]
+            return await self.core.offload(make_verifiers, password, self.core.hashing)  # type: ignore[no-any-return]
         except InvalidPassword as error:
             raise StanzaError(Condition.NOT_ACCEPTABLE, "the password cannot be used") from error
 

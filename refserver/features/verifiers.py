@@ -1,42 +1,44 @@
-"""The verifiers of accounts for log-ins, the latest kept at hand.
+"""The verifiers of accounts for log-ins: found, kept while they are used, and renewed.
 
-When a network comes back everybody logs in at once: who was here lately need not be looked up.
-Only what is in the store is kept here (verifiers, never passwords), and it is forgotten as soon
-as it changes there.
+When a network comes back everybody logs in at once: who was here lately need not be looked up. Only what is
+in the store is kept here (verifiers, never passwords), and it is forgotten as soon as it changes there.
 """
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Final
 
+from cachetools import LRUCache
 from twisted.internet.defer import Deferred
+from twisted.logger import Logger
 
 from refserver.core.core import Core
 from refserver.core.feature import Feature, on
 from refserver.core.hooks import AccountAdded, AccountRemoved, CredentialsChanged, HostRemoved
 from refserver.jid import JID
-from refserver.sasl import Verifier
+from refserver.sasl import Verifier, make_verifiers
 from refserver.storage import accounts
 
-__all__ = ["VerifierCache"]
+__all__ = ["Verifiers"]
 
 MOST_KEPT: Final = 10_000  # accounts, at some 700 bytes each
 
+log = Logger()
 
-class VerifierCache(Feature):
+
+class Verifiers(Feature):
     """Finds verifiers. Names that are no accounts are looked up each time: they take no memory."""
 
     name = "verifiers"
 
     def __init__(self, core: Core) -> None:
         super().__init__(core)
-        self._kept: OrderedDict[JID, Mapping[str, Verifier]] = OrderedDict()
+        self._kept: LRUCache[JID, Mapping[str, Verifier]] = LRUCache(MOST_KEPT)
         self._changes = 0
 
     def known(self, account: JID) -> Mapping[str, Verifier] | None:
-        """The verifiers, if they are at hand."""
+        """The verifiers, if they are in memory."""
         return self._kept.get(account)
 
     def find(self, account: JID) -> Deferred[Mapping[str, Verifier] | None]:
@@ -50,9 +52,23 @@ class VerifierCache(Feature):
         # What was read before a change may be older than it.
         if verifiers is not None and changes == self._changes:
             self._kept[account] = verifiers
-            if len(self._kept) > MOST_KEPT:
-                self._kept.popitem(last=False)
         return verifiers
+
+    def renew(self, account: JID, used: Verifier, password: str) -> None:
+        """Replace the account's verifiers if the settings for new ones have changed.
+
+        `password` was right by the verifier `used`. Nothing is replaced if it is another one by now.
+        """
+        known = self._kept.get(account)
+        if known is None or self.core.hashing.made(known):
+            return
+        renewing: Deferred[None] = Deferred.fromCoroutine(self._renew(account, used, password))
+        renewing.addErrback(lambda failure: log.failure("verifiers could not be renewed", failure=failure))
+
+    async def _renew(self, account: JID, used: Verifier, password: str) -> None:
+        verifiers = await self.core.offload(make_verifiers, password, self.core.hashing)
+        await self.core.database.write(accounts.renew_verifiers, account, used, verifiers)
+        self.changed(CredentialsChanged(account))
 
     @on(CredentialsChanged, AccountAdded, AccountRemoved)
     def changed(self, event: CredentialsChanged | AccountAdded | AccountRemoved) -> None:

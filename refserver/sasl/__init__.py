@@ -3,22 +3,25 @@
 Messages in, steps out; no XML (that is `stream/authentication.py`), no store, no threads.
 """
 
-from refserver.sasl.encoding import decode, encode
-from refserver.sasl.failure import SaslCondition, SaslFailure
 from refserver.sasl.mechanism import (
     Challenge,
     Credentials,
     Mechanism,
     NeedCredentials,
     NeedPasswordCheck,
+    SaslCondition,
+    SaslFailure,
     Step,
     Success,
     Surroundings,
+    decode,
+    encode,
 )
 from refserver.sasl.offer import EXTERNAL, TLS_EXPORTER, TLS_SERVER_END_POINT, begin, offered
-from refserver.sasl.password import InvalidPassword
 from refserver.sasl.verifier import (
     FakeVerifiers,
+    Hashing,
+    InvalidPassword,
     Verifier,
     check_password,
     make_verifier,
@@ -32,6 +35,7 @@ __all__ = [
     "Challenge",
     "Credentials",
     "FakeVerifiers",
+    "Hashing",
     "InvalidPassword",
     "Mechanism",
     "NeedCredentials",

@@ -1,4 +1,4 @@
-"""The shape of a SASL mechanism's server side: messages in, steps out (RFC 4422).
+"""The base class of SASL mechanisms, the server's side: messages in, steps out (RFC 4422).
 
 A mechanism takes the peer's messages, already out of Base64, and answers each with a step:
 a challenge, success, or a question to whoever holds the accounts. Failure is the exception
@@ -10,16 +10,47 @@ A mechanism that asks no questions (EXTERNAL, ANONYMOUS) only defines `respond`.
 
 from __future__ import annotations
 
+import base64
+import binascii
 import secrets
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
+from enum import Enum
 from typing import TypeAlias
 
 from attrs import field, frozen
 
 from refserver.jid import JID, InvalidJID
-from refserver.sasl.failure import SaslCondition, SaslFailure
 from refserver.sasl.verifier import FakeVerifiers, Verifier
+
+
+class SaslCondition(Enum):
+    """A defined condition of a SASL failure; the value is its element's name (RFC 6120 6.5)."""
+
+    ABORTED = "aborted"
+    ACCOUNT_DISABLED = "account-disabled"
+    CREDENTIALS_EXPIRED = "credentials-expired"
+    ENCRYPTION_REQUIRED = "encryption-required"
+    INCORRECT_ENCODING = "incorrect-encoding"
+    INVALID_AUTHZID = "invalid-authzid"
+    INVALID_MECHANISM = "invalid-mechanism"
+    MALFORMED_REQUEST = "malformed-request"
+    MECHANISM_TOO_WEAK = "mechanism-too-weak"
+    NOT_AUTHORIZED = "not-authorized"
+    TEMPORARY_AUTH_FAILURE = "temporary-auth-failure"
+
+
+class SaslFailure(Exception):
+    """The exchange has ended without success; the stream lives on and the peer may begin another.
+
+    `text` is for people. It never says whether an account exists, and repeats nothing the
+    peer sent.
+    """
+
+    def __init__(self, condition: SaslCondition, text: str = "") -> None:
+        super().__init__(condition.value)
+        self.condition = condition
+        self.text = text
 
 
 @frozen
@@ -153,3 +184,28 @@ def _parsed(authzid: str) -> JID | None:
         return JID.parse(authzid)
     except InvalidJID:
         return None
+
+
+# -- Base64 (RFC 6120 6.4.2, RFC 4648 3.3 and 3.5) ---------------------------------
+
+
+def decode(text: str) -> bytes:
+    """The bytes that `text` stands for; "=" is a message of no bytes (RFC 6120 6.4.2).
+
+    Raises `SaslFailure` incorrect-encoding for all that our own encoder would not have
+    written: whitespace, foreign characters, missing or superfluous padding, stray bits.
+    """
+    if text == "=":
+        return b""
+    try:
+        data = base64.b64decode(text.encode("ascii"), validate=True)
+    except (binascii.Error, UnicodeEncodeError) as error:
+        raise SaslFailure(SaslCondition.INCORRECT_ENCODING) from error
+    if encode(data) != text:
+        raise SaslFailure(SaslCondition.INCORRECT_ENCODING)
+    return data
+
+
+def encode(data: bytes) -> str:
+    """`data` in Base64, without line breaks."""
+    return base64.b64encode(data).decode("ascii")

@@ -1,4 +1,4 @@
-"""Which mechanisms there are, in order of preference, and which a stream may use.
+"""PLAIN, EXTERNAL, and the list of all mechanisms: in order of preference, and which a stream may use.
 
 A mechanism is added by one line in `_MECHANISMS`.
 """
@@ -11,10 +11,19 @@ from typing import Final
 
 from attrs import frozen
 
-from refserver.sasl.external import External
-from refserver.sasl.failure import SaslCondition, SaslFailure
-from refserver.sasl.mechanism import Mechanism, Surroundings
-from refserver.sasl.plain import Plain
+from refserver.jid import JID, InvalidJID
+from refserver.sasl.mechanism import (
+    AccountMechanism,
+    Challenge,
+    Credentials,
+    Mechanism,
+    NeedPasswordCheck,
+    SaslCondition,
+    SaslFailure,
+    Step,
+    Success,
+    Surroundings,
+)
 from refserver.sasl.scram import ScramServer
 
 # XEP-0440: the order is that of preference; both types are always offered under TLS when there is data.
@@ -22,6 +31,74 @@ TLS_EXPORTER: Final = "tls-exporter"  # RFC 9266
 TLS_SERVER_END_POINT: Final = "tls-server-end-point"  # RFC 5929 4
 
 EXTERNAL: Final = "EXTERNAL"
+
+
+_HASHES = ("SHA-256", "SHA-1")  # the first that the account has
+
+
+class Plain(AccountMechanism):
+    """PLAIN (RFC 4616): the password itself, for streams under TLS.
+
+    The server keeps no password to compare with, so the verifier is derived anew: this is the one mechanism
+    whose check is expensive, and it is asked for as `NeedPasswordCheck`.
+    """
+
+    def __init__(self, surroundings: Surroundings) -> None:
+        super().__init__(surroundings)
+        self._password = ""
+
+    def respond(self, data: bytes | None) -> Step:
+        """Take `[authzid] NUL authcid NUL passwd` (RFC 4616 2)."""
+        if data is None:
+            return Challenge(b"")
+        try:
+            authzid, authcid, self._password = data.decode("utf-8").split("\0")
+        except ValueError as error:  # not UTF-8, or not three parts
+            raise SaslFailure(SaslCondition.MALFORMED_REQUEST) from error
+        if not authcid or not self._password:
+            raise SaslFailure(SaslCondition.MALFORMED_REQUEST)
+        return self._claim(authcid, authzid)
+
+    def credentials(self, found: Credentials | None) -> Step:
+        """Ask for the derivation, from a fake verifier if there is no such account."""
+        self._found = found
+        fake = self._surroundings.fake.of(self.account.text, _HASHES[0])
+        stored = next(filter(None, map(self._verifier, _HASHES)), fake)
+        password, self._password = self._password, ""
+        return NeedPasswordCheck(self.account, stored, password)
+
+    def password_checked(self, right: bool) -> Success:
+        """Succeed if the account exists and its password was right."""
+        return self._finish(right)
+
+
+class External(Mechanism):
+    """EXTERNAL (RFC 4422 A): the peer has already shown who it is, by its certificate.
+
+    The stream decides whom the certificate proves; here only whom the peer wants to act as.
+    """
+
+    def __init__(self, surroundings: Surroundings) -> None:
+        self._proved = surroundings.proved
+
+    def respond(self, data: bytes | None) -> Step:
+        """Take the authorization identity: none, or the very one that is proved (RFC 6120 6.3.8)."""
+        if data is None:
+            return Challenge(b"")
+        if self._proved is None:
+            raise SaslFailure(SaslCondition.NOT_AUTHORIZED)
+        if data and _parsed(data) != self._proved:
+            raise SaslFailure(SaslCondition.INVALID_AUTHZID)
+        return Success(self._proved)
+
+
+def _parsed(authzid: bytes) -> JID:
+    try:
+        return JID.parse(authzid.decode("utf-8"))
+    except InvalidJID as error:
+        raise SaslFailure(SaslCondition.INVALID_AUTHZID) from error
+    except UnicodeDecodeError as error:
+        raise SaslFailure(SaslCondition.MALFORMED_REQUEST) from error
 
 
 @frozen
@@ -42,7 +119,9 @@ _MECHANISMS: Final = {
 }
 
 
-def offered(tls: bool, bindings: Collection[str], plain_without_tls: bool = False) -> tuple[str, ...]:
+def offered(
+    tls: bool, bindings: Collection[str], plain_without_tls: bool = False, sha_1: bool = True
+) -> tuple[str, ...]:
     """The mechanisms with passwords for a stream, best first, given the channel-binding types it has
     data for.
     """
@@ -52,6 +131,7 @@ def offered(tls: bool, bindings: Collection[str], plain_without_tls: bool = Fals
         if (bindings or not entry.binds)
         and (tls or plain_without_tls or not entry.reveals)
         and not entry.outside
+        and (sha_1 or "SHA-1" not in name)
     )
 
 

@@ -21,15 +21,17 @@ import re
 from enum import Enum, auto
 from typing import Final
 
-from refserver.sasl.encoding import decode, encode
-from refserver.sasl.failure import SaslCondition, SaslFailure
 from refserver.sasl.mechanism import (
     AccountMechanism,
     Challenge,
     Credentials,
+    SaslCondition,
+    SaslFailure,
     Step,
     Success,
     Surroundings,
+    decode,
+    encode,
 )
 from refserver.sasl.verifier import FakeVerifiers, Verifier, make_verifier, make_verifiers
 

@@ -30,6 +30,7 @@ __all__ = [
     "list",
     "logged_out",
     "remove",
+    "renew_verifiers",
     "set_verifiers",
     "verifiers",
 ]
@@ -101,8 +102,7 @@ def add(connection: Connection, jid: JID, verifiers: Mapping[str, Verifier], now
 
 def verifiers(connection: Connection, jid: JID) -> Mapping[str, Verifier] | None:
     """The account's verifiers by hash name ("SHA-1", …); None if it may not log in or is not there."""
-    found = _select_verifiers.rows(connection, by_jid=jid.text)
-    return {row[0]: Verifier(*row) for row in found} or None
+    return _stored(connection, jid) or None
 
 
 def set_verifiers(connection: Connection, jid: JID, verifiers: Mapping[str, Verifier]) -> None:
@@ -110,6 +110,14 @@ def set_verifiers(connection: Connection, jid: JID, verifiers: Mapping[str, Veri
     account = id_of(connection, jid)
     _delete_verifiers.run(connection, account=account)
     _insert_verifiers(connection, account, verifiers)
+
+
+def renew_verifiers(
+    connection: Connection, jid: JID, used: Verifier, verifiers: Mapping[str, Verifier]
+) -> None:
+    """Replace all verifiers of the same password, unless `used` is no longer one of the account's."""
+    if used in _stored(connection, jid).values():
+        set_verifiers(connection, jid, verifiers)
 
 
 def exists(connection: Connection, jid: JID) -> bool:
@@ -163,6 +171,10 @@ def id_of(connection: Connection, jid: JID) -> int:
     if found is None:
         raise NoSuchAccount("there is no such account")
     return found
+
+
+def _stored(connection: Connection, jid: JID) -> dict[str, Verifier]:
+    return {row[0]: Verifier(*row) for row in _select_verifiers.rows(connection, by_jid=jid.text)}
 
 
 def _account(row: tuple[str, int, float]) -> Account:

@@ -58,7 +58,8 @@ class Situation:
         """The SASL mechanisms that are offered, best first; none where TLS is required and missing."""
         if Has.PRIVACY not in self.has:
             return ()
-        return offered(self.tls, self.bindings, self.policy.plain_without_tls)
+        policy = self.policy
+        return offered(self.tls, self.bindings, policy.plain_without_tls, policy.scram_sha_1)
 
 
 @frozen

@@ -25,6 +25,7 @@ class StreamPolicy:
     limits_after: Limits
     require_tls: bool = True
     plain_without_tls: bool = False
+    scram_sha_1: bool = True
     registration: bool = False
     offer_tls: bool = True
     max_auth_attempts: int = 5

@@ -22,7 +22,7 @@ from refserver.sasl import (
     make_verifier,
     offered,
 )
-from refserver.sasl.password import prepared
+from refserver.sasl.verifier import prepared
 
 FAKE = FakeVerifiers(b"k" * 32, iterations=1)
 BINDINGS = {"tls-exporter": b"e" * 32}

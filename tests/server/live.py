@@ -30,7 +30,7 @@ from typing import Any, Self
 from xml.etree.ElementTree import Element, XMLPullParser
 
 from refserver.jid import JID
-from refserver.sasl.verifier import make_verifiers
+from refserver.sasl.verifier import LEAST_ITERATIONS, Hashing, make_verifiers
 from refserver.storage import Database, accounts, libraries
 from tests.interop.peers.authority import TestAuthority
 from tests.interop.peers.refserver_process import RefserverProcess
@@ -188,7 +188,7 @@ class LiveServer:
 def _seed(data: Path, contents: Mapping[str, Iterable[str]]) -> None:
     data.mkdir(parents=True)
     database = Database.open(data / "refserver.sqlite")
-    verifiers = make_verifiers(PASSWORD)
+    verifiers = make_verifiers(PASSWORD, Hashing(iterations=LEAST_ITERATIONS))
     for domain, names in contents.items():
         database.write_now(libraries.add, domain, f"The {domain}")
         for name in names:

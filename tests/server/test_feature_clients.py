@@ -8,10 +8,11 @@ from typing import Any
 from unittest.mock import Mock
 
 import pytest
+from attrs import evolve
 from OpenSSL import SSL
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
+from twisted.logger import capturedLogs, formatEvent
 
-from refserver.c2s import known_clients
 from refserver.c2s.connection import ClientConnection
 from refserver.c2s.service import ClientPolicy, ClientService
 from refserver.core.feature import Feature, on
@@ -19,10 +20,10 @@ from refserver.core.hooks import AccountRemoved, CredentialsChanged, SessionBind
 from refserver.features.messages import Messages
 from refserver.features.ping import Ping
 from refserver.features.registration import Registration
-from refserver.features.verifiers import VerifierCache
+from refserver.features.verifiers import Verifiers
 from refserver.jid import JID
 from refserver.net.receiver import PeerAddress
-from refserver.sasl import FakeVerifiers, make_verifier
+from refserver.sasl import FakeVerifiers, Hashing, check_password, make_verifier
 from refserver.stanza import Stanza
 from refserver.storage import accounts
 from refserver.stream.policy import StreamPolicy
@@ -114,8 +115,9 @@ class Server:
     """The service, and connections to it."""
 
     def __init__(self, **policy: Any) -> None:
-        self.harness = Harness([VerifierCache, Messages, Ping, Registration, Slow])
+        self.harness = Harness([Verifiers, Messages, Ping, Registration, Slow])
         self.core = self.harness.core
+        self.core.hashing = Hashing(iterations=2)
         self.mux = Deadlines()
         self.service = ClientService(
             self.core,
@@ -124,7 +126,7 @@ class Server:
             NoCertificates(),
             FakeVerifiers(b"k" * 32, iterations=2),
             self.core.feature(Registration),
-            self.core.feature(VerifierCache),
+            self.core.feature(Verifiers),
         )
         self.harness.database.write_now(accounts.add, MIA, VERIFIERS, 0.0)
 
@@ -206,7 +208,7 @@ def test_who_fails_waits_ever_longer(server: Server) -> None:
 
 def test_who_leaves_while_waiting_is_not_answered(server: Server) -> None:
     for _ in range(5):
-        server.service.delays.failed("192.0.2.1")
+        server.service.throttle.failed("192.0.2.1")
     wire, connection = server.connect()
     connection.received(header() + plain("mia", "secret"))
     wire.close()
@@ -237,7 +239,7 @@ def test_our_own_failures_make_nobody_wait(server: Server, monkeypatch: pytest.M
     for _ in range(4):
         _, connection = server.connect()
         connection.received(header() + plain("mia", "secret"))
-    assert 0.0 == server.service.delays.wait("192.0.2.1", MIA)
+    assert 0.0 == server.service.throttle.wait("192.0.2.1", MIA)
 
 
 def test_only_who_was_here_before_is_answered_without_the_store(
@@ -256,14 +258,72 @@ def test_only_who_was_here_before_is_answered_without_the_store(
     assert 3 == reads.call_count
 
 
-def test_the_memory_of_who_was_here_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(known_clients, "MOST_KEPT", 2)
-    here = known_clients.KnownClients()
-    for source in ("a", "b", "a", "c"):
-        here.add(MIA, source)
-    assert (MIA, "a") in here
-    assert (MIA, "c") in here
-    assert (MIA, "b") not in here
+def test_one_s_own_log_in_does_not_let_guess_others_passwords_faster(server: Server) -> None:
+    def attempt(name: str, password: str) -> float:
+        wire, connection = server.connect()
+        connection.received(header())
+        wire.took()
+        connection.received(plain(name, password))
+        waited = 0.0
+        while not wire.took():
+            server.harness.clock.advance(0.25)
+            waited += 0.25
+        return waited
+
+    waits = []
+    for number in range(7):
+        attempt("mia", "secret")
+        waits.append(attempt(f"victim{number}", "spring"))
+    assert [0.0, 0.0, 0.0, 0.0, 0.5, 1.0, 2.0] == waits
+
+
+def test_a_failed_log_in_is_logged_with_the_address_and_no_account(server: Server) -> None:
+    with capturedLogs() as logged:
+        _, connection = server.connect()
+        connection.received(header() + plain("mia", "wrong"))
+    lines = [formatEvent(event) for event in logged]
+    assert ["log-in refused from 192.0.2.1 to library.example: not-authorized"] == lines
+
+
+def test_verifiers_are_renewed_at_a_log_in_by_password(server: Server) -> None:
+    server.core.hashing = Hashing(iterations=3, sha_1=False)
+    server.authenticated()
+    stored = server.harness.database.read_now(accounts.verifiers, MIA)
+    assert stored is not None
+    assert {"SHA-256": 3} == {name: verifier.iterations for name, verifier in stored.items()}
+    assert check_password(stored["SHA-256"], "secret")
+    server.authenticated()
+    assert stored == server.harness.database.read_now(accounts.verifiers, MIA)
+
+
+def test_a_password_changed_meanwhile_is_not_replaced_by_the_old_one(server: Server) -> None:
+    server.core.hashing = Hashing(iterations=3)
+    waiting: list[tuple[Deferred[Any], Any]] = []
+
+    def later(function: Any, *args: Any) -> Deferred[Any]:
+        if function is check_password:
+            return succeed(function(*args))
+        waiting.append((Deferred(), function(*args)))
+        return waiting[-1][0]
+
+    server.core.offload = later
+    server.authenticated()
+    new = {"SHA-256": make_verifier("other", "SHA-256", b"salt" * 4, 2)}
+    server.harness.database.write_now(accounts.set_verifiers, MIA, new)
+    for deferred, made in waiting:
+        deferred.callback(made)
+    assert 1 == len(waiting)
+    assert new == server.harness.database.read_now(accounts.verifiers, MIA)
+
+
+def test_scram_sha_1_can_be_switched_off(server: Server) -> None:
+    stream = evolve(STREAM, scram_sha_1=False)
+    server.service.renew(evolve(server.service.policy, stream=stream))
+    wire, connection = server.connect()
+    connection.received(header())
+    offered = wire.took()
+    assert b"SCRAM-SHA-256<" in offered
+    assert b"SHA-1" not in offered
 
 
 # -- binding -----------------------------------------------------------------------------------

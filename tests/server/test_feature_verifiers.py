@@ -6,7 +6,7 @@ import pytest
 
 from refserver.core.hooks import AccountRemoved, CredentialsChanged, HostRemoved
 from refserver.features import verifiers as verifier_cache
-from refserver.features.verifiers import VerifierCache
+from refserver.features.verifiers import Verifiers
 from refserver.jid import JID
 from refserver.sasl import Verifier
 from refserver.storage import accounts
@@ -21,20 +21,20 @@ def verifiers(key: bytes) -> dict[str, Verifier]:
 
 @pytest.fixture
 def server() -> Harness:
-    server = Harness([VerifierCache])
+    server = Harness([Verifiers])
     server.database.write_now(accounts.add, MIA, verifiers(b"old"), 0.0)
     return server
 
 
 def test_verifiers_are_at_hand_after_they_were_found_once(server: Harness) -> None:
-    feature = server.core.feature(VerifierCache)
+    feature = server.core.feature(Verifiers)
     assert feature.known(MIA) is None
     assert server.run(feature.find(MIA)) == verifiers(b"old")
     assert feature.known(MIA) == verifiers(b"old")
 
 
 def test_a_new_password_holds_at_once(server: Harness) -> None:
-    feature = server.core.feature(VerifierCache)
+    feature = server.core.feature(Verifiers)
     server.run(feature.find(MIA))
     server.database.write_now(accounts.set_verifiers, MIA, verifiers(b"new"))
     server.core.hooks.tell(CredentialsChanged(MIA))
@@ -43,7 +43,7 @@ def test_a_new_password_holds_at_once(server: Harness) -> None:
 
 
 def test_what_was_read_before_a_change_is_not_kept(server: Harness) -> None:
-    feature = server.core.feature(VerifierCache)
+    feature = server.core.feature(Verifiers)
     with server.holding():
         found = feature.find(MIA)
         server.core.hooks.tell(CredentialsChanged(MIA))
@@ -53,7 +53,7 @@ def test_what_was_read_before_a_change_is_not_kept(server: Harness) -> None:
 
 @pytest.mark.parametrize("what", ["account", "library"])
 def test_who_is_removed_is_forgotten(server: Harness, what: str) -> None:
-    feature = server.core.feature(VerifierCache)
+    feature = server.core.feature(Verifiers)
     server.run(feature.find(MIA))
     host = server.core.hosts.get("library.example")
     assert host is not None
@@ -62,7 +62,7 @@ def test_who_is_removed_is_forgotten(server: Harness, what: str) -> None:
 
 
 def test_names_that_are_no_accounts_take_no_memory(server: Harness) -> None:
-    feature = server.core.feature(VerifierCache)
+    feature = server.core.feature(Verifiers)
     nobody = JID.parse("nobody@library.example")
     assert server.run(feature.find(nobody)) is None
     assert feature.known(nobody) is None
@@ -70,7 +70,7 @@ def test_names_that_are_no_accounts_take_no_memory(server: Harness) -> None:
 
 def test_only_the_latest_are_kept(server: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(verifier_cache, "MOST_KEPT", 1)
-    feature = server.core.feature(VerifierCache)
+    feature = server.core.feature(Verifiers)
     ann = JID.parse("ann@library.example")
     server.database.write_now(accounts.add, ann, verifiers(b"a"), 0.0)
     server.run(feature.find(MIA))

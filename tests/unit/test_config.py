@@ -134,7 +134,8 @@ class TestFaults:
         fault = problem(folder, "[c2s]\nrequire_tsl = true\n")
         assert str(fault) == (
             "c2s.require_tsl: found an unknown key, did you mean require_tls?; "
-            "allowed: require_tls, plain_without_tls, registration, unauthenticated_timeout, resume_seconds"
+            "allowed: require_tls, plain_without_tls, registration, unauthenticated_timeout, resume_seconds, "
+            "scram_iterations, scram_sha_1"
         )
 
     def test_an_unknown_table_is_answered_likewise(self, folder: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from refserver.sasl import InvalidPassword
-from refserver.sasl.password import prepared
+from refserver.sasl.verifier import prepared
 
 
 @pytest.mark.parametrize(

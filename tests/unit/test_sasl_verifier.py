@@ -15,7 +15,7 @@ def verifiers():
 def test_there_is_a_verifier_for_each_hash(verifiers):
     assert {"SHA-1", "SHA-256"} == set(verifiers)
     assert all(name == verifier.hash_name for name, verifier in verifiers.items())
-    assert all(verifier.iterations == 10_000 for verifier in verifiers.values())
+    assert all(verifier.iterations == 100_000 for verifier in verifiers.values())
 
 
 def test_each_salt_is_new(verifiers):

@@ -17,8 +17,14 @@ from refserver.app.commands.context import Context, confirm, pass_context
 from refserver.app.commands.request import Done, Refused, Request, from_json, late, moment
 from refserver.errors import StreamCondition
 from refserver.jid import JID
-from refserver.sasl.password import InvalidPassword, prepared
-from refserver.sasl.verifier import Verifier, check_password, make_verifiers
+from refserver.sasl.verifier import (
+    Hashing,
+    InvalidPassword,
+    Verifier,
+    check_password,
+    make_verifiers,
+    prepared,
+)
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -231,7 +237,7 @@ def add(context: Context, jid: str, password_stdin: bool) -> None:
     if known and all(check_password(verifier, password) for verifier in known.values()):
         context.say_done({"jid": jid, "done": "unchanged"}, "jid")
     else:
-        context.change(AddAccount(jid, _verifiers(password)), "jid")
+        context.change(AddAccount(jid, _verifiers(context, password)), "jid")
 
 
 @account.command("list")
@@ -259,7 +265,7 @@ def remove(context: Context, jid: str, yes: bool) -> None:
 def change_password(context: Context, jid: str, password_stdin: bool) -> None:
     """Give an account another password; its sessions end."""
     new = _password(jid, from_stdin=password_stdin)
-    context.change(SetPassword(jid, _verifiers(new)), "jid")
+    context.change(SetPassword(jid, _verifiers(context, new)), "jid")
 
 
 @account.command("disable")
@@ -294,7 +300,7 @@ def _is_terminal() -> bool:
     return sys.stdin.isatty()
 
 
-def _verifiers(password: str) -> dict[str, Verifier]:
+def _verifiers(context: Context, password: str) -> dict[str, Verifier]:
     """Return what is stored of a password. Raises `Refused`."""
     if len(password.encode()) > LONGEST_PASSWORD:
         raise Refused(f"the password is longer than {LONGEST_PASSWORD} bytes: choose a shorter one")
@@ -304,4 +310,5 @@ def _verifiers(password: str) -> dict[str, Verifier]:
         raise Refused(f"{error}: choose another one") from None
     if len(password) < SHORTEST_PASSWORD:
         raise Refused(f"the password has fewer than {SHORTEST_PASSWORD} characters: choose a longer one")
-    return make_verifiers(password)
+    c2s = context.settings.c2s
+    return make_verifiers(password, Hashing(c2s.scram_iterations, c2s.scram_sha_1))

@@ -19,7 +19,7 @@ from refserver.app.commands.libraries import AddLibrary
 from refserver.app.commands.questions import ListQuestions, MakeReport, ShowQuestion
 from refserver.app.commands.queues import AddQueue, QueueOptions, SetQueue
 from refserver.app.config import load
-from refserver.sasl.verifier import Verifier, make_verifiers
+from refserver.sasl.verifier import LEAST_ITERATIONS, Hashing, Verifier, make_verifiers
 from tests.interop.peers.people import Librarian, Patron
 from tests.interop.peers.refserver_process import RefserverProcess
 
@@ -110,4 +110,4 @@ class Library:
 
 @cache
 def _verifiers() -> dict[str, Verifier]:
-    return make_verifiers(PASSWORD)
+    return make_verifiers(PASSWORD, Hashing(iterations=LEAST_ITERATIONS))

@@ -179,6 +179,7 @@ class RefserverProcess:
                 "s2s_tls": tcp(self.s2s_tls_port),
                 "component": [],
             },
+            "c2s": {"scram_iterations": 4096},  # the least: tests log in often
             "tls": {"certificates": str(self.authority.folder)},
             "s2s": {
                 "trusted_ca": str(self.authority.ca),
