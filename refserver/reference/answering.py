@@ -44,6 +44,7 @@ __all__ = [
     "colleague",
     "decline",
     "dismiss",
+    "give_back",
     "hand_over",
     "nick_of",
     "note",
@@ -54,6 +55,7 @@ __all__ = [
     "reply",
     "reply_canned",
     "take",
+    "take_over",
     "widen",
     "withdraw",
 ]
@@ -66,12 +68,13 @@ T = TypeVar("T")
 class Taken:
     """A question with a new owner, its previous owner, and what was said until then.
 
-    If the new owner is live, the patron's words that nobody has got yet are marked as given.
+    `from_absent`: the previous owner was away, and was not asked.
     """
 
     question: Question
     before: JID | None
     said: list[Message]
+    from_absent: bool = False
 
 
 @frozen
@@ -135,19 +138,45 @@ def claim(connection: Connection, question_id: int, librarian: JID, now: float) 
     return claimed
 
 
-def take(connection: Connection, question_id: int, librarian: JID, now: float, live: bool = False) -> Taken:
-    """Claim a question, or accept it if it is being handed to this librarian.
-
-    `live`: a client of the librarian can take at once what the patron has said.
-    """
+def take(
+    connection: Connection, question_id: int, librarian: JID, now: float, away: JID | None = None
+) -> Taken:
+    """Claim a question, accept it if it is handed to this librarian, or take it from the owner `away`."""
     question = questions.get(connection, question_id)
-    verb = accept if question.handed_to == librarian else claim
-    taken = verb(connection, question_id, librarian, now)
-    said = conversations.of(connection, question_id)
-    if live:
-        new = [m.id for m in said if m.direction is Direction.PATRON and m.relay is Relay.TO_DO]
-        conversations.set_relay(connection, new, Relay.GIVEN)
-    return Taken(taken, question.owner, said)
+    from_absent = away is not None and question.owner == away != librarian and question.handed_to != librarian
+    if from_absent:
+        taken = take_over(connection, question_id, librarian, now)
+    else:
+        verb = accept if question.handed_to == librarian else claim
+        taken = verb(connection, question_id, librarian, now)
+    return Taken(taken, question.owner, conversations.of(connection, question_id), from_absent)
+
+
+def take_over(connection: Connection, question_id: int, librarian: JID, now: float) -> Question:
+    """Take a question from its owner, who is away. Raises `WrongState`."""
+    question = questions.get(connection, question_id)
+    colleague(connection, question.queue_id, librarian)
+    taken = change(
+        connection,
+        question_id,
+        question.owner,
+        Verb.TAKE_OVER,
+        owner=librarian,
+        handed_to=None,
+        claimed_at=now,
+    )
+    statistics.count(connection, question_id, "transfers")
+    return taken
+
+
+def give_back(connection: Connection, question_id: int, owner: JID) -> Question:
+    """Let a question of `owner` wait again, by no act of hers. Raises `WrongState` if it is hers no more."""
+    question = questions.get(connection, question_id)
+    if question.owner != owner:
+        raise WrongState(question.state, Verb.GIVE_BACK)
+    waiting = change(connection, question_id, owner, Verb.GIVE_BACK, owner=None, handed_to=None)
+    statistics.count(connection, question_id, "releases")
+    return waiting
 
 
 def release(connection: Connection, question_id: int, librarian: JID) -> Question:
@@ -159,17 +188,12 @@ def release(connection: Connection, question_id: int, librarian: JID) -> Questio
 
 
 def dismiss(connection: Connection, queue_id: int, librarian: JID) -> list[Question]:
-    """Release what a librarian has at a queue, since she works there no more; the questions released."""
+    """Give back what a librarian has at a queue, since she works there no more; the questions given back."""
     questions.pass_over(connection, queue_id, librarian)
-    theirs = questions.owned_by(connection, librarian, sources(Verb.RELEASE))
-    released = []
-    for question in theirs:
-        if question.queue_id == queue_id:
-            released.append(
-                change(connection, question.id, librarian, Verb.RELEASE, owner=None, handed_to=None)
-            )
-            statistics.count(connection, question.id, "releases")
-    return released
+    theirs = questions.owned_by(connection, librarian, sources(Verb.GIVE_BACK))
+    return [
+        give_back(connection, question.id, librarian) for question in theirs if question.queue_id == queue_id
+    ]
 
 
 def hand_over(connection: Connection, question_id: int, librarian: JID, nick: str) -> Question:
@@ -241,20 +265,15 @@ def answer(
 
 
 def reply(
-    connection: Connection,
-    question_id: int,
-    librarian: JID,
-    utterance: Utterance,
-    now: float,
-    live: bool = False,
+    connection: Connection, question_id: int, librarian: JID, utterance: Utterance, now: float
 ) -> Answered:
     """Store a plain message in the question's chat: the first one takes the question and answers it.
 
-    `live` is as for `take`. Raises what `take` and `answer` raise; then nothing was stored.
+    Raises what `take` and `answer` raise; then nothing was stored.
     """
     taken = None
     if questions.get(connection, question_id).owner != librarian:
-        taken = take(connection, question_id, librarian, now, live)
+        taken = take(connection, question_id, librarian, now)
     return evolve(answer(connection, question_id, librarian, utterance, now), taken=taken)
 
 

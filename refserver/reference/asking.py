@@ -7,7 +7,6 @@ often is checked here; who is told what is the adapters' business.
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from datetime import datetime
 from typing import Final
 
@@ -78,13 +77,11 @@ def say(
     now: float,
     staffed: bool = True,
     hourly_limit: int = 0,
-    live: Collection[JID] = (),
 ) -> Said:
     """Take a patron's message: ask a question, or add to the open one.
 
     `staffed`: somebody is on duty. `hourly_limit` is how many questions a patron may ask in an
-    hour (0: any number). `live` are librarians whose clients can take the message at once: if
-    the owner is among them, it is stored as under way to her. Raises `TooManyQuestions`.
+    hour (0: any number). Raises `TooManyQuestions`.
     """
     open_one = questions.of_patron(connection, queue_id, asker.jid, OPEN)
     repeated = _repeated(connection, open_one, queue_id, asker, utterance, now)
@@ -103,7 +100,7 @@ def say(
         origin_id=utterance.origin_id,
         extras=utterance.extras,
         gap=seconds_since_last(connection, question, now),
-        relay=Relay.UNDER_WAY if question.owner in live else Relay.TO_DO,
+        relay=Relay.TO_DO,
         receipt=utterance.receipt,
     )
     return Said(question, message, open_one is None, False, place_in_line(connection, question))

@@ -1,7 +1,7 @@
 """The desk: a room for the librarians of a queue. Being there, neither away nor busy, is being on duty.
 
-Owns the room (members-only, without history: patrons' words must not stay behind), duty,
-and the commands that are understood in the room. Questions are offered by offers.py.
+Owns the room (members-only, without history: patrons' words must not stay behind) and duty. A line that is a
+command is heard by everybody, and then done (staff_commands.py).
 """
 
 from __future__ import annotations
@@ -9,39 +9,49 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import Final
+
+from twisted.logger import Logger
 
 from refserver import ns
+from refserver.core.core import Core
 from refserver.jid import JID
 from refserver.muc.occupants import Occupant
 from refserver.muc.presence import Departure, expel
 from refserver.muc.room import Room, RoomConfig
 from refserver.muc.service import RoomService
-from refserver.reference.commands import (
-    Canned,
-    Command,
-    Fault,
-    Faulty,
-    Help,
-    Say,
-    Spam,
-    Take,
-    Unknown,
-    Unspam,
-    Who,
-    parse,
+from refserver.reference.commands import Say, parse
+from refserver.reference.duty import OnDuty
+from refserver.reference.events import (
+    Abandoned,
+    Accepted,
+    AllBusy,
+    Claimed,
+    DeliveryFailed,
+    Ended,
+    MarkedAsSpam,
+    Offered,
+    OwnerAway,
+    QuestionEvent,
+    Released,
+    ReturnCause,
+    Returned,
+    SpamLifted,
+    TakenOver,
 )
-from refserver.reference.dispatch import Duty
+from refserver.reference.open_questions import OpenQuestions
+from refserver.reference.people import Absences
+from refserver.reference.profile import QueueProfile
+from refserver.reference.staff_commands import Line, StaffCommands
+from refserver.reference.states import State
 from refserver.stanza import Stanza
 from refserver.storage.questions import Question
-from refserver.storage.queues import Librarian
 from refserver.storage.rooms import Affiliate, Affiliation
-from refserver.xml.element import child_text
-
-if TYPE_CHECKING:
-    from refserver.reference.queue import Queue
+from refserver.xml.element import child_text, element
 
 __all__ = ["DeskRoom"]
+
+log = Logger()
 
 READY: Final = ("", "chat")
 """The values of show (RFC 6121 4.7.2.1) that mean duty."""
@@ -50,34 +60,49 @@ NO_MEMBER: Final = "321"  # status code: left because of a change of affiliation
 
 
 class DeskRoom:
-    """Implements the room's `Watcher`."""
+    """The desk of one queue. Implements the room's `Watcher`. `duty_changed` is called when it has."""
 
-    def __init__(self, queue: Queue, rooms: RoomService) -> None:
-        self._queue = queue
+    def __init__(
+        self,
+        core: Core,
+        profile: QueueProfile,
+        open_questions: OpenQuestions,
+        rooms: RoomService,
+        on_duty: OnDuty,
+        absences: Absences,
+        commands: StaffCommands,
+        duty_changed: Callable[[], None],
+    ) -> None:
+        self._core = core
+        self._profile = profile
+        self._open = open_questions
         self._rooms = rooms
-        self.nick = queue.jid.localpart
-        self._since: dict[JID, float] = {}
+        self._on_duty = on_duty
+        self._absences = absences
+        self._duty_changed = duty_changed
+        self._commands = commands
+        self.nick = profile.jid.localpart
+        self._here: set[JID] = set()
         self._unheard: deque[str] = deque(maxlen=UNHEARD_KEPT)
         self._room = self._manage()
 
     def _manage(self) -> Room:
-        title = self._queue.record.title or self._queue.jid.localpart
         config = RoomConfig(
-            name=title, public=False, members_only=True, non_anonymous=True, change_subject=True, history=0
+            name=self._profile.title,
+            public=False,
+            members_only=True,
+            non_anonymous=True,
+            change_subject=True,
+            history=0,
         )
-        room = self._rooms.manage(self._queue.jid.localpart, config, self.nick)
+        room = self._rooms.manage(self._profile.jid.localpart, config, self.nick)
         room.watcher = self
         return room
-
-    @property
-    def jid(self) -> JID:
-        """The room's address."""
-        return self._room.jid
 
     def set_up(self) -> None:
         """Take over what has changed in the queue's title or staff: who is no member any more must leave."""
         self._room = self._manage()
-        staff = self._queue.librarians
+        staff = self._profile.librarians
         self._room.set_affiliates(
             {jid: Affiliate(Affiliation.MEMBER, librarian.nick) for jid, librarian in staff.items()}
         )
@@ -91,28 +116,10 @@ class DeskRoom:
         for occupant in self._room.occupants:
             if not occupant.virtual:
                 expel(self._room, occupant, Departure((NO_MEMBER,)))
-        self._queue.watch(self._rooms.end_managed(self._room))
+        deleted = self._rooms.end_managed(self._room)
+        deleted.addErrback(lambda failure: log.failure("a desk room could not be deleted", failure=failure))
 
     # -- duty ------------------------------------------------------------------------
-
-    def duties(self) -> list[Duty]:
-        """Who is on duty, by nick."""
-        found = [self._duty(self._queue.librarians[jid], since) for jid, since in self._since.items()]
-        return sorted(found, key=lambda duty: duty.nick)
-
-    def _duty(self, librarian: Librarian, since: float) -> Duty:
-        load = self._queue.board.load(librarian.jid) + self._queue.offers.under_way_to(librarian.jid)
-        idle_since = max(since, self._queue.offers.last_busy(librarian.jid))
-        return Duty(librarian.jid, self.called(librarian.jid), load, librarian.max_chats, idle_since)
-
-    def is_on_duty(self, jid: JID) -> bool:
-        """Whether a librarian takes offers."""
-        return jid in self._since
-
-    def called(self, jid: JID) -> str:
-        """The nickname by which a librarian is mentioned: hers in the room, if she is there."""
-        occupants = self._room.occupants.of_account(jid)
-        return occupants[0].nick if occupants else self._queue.nick_of(jid)
 
     def occupant_present(self, room: Room, occupant: Occupant, session: JID) -> None:
         """See `Watcher`."""
@@ -123,30 +130,44 @@ class DeskRoom:
         self._look_at(occupant.account, None)
 
     def _look_at(self, account: JID, session: JID | None) -> None:
-        if account not in self._queue.librarians and account not in self._since:
-            return
-        ready = account in self._queue.librarians and any(
-            child_text(presence.element, ns.CLIENT, "show") in READY
-            for occupant in self._room.occupants.of_account(account)
-            for presence in occupant.sessions.values()
+        is_librarian = account in self._profile.librarians
+        occupants = self._room.occupants.of_account(account)
+        here = is_librarian and bool(occupants)
+        if here != (account in self._here):
+            (self._here.add if here else self._here.discard)(account)
+            self._absences.at_desk(account, here)
+        ready = is_librarian and any(
+            child_text(presence.element, ns.CLIENT, "show") in READY and self._answers(client)
+            for occupant in occupants
+            for client, presence in occupant.sessions.items()
         )
-        if ready == (account in self._since):
-            return
+        was_ready = account in self._on_duty
         if ready:
-            self._since[account] = self._queue.core.now()
-            self._welcome(session)
-        else:
-            del self._since[account]
-        self._queue.changed()
+            self._on_duty.add(account, occupants[0].nick)
+            if not was_ready:
+                self._welcome(session)
+        elif was_ready:
+            self._on_duty.remove(account)
+        if ready != was_ready:
+            self._duty_changed()
+
+    def look_again(self, librarian: JID) -> None:
+        """One of her clients here answers no more, or again."""
+        self._look_at(librarian, None)
+
+    def _answers(self, client: JID) -> bool:
+        """False if a client here has left us without an answer for a minute."""
+        session = self._core.sessions.get(client)
+        return session is None or session.answering
 
     def _welcome(self, session: JID | None) -> None:
         """Tell who comes on duty what waits, and what nobody was there to hear."""
         while self._unheard:
             self.say(self._unheard.popleft())
-        line = self._queue.board.line()
+        line = self._open.line(self._profile.id)
         if session is not None and line:
-            texts = self._queue.staff_texts
-            self._room.tell(session, texts.waiting([self.describe(question) for question in line]), self.nick)
+            texts = self._profile.staff_texts
+            self._answer(session, texts.waiting([self._describe(question) for question in line]))
 
     # -- speaking ------------------------------------------------------------------
 
@@ -157,63 +178,86 @@ class DeskRoom:
 
     def tell(self, text: str) -> None:
         """A line that somebody at the desk must hear: if nobody is there, whoever comes on duty."""
-        if self._since:
+        if self._on_duty:
             self.say(text)
         else:
             self._unheard.append(text)
 
-    def announce(self, question: Question, mentioned: Iterable[JID]) -> None:
-        """The line of a question, with the nicks of those it is offered to."""
-        self.say(self.describe(question, ", ".join(self.called(jid) for jid in mentioned)))
+    def handle(self, event: QuestionEvent) -> None:
+        """React to an event."""
+        question, texts, nick_of = event.question, self._profile.staff_texts, self._profile.nick_of
+        number, owner = question.number, "" if question.owner is None else nick_of(question.owner)
+        match event:
+            case Offered() if question.offered_to is None:
+                self._announce(question, [duty.jid for duty in self._on_duty.duties()])
+            case Offered():
+                self._announce(question, [question.offered_to])
+            case AllBusy():
+                self._announce(question, ())
+            case Claimed() | Accepted():
+                self.say(texts.claimed(number, owner))
+            case TakenOver():
+                self.say(texts.taken_from_absent(number, owner, nick_of(event.before)))
+            case Released():
+                self.say(texts.released(number, nick_of(event.librarian), event.reason))
+            case Returned() if event.cause is ReturnCause.UNDELIVERED and event.condition is not None:
+                reason = texts.why_undelivered(event.condition)
+                self.say(texts.released(number, nick_of(event.librarian), reason))
+            case Returned():
+                self.tell(texts.returned(number, nick_of(event.librarian)))
+            case OwnerAway():
+                self.tell(texts.owner_away(number, owner))
+            case Abandoned() | Ended():
+                self.say(texts.abandoned(number))
+            case MarkedAsSpam():
+                self.say(texts.blocked(number, nick_of(event.librarian)))
+            case SpamLifted():
+                self.say(texts.unblocked(number, nick_of(event.librarian)))
+            case DeliveryFailed() if question.owner is None or question.state != State.CLAIMED:
+                if event.to_staff:
+                    self.tell(texts.not_heard(number, owner, event.condition))
+                else:
+                    self.tell(texts.undelivered(number, event.condition))
+            case DeliveryFailed():
+                pass  # its owner is told
 
-    def describe(self, question: Question, nicks: str = "") -> str:
+    def _announce(self, question: Question, mentioned: Iterable[JID | None]) -> None:
+        """The line of a question, with the nicks of those it is offered to."""
+        self.say(self._describe(question, ", ".join(self._called(jid) for jid in mentioned if jid)))
+
+    def _called(self, jid: JID) -> str:
+        """The nickname by which a librarian is mentioned: hers in the room, if she is there."""
+        occupants = self._room.occupants.of_account(jid)
+        return occupants[0].nick if occupants else self._profile.nick_of(jid)
+
+    def _describe(self, question: Question, nicks: str = "") -> str:
         """A question on one line. No patron's identity."""
-        return self._queue.staff_texts.announced(
+        return self._profile.staff_texts.announced(
             question.number,
-            self._queue.jid.localpart,
+            self._profile.jid.localpart,
             question.language,
             question.channel,
-            self._queue.core.now() - question.asked_at,
-            self._queue.board.words(question),
+            self._core.now() - question.asked_at,
+            self._open.words(question),
             nicks,
         )
 
     # -- listening -----------------------------------------------------------------
 
     def message_sent(self, room: Room, occupant: Occupant, session: JID, stanza: Stanza) -> None:
-        """See `Watcher`. Commands are done after everybody has seen the line."""
-        if occupant.account in self._queue.librarians and stanza.body:
-            answer = partial(self._answer, session)
-            self.command(parse(stanza.body), occupant.account, answer)
+        """See `Watcher`."""
+        if occupant.account not in self._profile.librarians or not stanza.body:
+            return
+        command = parse(stanza.body)
+        if not isinstance(command, Say):
+            answer, help = partial(self._answer, session), partial(self._answer_alone, session)
+            self._commands.do(command, Line(occupant.account, answer, help=help))
 
     def _answer(self, session: JID, text: str) -> None:
         self._room.tell(session, text, self.nick)
 
-    def command(self, command: Command, librarian: JID, answer: Callable[[str], None]) -> None:
-        """Do what a librarian asks for outside the chat of a question."""
-        texts = self._queue.staff_texts
-        match command:
-            case Say():
-                pass
-            case Take():
-                self._queue.staff.take(command.number, librarian, answer)
-            case Spam(number=None):
-                answer(texts.faulty(Faulty("spam", Fault.NUMBER)))
-            case Unspam(number=None):
-                answer(texts.faulty(Faulty("unspam", Fault.NUMBER)))
-            case Spam(number=int(number)):
-                self._queue.staff.spam(number, librarian, answer)
-            case Unspam(number=int(number)):
-                self._queue.staff.unspam(number, librarian, answer)
-            case Who():
-                answer(texts.who(self.duties()))
-            case Help():
-                answer(texts.help(command.word))
-            case Canned(name=""):
-                self._queue.staff.list_canned(answer)
-            case Unknown():
-                answer(texts.unknown(command))
-            case Faulty():
-                answer(texts.faulty(command))
-            case _:
-                answer(texts.only_in_chat())
+    def _answer_alone(self, session: JID, text: str) -> None:
+        """A private message (XEP-0045 7.5): what is long stays out of the room."""
+        mark = element(ns.MUC_USER, "x")
+        sender = self._room.jid.with_resource(self.nick)
+        self._core.router.route(Stanza.message(session, sender, "chat", body=text, children=(mark,)))

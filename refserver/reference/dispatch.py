@@ -1,36 +1,25 @@
 """Who is offered a question next, and what a patron is told about the wait.
 
-Pure functions: duty, load and the time come from the caller. The policies are least busy
-first (then whoever has been idle longest), round robin, and everyone at once.
+Pure functions: duty, load and the time come from the caller. The policies are least busy first (then whoever
+has been idle longest), round robin, and everyone at once.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterable, Sequence
-from enum import StrEnum
 from statistics import median
 from typing import Final
 
 from attrs import frozen
 
 from refserver.jid import JID
+from refserver.reference.settings import Policy
 
-__all__ = ["OFFER_SECONDS", "Duty", "Policy", "expected_wait", "free_places", "is_due", "next_librarian"]
-
-OFFER_SECONDS: Final = 30.0
-"""How long a question is offered to one librarian before it is offered to all on duty."""
+__all__ = ["Duty", "expected_wait", "free_places", "next_librarian"]
 
 DEFAULT_DURATION: Final = 300.0
 """What a question is expected to take while the queue has none to learn from, in seconds."""
-
-
-class Policy(StrEnum):
-    """How a queue hands its questions out."""
-
-    LEAST_BUSY = "least-busy"
-    ROUND_ROBIN = "round-robin"
-    EVERYONE = "everyone"
 
 
 @frozen
@@ -65,11 +54,6 @@ def next_librarian(
     if policy is Policy.ROUND_ROBIN:
         return min(free, key=lambda duty: (duty.idle_since, duty.nick), default=None)
     return min(free, key=lambda duty: (duty.load, duty.idle_since, duty.nick), default=None)
-
-
-def is_due(offered_at: float, now: float, seconds: float = OFFER_SECONDS) -> bool:
-    """Whether an offer made at `offered_at` has been unanswered long enough to be widened."""
-    return now - offered_at >= seconds
 
 
 def free_places(duties: Iterable[Duty]) -> int:

@@ -1,12 +1,13 @@
 """The reference feature: all queues of all libraries served here.
 
-Starts a library's queues when the library comes, listens to who comes and goes, forgets what
-policy no longer keeps, and takes over changes made by refserverctl. It needs the library's
-room service to be there before the library is announced.
+Starts a library's queues when the library comes, listens to who comes and goes, forgets what policy no longer
+keeps, and takes over changes made by refserverctl. It needs the library's room service to be there before the
+library is announced.
 """
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from functools import partial
 from typing import Final
 
@@ -21,9 +22,11 @@ from refserver.core.hooks import (
     HostAdded,
     HostRemoved,
     HostsComing,
+    HostStopping,
     QueuesChanged,
     RemoteReachable,
     SendersChanged,
+    SessionAnswering,
     SessionAvailable,
     SessionUnavailable,
 )
@@ -31,10 +34,14 @@ from refserver.core.hosts import Host
 from refserver.jid import JID
 from refserver.muc.service import RoomService
 from refserver.reference import privacy
+from refserver.reference.events import QuestionEvent
+from refserver.reference.library import Library
 from refserver.reference.loading import load_all
-from refserver.reference.queue import Queue, Stored, load
+from refserver.reference.profile import Stored, load
+from refserver.reference.queue import Queue
 from refserver.reference.rate_limits import RateLimits
-from refserver.storage import conversations, queues
+from refserver.storage import questions, queues
+from refserver.storage.questions import Question
 
 __all__ = ["Reference"]
 
@@ -45,8 +52,8 @@ FORGET_SECONDS: Final = 600.0
 
 
 class Reference(Feature):
-    """Keeps the queues. `hourly_limit` is how many questions a patron may ask in an hour, `domain_limit` how
-    many a server elsewhere may bring to one library; 0 for any number.
+    """Keeps the libraries' queues. `hourly_limit` is how many questions a patron may ask in an hour,
+    `domain_limit` how many a server elsewhere may bring to one library; 0 for any number.
     """
 
     name = "reference"
@@ -54,56 +61,59 @@ class Reference(Feature):
 
     def __init__(self, core: Core, hourly_limit: int = 20, domain_limit: int = 0) -> None:
         super().__init__(core)
-        self.hourly_limit = hourly_limit
-        self.restraint = RateLimits(domain_limit, core.clock.seconds)
-        self._queues: dict[JID, Queue] = {}
-        self._desks: dict[JID, list[Queue]] = {}  # of each librarian: every presence asks for them
+        self._hourly_limit = hourly_limit
+        self._limits = RateLimits(domain_limit, core.clock.seconds)
+        self._libraries: dict[str, Library] = {}
+        self._offices: dict[JID, list[Queue]] = {}  # of each librarian: every presence asks for them
+        self._patrons = PatronIndex()
         self._forgetting: IDelayedCall | None = None
-        self._recovered = False
         self._coming: dict[str, list[Stored]] = {}  # of the libraries that are announced at the start
 
     # -- for the server -----------------------------------------------------------------
 
+    def library(self, domain: str) -> Library:
+        """The running library of that domain. Raises `KeyError`."""
+        return self._libraries[domain]
+
     def queue(self, jid: JID) -> Queue | None:
         """The running queue of that address."""
-        return self._queues.get(jid)
+        library = self._libraries.get(jid.domainpart)
+        found = () if library is None else library.queues.values()
+        return next((queue for queue in found if queue.jid == jid), None)
 
     def limit_questions(self, hourly_limit: int, domain_limit: int) -> None:
         """Set how many questions a patron may ask and a server bring in an hour, for all queues at once."""
-        self.hourly_limit = hourly_limit
-        if domain_limit != self.restraint.domain_questions:
-            self.restraint = RateLimits(domain_limit, self.core.clock.seconds)
-        for queue in self._queues.values():
-            queue.hourly_limit = hourly_limit
-            queue.restraint = self.restraint
-
-    async def refresh(self, domain: str) -> None:
-        """Take over what was changed in the store: queues, staff, settings of a library."""
-        host = self.core.hosts.get(domain)
-        if host is None:
-            return
-        # By the writer, so that nothing read here is older than what is already on the boards.
-        stored = {one.record.jid: one for one in await self.core.database.write(_load, domain)}
-        for jid in [jid for jid in self._queues if jid.domainpart == domain and jid not in stored]:
-            self._close(jid).remove()
-        for jid, one in stored.items():
-            if jid in self._queues:
-                queue = self._queues[jid]
-                self._leave_desks(queue)
-                queue.refresh(one)
-                self._enter_desks(queue)
-            else:
-                self._open(host, one)
+        self._hourly_limit = hourly_limit
+        if domain_limit != self._limits.domain_questions:
+            self._limits = RateLimits(domain_limit, self.core.clock.seconds)
+        for library in self._libraries.values():
+            library.limit(hourly_limit, self._limits)
 
     @on(QueuesChanged)
     def queues_changed(self, event: QueuesChanged) -> Deferred[None]:
         """Take over the change."""
         return Deferred.fromCoroutine(self.refresh(event.domain))
 
+    async def refresh(self, domain: str) -> None:
+        """Take over what was changed in the store: queues, staff, settings of a library."""
+        library = self._libraries.get(domain)
+        if library is None:
+            host = self.core.hosts.get(domain)
+            if host is not None:
+                self._open(host, await self.core.database.write(_load, domain))
+            return
+        # By the writer, so that nothing read here is older than the open questions in memory.
+        opened = [question.id for question in library.open_questions]
+        stored, ended = await self.core.database.write(_load_again, domain, opened)
+        self._leave_offices(library)
+        library.refresh(stored, ended)
+        self._enter_offices(library)
+        self._patrons.put(library)
+
     def stop(self) -> None:
-        """The server ends. To be called before the clients' streams are closed."""
-        for queue in self._queues.values():
-            queue.stop()
+        """The server ends: no more offers and attempts; every question stays as it is."""
+        for library in self._libraries.values():
+            library.stop()
         if self._forgetting is not None:
             self._forgetting.cancel()
             self._forgetting = None
@@ -113,69 +123,73 @@ class Reference(Feature):
     @on(HostsComing)
     def hosts_coming(self, event: HostsComing) -> None:
         """Read all their queues."""
-        self._recover()
         found = self.core.database.read_now(load_all)
         self._coming = {domain: found.get(domain, []) for domain in event.domains}
 
     @on(HostAdded)
     def host_added(self, event: HostAdded) -> None:
         """Open the library's queues."""
-        event.host.staff = partial(_staff, event.host)
-        self._recover()
+        if self._forgetting is None:
+            self._forget_later()
         found = self._coming.pop(event.host.domain, None)
         if found is None:
             found = self.core.database.read_now(_load, event.host.domain)
-        for stored in found:
-            self._open(event.host, stored)
+        self._open(event.host, found)
+
+    @on(HostStopping)
+    def host_stopping(self, event: HostStopping) -> None:
+        """Tell the subscribers of the library's queues, here and elsewhere, that they are unavailable."""
+        library = self._libraries.get(event.host.domain)
+        if library is not None:
+            library.stop()
+            library.say_goodbye()
 
     @on(HostRemoved)
     def host_removed(self, event: HostRemoved) -> None:
         """Close them."""
-        for jid in [jid for jid in self._queues if jid.domainpart == event.host.domain]:
-            self._close(jid).stop()
+        library = self._libraries.pop(event.host.domain, None)
+        if library is not None:
+            self._leave_offices(library)
+            self._patrons.remove(library)
+            library.stop()
 
-    def _recover(self) -> None:
-        """Once, before anything is read: what a crash has left is put in order."""
-        if not self._recovered:
-            self._recovered = True
-            self.core.database.write_now(conversations.recover)
-            self._forget_later()
-
-    def _open(self, host: Host, stored: Stored) -> None:
+    def _open(self, host: Host, stored: list[Stored]) -> None:
         rooms = self.core.hosts.service(f"rooms.{host.domain}")
         if not isinstance(rooms, RoomService):
-            log.error("the library {domain} has queues, but no rooms for their desks", domain=host.domain)
+            if stored:
+                log.error("the library {domain} has queues, but no rooms for their desks", domain=host.domain)
             return
-        queue = Queue(self.core, host, rooms, stored, self.hourly_limit, self.restraint)
-        self._queues[stored.record.jid] = queue
-        self._enter_desks(queue)
-        queue.start()
+        library = Library(self.core, host, rooms, self._hourly_limit, self._limits)
+        self._libraries[host.domain] = library
+        library.start(stored)
+        library.events.subscribe(partial(self._patrons.follow, library))
+        self._enter_offices(library)
+        self._patrons.put(library)
 
-    def _close(self, jid: JID) -> Queue:
-        queue = self._queues.pop(jid)
-        self._leave_desks(queue)
-        return queue
+    def _enter_offices(self, library: Library) -> None:
+        for queue in library.queues.values():
+            for librarian in queue.librarians:
+                self._offices.setdefault(librarian, []).append(queue)
 
-    def _enter_desks(self, queue: Queue) -> None:
-        for librarian in queue.librarians:
-            self._desks.setdefault(librarian, []).append(queue)
-
-    def _leave_desks(self, queue: Queue) -> None:
-        for librarian in queue.librarians:
-            desks = self._desks[librarian]
-            desks.remove(queue)
-            if not desks:
-                del self._desks[librarian]
+    def _leave_offices(self, library: Library) -> None:
+        for queue in library.queues.values():
+            for librarian in queue.librarians:
+                offices = self._offices[librarian]
+                offices.remove(queue)
+                if not offices:
+                    del self._offices[librarian]
 
     @on(SendersChanged)
     def senders_changed(self, event: SendersChanged) -> None:
         """Who is blocked gets no presence of a queue either; the store has forgotten them."""
-        for queue in self._queues.values():
-            gate = self.core.hosts.gate_of(queue.jid.domainpart)
-            if gate is not None and event.host in (None, queue.host):
-                for jid in queue.contact.subscribers.at(event.domain):
+        for library in self._libraries.values():
+            gate = self.core.hosts.gate_of(library.host.domain)
+            if gate is None or event.host not in (None, library.host):
+                continue
+            for queue in library.queues.values():
+                for jid in queue.presence.subscribers.at(event.domain):
                     if gate.blocks(jid):
-                        queue.contact.dismiss(jid)
+                        queue.presence.dismiss(jid)
 
     # -- people -----------------------------------------------------------------------------
 
@@ -183,30 +197,49 @@ class Reference(Feature):
     def available(self, event: SessionAvailable) -> None:
         """A librarian gets what waited for her; the contact of a patron's question comes."""
         account = event.session.account
-        for queue in self._desks.get(account, ()):
+        for queue in self._offices.get(account, ()):
+            queue.librarian_changed(account)
             if event.initial:
-                queue.run(queue.entries.correct(account))
+                queue.correct_roster(account)
             if event.session.priority >= 0:
-                queue.run(queue.give_rest_to(account))
+                queue.outbox.came(account)
+        if event.session.priority >= 0:
+            for library in self._patrons.libraries(account):
+                for queue in library.queues.values():
+                    queue.outbox.came(account)
         if event.initial:
             self._patron_changed(account)
 
+    @on(SessionAnswering)
+    def answering(self, event: SessionAnswering) -> None:
+        """A librarian whose client does not answer is not on duty."""
+        account = event.session.account
+        for queue in self._offices.get(account, ()):
+            queue.librarian_changed(account)
+            if event.session.answering and event.session.priority >= 0:
+                queue.outbox.came(account)
+
     @on(SessionUnavailable)
     def unavailable(self, event: SessionUnavailable) -> None:
-        """The contact of a patron's question goes, with the patron's last client."""
-        if not self.core.sessions.available(event.session.account):
-            self._patron_changed(event.session.account)
+        """A librarian may be gone; the contact of a patron's question goes with the patron's last client."""
+        account = event.session.account
+        for queue in self._offices.get(account, ()):
+            queue.librarian_changed(account)
+        if not self.core.sessions.available(account):
+            self._patron_changed(account)
 
     def _patron_changed(self, account: JID) -> None:
-        for queue in [queue for queue in self._queues.values() if queue.board.of_patron(account)]:
-            queue.entries.patron_changed(account)
+        for library in self._patrons.libraries(account):
+            for queue in library.queues.values():
+                queue.roster_entries.patron_changed(account)
 
     @on(RemoteReachable)
     def reachable(self, event: RemoteReachable) -> None:
         """Another server is back: who of it missed something gets it."""
-        for queue in self._queues.values():
-            queue.contact.subscribers.reachable(event.domain)
-            queue.owed.reachable(event.domain)
+        for library in self._libraries.values():
+            for queue in library.queues.values():
+                queue.presence.subscribers.reachable(event.domain)
+                queue.outbox.reachable(event.domain)
 
     # -- forgetting -----------------------------------------------------------------------
 
@@ -224,6 +257,49 @@ class Reference(Feature):
             _report(await self.core.database.write(privacy.forget_due, now))
 
 
+class PatronIndex:
+    """At which libraries a patron has open questions, so that a log-in does not ask all of them."""
+
+    def __init__(self) -> None:
+        self._libraries: dict[JID, list[Library]] = {}
+
+    def libraries(self, patron: JID) -> list[Library]:
+        """Where the patron has an open question."""
+        return [*self._libraries.get(patron, ())]
+
+    def put(self, library: Library) -> None:
+        """Take over all open questions of a library."""
+        self.remove(library)
+        for question in library.open_questions:
+            if question.patron is not None:
+                self._add(library, question.patron)
+
+    def remove(self, library: Library) -> None:
+        """Forget a library."""
+        for patron in [patron for patron, found in self._libraries.items() if library in found]:
+            self._discard(library, patron)
+
+    def follow(self, library: Library, event: QuestionEvent) -> None:
+        """Something has happened to a patron's question."""
+        patron = event.question.patron
+        if patron is not None and library.open_questions.has_patron(patron):
+            self._add(library, patron)
+        elif patron is not None:
+            self._discard(library, patron)
+
+    def _add(self, library: Library, patron: JID) -> None:
+        found = self._libraries.setdefault(patron, [])
+        if library not in found:
+            found.append(library)
+
+    def _discard(self, library: Library, patron: JID) -> None:
+        found = self._libraries.get(patron, [])
+        if library in found:
+            found.remove(library)
+        if not found:
+            self._libraries.pop(patron, None)
+
+
 def _report(forgotten: privacy.Forgotten) -> None:
     if forgotten.links or forgotten.messages:
         log.info(
@@ -233,10 +309,14 @@ def _report(forgotten: privacy.Forgotten) -> None:
         )
 
 
-def _staff(host: Host) -> set[JID]:
-    """Who works for a library, at any of its desks."""
-    return {jid for queue in host.addresses.values() if isinstance(queue, Queue) for jid in queue.librarians}
-
-
 def _load(connection: Connection, domain: str) -> list[Stored]:
     return [load(connection, record) for record in queues.all_queues(connection, domain)]
+
+
+def _load_again(
+    connection: Connection, domain: str, opened: Collection[int]
+) -> tuple[list[Stored], list[Question]]:
+    """What is stored now, and which of the questions `opened` have ended."""
+    stored = _load(connection, domain)
+    still = {question.id for one in stored for question, _ in one.questions}
+    return stored, questions.with_ids(connection, set(opened) - still)

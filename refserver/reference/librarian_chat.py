@@ -1,264 +1,244 @@
 """The librarian's side: the chat `ask+417`, one question as an ordinary contact.
 
-Plain text goes to the patron, and the first plain reply takes the question. A line that
-begins with `!` is a command; the desk room understands some of them too. What is refused is
-explained, and a refused text is never delivered.
+Plain text goes to the patron, and the first plain reply takes the question. A line that begins with `!` is a
+command (staff_commands.py). The patron's words come with the offer; who takes the question gets what she has
+not seen yet, and then what has changed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
-from typing import TYPE_CHECKING, Any
 
-from attrs import frozen
-
+from refserver.core.core import Core
 from refserver.errors import Condition, StanzaError
-from refserver.features.library_access import LibraryAccess
 from refserver.jid import JID
-from refserver.reference import answering, closing, commands, spam
-from refserver.reference.answering import Answered
-from refserver.reference.commands import Command, Say, parse
-from refserver.reference.patron_chat import is_encrypted
-from refserver.reference.refusals import Refusal
-from refserver.reference.relay import receipt_of, signals, utterance
-from refserver.stanza import Stanza
-from refserver.storage import queues
-from refserver.storage.access_rules import Rule
+from refserver.reference.commands import parse
+from refserver.reference.events import (
+    Abandoned,
+    Accepted,
+    Answered,
+    Claimed,
+    Closed,
+    Declined,
+    DeliveryFailed,
+    Ended,
+    HandedOver,
+    Noted,
+    Offered,
+    OfferEnded,
+    QuestionEvent,
+    Released,
+    Reopened,
+    ReturnCause,
+    Returned,
+    Said,
+    TakenOver,
+)
+from refserver.reference.open_questions import OpenQuestions
+from refserver.reference.outbox import Outbox
+from refserver.reference.people import Reach
+from refserver.reference.profile import QueueProfile
+from refserver.reference.relay import MessageRelay, is_encrypted, receipt_of, signals, utterance
+from refserver.reference.staff_commands import Line, StaffCommands
+from refserver.reference.states import OPEN, State
+from refserver.stanza import Stanza, Tracked
+from refserver.storage.conversations import Direction, Message, Relay
+from refserver.storage.outbox import Due
 from refserver.storage.questions import Question
-
-if TYPE_CHECKING:
-    from refserver.reference.queue import Queue
 
 __all__ = ["LibrarianChat"]
 
-Answer = Callable[[str], None]
-
-
-@frozen
-class Line:
-    """What a librarian wrote in the chat of a question."""
-
-    number: int
-    librarian: JID
-    stanza: Stanza
-    answer: Answer
-
 
 class LibrarianChat:
-    """Takes what librarians send to the chats of one queue's questions."""
+    """The chats of one queue's questions. `wrote` is told which librarian gives a sign of life."""
 
-    def __init__(self, queue: Queue) -> None:
-        self._queue = queue
+    def __init__(
+        self,
+        core: Core,
+        profile: QueueProfile,
+        open_questions: OpenQuestions,
+        reach: Reach,
+        relay: MessageRelay,
+        outbox: Outbox,
+        commands: StaffCommands,
+        wrote: Callable[[JID], None],
+    ) -> None:
+        self._core = core
+        self._profile = profile
+        self._open = open_questions
+        self._reach = reach
+        self._relay = relay
+        self._outbox = outbox
+        self._commands = commands
+        self._wrote = wrote
+        self._seen: dict[int, dict[JID, int]] = {}
+        """Of each open question (its number): up to which message (its sequence) who has seen it."""
+        self._offered: dict[int, set[JID]] = {}
+        """Of each question that waits: in whose chats an offer stands."""
+
+    # -- what librarians write ------------------------------------------------------------
 
     def message(self, number: int, stanza: Stanza) -> None:
         """A message for `ask+number`. Raises `StanzaError`; strangers learn nothing of what is there."""
         assert stanza.from_ is not None
         librarian = stanza.from_.bare
-        if librarian not in self._queue.librarians:
+        if librarian not in self._profile.librarians:
             raise StanzaError(Condition.ITEM_NOT_FOUND)
         if stanza.type == "groupchat":
             raise StanzaError(Condition.SERVICE_UNAVAILABLE)
-        if stanza.type == "error" and self._queue.is_elsewhere(librarian):
-            self._queue.owed.returned(stanza)
+        if stanza.type == "error":
+            self._outbox.returned(stanza)
         if stanza.type in ("error", "headline"):
             return
-        answer = partial(self._queue.courier.tell_staff, number, librarian)
+        self._wrote(librarian)
+        answer = partial(self._relay.tell_staff, number, librarian)
         if is_encrypted(stanza):
-            answer(self._queue.patron_texts.encrypted())
+            answer(self._profile.patron_texts.encrypted())
         elif stanza.body.strip():
-            self.command(Line(number, librarian, stanza, answer), parse(stanza.body))
+            line = Line(librarian, answer, number, utterance(stanza))
+            self._commands.do(parse(stanza.body), line)
         else:
             self._signals(number, librarian, stanza)
 
     def _signals(self, number: int, librarian: JID, stanza: Stanza) -> None:
         """Typing and markers go to the patron; receipts do not: hers said that it is stored."""
-        question = self._queue.board.numbered(number)
+        question = self._open.numbered(number)
         children = signals(stanza)
         if question is not None and question.owner == librarian and children and not receipt_of(stanza):
-            self._queue.courier.pass_signals(question, stanza, children)
+            self._relay.pass_signals(question, stanza, children)
 
-    # -- verbs that both the chat and the desk know -------------------------------------
+    # -- what librarians are told -------------------------------------------------------------
 
-    def take(self, number: int, librarian: JID, answer: Answer) -> None:
-        """Claim a question, or accept it."""
-        self._do(self._take(number, librarian), answer)
+    def handle(self, event: QuestionEvent) -> None:
+        """React to an event."""
+        question, texts, number = event.question, self._profile.staff_texts, event.question.number
+        match event:
+            case Said():
+                self._said(question, event.message)
+            case Answered() if question.owner is not None:
+                self._saw(question, question.owner, [event.message])
+            case Noted():
+                for librarian, nick in [(jid, one.nick) for jid, one in self._profile.librarians.items()]:
+                    if nick == event.message.author:
+                        self._saw(question, librarian, [event.message])
+            case Offered() if question.offered_to is not None:
+                self._offer(question, event.said, event.before)
+            case OfferEnded():
+                self._end_offers(question, texts.offer_over(number))
+            case Claimed() | Accepted() | TakenOver() | Reopened():
+                self._taken(event)
+            case Released():
+                self._relay.tell_staff(number, event.librarian, texts.is_released(number))
+            case Returned() if event.cause is not ReturnCause.OFFICE_ENDED:
+                if self._reach.is_reachable(event.librarian):
+                    self._relay.tell_staff(number, event.librarian, texts.is_released(number))
+            case HandedOver() if question.handed_to is not None and question.owner is not None:
+                nick = self._profile.nick_of(question.handed_to)
+                self._relay.tell_staff(number, question.owner, texts.handed(number, nick))
+                self._show(question, question.handed_to, event.said)
+                text = texts.asked_to_take(number, self._profile.nick_of(question.owner), event.reason)
+                self._relay.tell_staff(number, question.handed_to, text)
+            case Declined():
+                self._relay.tell_staff(number, event.librarian, texts.you_declined(number))
+                if question.owner is not None and question.owner != event.librarian:
+                    text = texts.declined(number, self._profile.nick_of(event.librarian), event.reason)
+                    self._relay.tell_staff(number, question.owner, text)
+            case Closed():
+                self._relay.tell_staff(number, event.librarian, texts.ended(number, question.state))
+            case Ended() if event.owner is not None:
+                self._relay.tell_staff(number, event.owner, texts.abandoned(number))
+            case Abandoned() | Ended():
+                self._end_offers(question, texts.abandoned(number))
+            case DeliveryFailed() if question.owner is not None and question.state == State.CLAIMED:
+                self._relay.tell_staff(number, question.owner, self._failed(event))
+        if question.state not in OPEN:
+            self._seen.pop(number, None)
+            self._offered.pop(number, None)
 
-    async def _take(self, number: int, librarian: JID) -> None:
-        now, live = self._queue.core.now(), self._queue.is_live(librarian)
-        self._queue.turns.taken(await self._write(answering.take, number, librarian, now, live))
+    def _failed(self, event: DeliveryFailed) -> str:
+        question, texts = event.question, self._profile.staff_texts
+        if not event.to_staff or question.owner is None:
+            return texts.undelivered(question.number, event.condition)
+        return texts.not_heard(question.number, self._profile.nick_of(question.owner), event.condition)
 
-    def list_canned(self, answer: Answer) -> None:
-        """Tell which canned replies there are."""
-        self._do(self._list_canned(answer), answer)
+    def _said(self, question: Question, message: Message) -> None:
+        """The patron's words go to the owner, and to her to whom the question is offered."""
+        if question.owner is not None:
+            self._outbox.send(Due(question, message))
+            self._saw(question, question.owner, [message])
+        elif question.offered_to is not None:
+            self._show(question, question.offered_to, [message])
 
-    async def _list_canned(self, answer: Answer) -> None:
-        found = await self._queue.core.database.read(queues.canned, self._queue.record.id)
-        answer(self._queue.staff_texts.canned(found))
-
-    def spam(self, number: int, librarian: JID, answer: Answer, *, at_desk: bool = True) -> None:
-        """Close a question as spam and block who asked it; `at_desk`: she reads what the desk is told."""
-        self._do(self._spam(number, librarian, answer, at_desk), answer)
-
-    async def _spam(self, number: int, librarian: JID, answer: Answer, at_desk: bool) -> None:
-        blocked: spam.Blocked = await self._write(spam.spam, number, librarian, self._queue.core.now())
-        library = self._queue.jid.domainpart
-        self._queue.core.feature(LibraryAccess).put(library, blocked.rule, blocked.key)
-        self._queue.turns.spam(blocked.question, librarian)
-        if not at_desk:
-            answer(self._queue.staff_texts.you_blocked())
-
-    def unspam(self, number: int, librarian: JID, answer: Answer, *, at_desk: bool = True) -> None:
-        """Let in again who asked a question."""
-        self._do(self._unspam(number, librarian, answer, at_desk), answer)
-
-    async def _unspam(self, number: int, librarian: JID, answer: Answer, at_desk: bool) -> None:
-        self._let_in(await self._write(spam.unspam, number, librarian), number, librarian)
-        if not at_desk:
-            answer(self._queue.staff_texts.unblocked(number, self._queue.nick_of(librarian)))
-
-    def _let_in(self, rule: Rule, number: int, librarian: JID) -> None:
-        self._queue.core.feature(LibraryAccess).drop(self._queue.jid.domainpart, rule)
-        text = self._queue.staff_texts.unblocked(number, self._queue.nick_of(librarian))
-        self._queue.desk.say(text)
-
-    # -- the chat -------------------------------------------------------------------------
-
-    def command(self, line: Line, command: Command) -> None:
-        """Do what a line asks for."""
-        texts = self._queue.staff_texts
-        match command:
-            case Say():
-                self._do(self._say(line, command.text), line.answer, not_sent=True)
-            case commands.Unknown():
-                line.answer(texts.unknown(command))
-            case commands.Faulty():
-                line.answer(texts.faulty(command))
-            case commands.Help():
-                line.answer(texts.help(command.word))
-            case commands.Who():
-                line.answer(texts.who(self._queue.desk.duties()))
-            case commands.Canned(name=""):
-                self.list_canned(line.answer)
-            case commands.Take():
-                answer = partial(self._queue.courier.tell_staff, command.number, line.librarian)
-                self.take(command.number, line.librarian, answer)
-            case commands.Spam():
-                self.spam(command.number or line.number, line.librarian, line.answer, at_desk=False)
-            case commands.Unspam():
-                self.unspam(command.number or line.number, line.librarian, line.answer, at_desk=False)
-            case commands.Desk():
-                nick = self._queue.nick_of(line.librarian)
-                self._queue.desk.say(texts.desk_line(nick, line.number, command.text))
-                line.answer(texts.told_desk())
-            case _:
-                self._do(self._change(line, command), line.answer)
-
-    async def _say(self, line: Line, text: str) -> None:
-        said = utterance(line.stanza)
-        said = type(said)(text, said.origin_id, said.extras, said.receipt)
-        self._answered(
-            await self._write(
-                answering.reply,
-                line.number,
-                line.librarian,
-                said,
-                self._queue.core.now(),
-                self._queue.is_live(line.librarian),
-            )
+    def _offer(self, question: Question, said: Iterable[Message], before: JID | None) -> None:
+        assert question.offered_to is not None
+        texts, number = self._profile.staff_texts, question.number
+        if before is not None and before != question.offered_to:
+            self._end_offers(question, texts.offer_over(number))
+        self._offered.setdefault(number, set()).add(question.offered_to)
+        self._show(question, question.offered_to, said)
+        self._relay.tell_staff(
+            number, question.offered_to, texts.offered(number, self._profile.guest(question))
         )
 
-    async def _change(self, line: Line, command: Command) -> None:
-        """The commands that change the question. Raises `Refusal`."""
-        number, librarian, texts = line.number, line.librarian, self._queue.staff_texts
-        now = self._queue.core.now()
-        match command:
-            case commands.Note():
-                said = type(utterance(line.stanza))(command.text, line.stanza.id or None)
-                await self._write(answering.note, number, librarian, said, now)
-                line.answer(texts.noted())
-            case commands.Canned():
-                await self._canned(line, command.name)
-            case commands.Release():
-                question = await self._write(answering.release, number, librarian)
-                line.answer(texts.is_released(number))
-                self._queue.turns.released(question, librarian, command.reason)
-            case commands.HandOver():
-                question = await self._write(answering.hand_over, number, librarian, command.nick)
-                self._handed(line, question, command.reason)
-            case commands.Decline():
-                await self._decline(line, command.reason)
-            case commands.Close():
-                ending = {"level": command.level, "outcome": command.outcome, "tags": command.tags}
-                question = await self._write(closing.close, number, librarian, now, **ending)
-                self._queue.turns.ended(question, librarian)
-            case commands.Park():
-                question = await self._write(closing.park, number, librarian, now)
-                self._queue.turns.ended(question, librarian)
-            case commands.Reopen():
-                taken, rule = await self._write(spam.reopen, number, librarian, now)
-                self._queue.turns.reopened(taken)
-                if rule is not None:
-                    self._let_in(rule, number, librarian)
+    def _end_offers(self, question: Question, text: str) -> None:
+        """Take back what stands in the chats of those who were offered the question and do not have it."""
+        for librarian in self._offered.pop(question.number, set()):
+            if librarian != question.owner and self._reach.is_reachable(librarian):
+                self._relay.tell_staff(question.number, librarian, text)
 
-    async def _canned(self, line: Line, name: str) -> None:
-        answered: Answered = await self._write(
-            answering.reply_canned,
-            line.number,
-            line.librarian,
-            name,
-            line.stanza.id or None,
-            self._queue.core.now(),
-        )
-        self._answered(answered)
-        line.answer(self._queue.staff_texts.sent(answered.message.body))
+    def _taken(self, event: Claimed | Accepted | TakenOver | Reopened) -> None:
+        question, texts, number = event.question, self._profile.staff_texts, event.question.number
+        assert question.owner is not None
+        nick = self._profile.nick_of(question.owner)
+        self._end_offers(question, texts.lost(number, nick))
+        if isinstance(event, Reopened):
+            self._saw(question, question.owner, event.said)
+            text = texts.reopened(number, self._profile.guest(question))
+        else:
+            self._show(question, question.owner, event.said)
+            text = texts.yours(number, self._profile.guest(question))
+        self._relay.tell_staff(number, question.owner, text)
+        if isinstance(event, Accepted | TakenOver):
+            self._relay.tell_staff(number, event.before, texts.taken_over(number, nick))
 
-    def _answered(self, answered: Answered) -> None:
-        """After the commit: what it took, then what was said."""
-        if answered.taken is not None:
-            self._queue.turns.taken(answered.taken)
-        if not answered.again:
-            self._queue.courier.carry(answered.question, [answered.message])
+    # -- what each has seen ---------------------------------------------------------------------
 
-    # -- handing over -----------------------------------------------------------------------
+    def _show(self, question: Question, librarian: JID, said: Iterable[Message]) -> None:
+        """Give a librarian what she has not seen of a question; its owner's share is then delivered."""
+        seen = self._seen.get(question.number, {}).get(librarian, 0)
+        for message in said:
+            words = message.direction is Direction.PATRON and message.relay is Relay.TO_DO
+            if message.sequence <= seen:
+                if words and librarian == question.owner:
+                    self._outbox.note_arrived(message.id)
+            elif not words:
+                self._relay.retell(question, message, librarian)
+            elif librarian == question.owner:
+                self._outbox.send(Due(question, message))
+            else:
+                self._preview(Due(question, message), librarian)
+        self._saw(question, librarian, said)
 
-    def _handed(self, line: Line, question: Question, reason: str) -> None:
-        assert question.handed_to is not None
-        queue, texts = self._queue, self._queue.staff_texts
-        queue.board.put(question)
-        line.answer(texts.handed(line.number, queue.nick_of(question.handed_to)))
-        text = texts.asked_to_take(line.number, queue.nick_of(line.librarian), reason)
-        words = queue.board.words(question)
-        queue.courier.tell_staff(line.number, question.handed_to, f"{text}\n{queue.guest(question)}: {words}")
+    def _saw(self, question: Question, librarian: JID, said: Iterable[Message]) -> None:
+        seen = self._seen.setdefault(question.number, {})
+        seen[librarian] = max((seen.get(librarian, 0), *(message.sequence for message in said)))
 
-    async def _decline(self, line: Line, reason: str) -> None:
-        question = await self._write(answering.decline, line.number, line.librarian)
-        queue, texts = self._queue, self._queue.staff_texts
-        queue.board.put(question)
-        line.answer(texts.you_declined(line.number))
-        if question.owner is not None and question.owner != line.librarian:
-            text = texts.declined(line.number, queue.nick_of(line.librarian), reason)
-            queue.courier.tell_staff(line.number, question.owner, text)
+    def _preview(self, due: Due, librarian: JID) -> None:
+        """Give the patron's words to a librarian who does not have the question."""
+        assert isinstance(due.said, Message)
+        stanza = self._relay.stanza(due, librarian)
+        settled = partial(self._previewed, due, librarian, due.said.sequence)
+        self._core.router.route(Tracked(stanza, settled))
 
-    # -- doing ------------------------------------------------------------------------------
-
-    async def _write(
-        self, verb: Callable[..., Any], number: int, librarian: JID, *args: object, **kwargs: object
-    ) -> Any:
-        run: Callable[..., Any] = answering.by_number
-        library, write = self._queue.jid.domainpart, self._queue.core.database.write
-        return await write(run, library, number, verb, librarian, *args, **kwargs)
-
-    def _do(self, doing: Any, answer: Answer, not_sent: bool = False) -> None:
-        self._queue.run(self._explained(doing, answer, not_sent))
-
-    async def _explained(self, doing: Any, answer: Answer, not_sent: bool) -> None:
-        texts = self._queue.staff_texts
-        try:
-            await doing
-        except Refusal as refusal:
-            reason = texts.refused(refusal)
-            answer(texts.not_sent(reason) if not_sent else reason)
-        except Exception:
-            answer(texts.failed())
-            raise
+    def _previewed(self, due: Due, librarian: JID, sequence: int, error: StanzaError | None) -> None:
+        """If it has not arrived it comes again: now, if she has taken the question meanwhile, else then."""
+        if error is None:
+            return
+        question = self._open.numbered(due.question.number)
+        if question is not None and question.owner == librarian:
+            self._outbox.send_again(Due(question, due.said), error)
+        else:
+            seen = self._seen.get(due.question.number, {})
+            if librarian in seen:
+                seen[librarian] = min(seen[librarian], sequence - 1)

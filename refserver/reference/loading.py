@@ -1,13 +1,13 @@
 """What the store knows of all queues at once, for the start of a server with many libraries.
 
-The same of one queue is queue.py's `load`; asking so for each of thousands takes seconds.
+The same of one queue is profile.py's `load`; asking so for each of thousands takes seconds.
 """
 
 from __future__ import annotations
 
 from sqlalchemy import Connection
 
-from refserver.reference.queue import DURATIONS_KEPT, Stored
+from refserver.reference.profile import DURATIONS_KEPT, Stored
 from refserver.reference.states import OPEN
 from refserver.storage import conversations, outbox, questions, queues, statistics
 from refserver.storage.questions import Question

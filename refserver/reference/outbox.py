@@ -1,16 +1,18 @@
-"""What one queue owes people on other servers, in memory: to whom, and when it is tried again.
+"""What one queue owes patrons and librarians, here and elsewhere: kept until settled, tried again, in order.
 
-The store is the master (storage/outbox.py). Here stands only, for each recipient, what is under
-way and whether something has failed. A recipient's debt is in one of these states:
+The store is the master (storage/outbox.py). In memory stands, for each recipient, what is under way and
+whether something has failed. A recipient is in one of these states:
 
-    open      nothing has failed: what is said goes out at once. It is forgotten when all has arrived
-    waiting   something has come back that is worth trying again: it and all that is said now wait, in
-              the store. It is tried after a pause that grows with the age of what failed, and at once
-              when the recipient's server is heard of
-    resuming  what waits goes out, BATCH by BATCH and in order, each when the one before has arrived
+    open      nothing has failed: what is said goes out at once. It is forgotten when all has been settled
+    waiting   something has come back that is worth trying again, or a librarian here has no client: it and
+              all that is said now wait, in the store. It is tried after a pause that grows with the age of
+              what failed, and at once when the recipient is there again or its server is heard of
+    resuming  what waits goes out, BATCH by BATCH and in order, each when the one before has been settled
 
-What is tried again has its id and the time when it was said (XEP-0203). What is owed longer than
-OWED_DAYS or was refused for good is given up (undelivered.py).
+Everything is sent as a `Tracked` stanza: it has been settled when the client or the other server has
+confirmed it, or when it is in the account's offline store. What is tried again has its id and the time when
+it was said (XEP-0203). What is owed longer than OWED_DAYS or was refused for good is given up: the desk is
+told, or the question waits again for the next librarian.
 """
 
 from __future__ import annotations
@@ -18,39 +20,39 @@ from __future__ import annotations
 import heapq
 import random
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from enum import Enum
 from functools import partial
 from itertools import count
-from typing import TYPE_CHECKING, Final
+from typing import Any, Final
 
 from attrs import define, field
+from sqlalchemy import Connection
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall
+from twisted.logger import Logger
 
 from refserver import ns
+from refserver.core.core import Core
 from refserver.errors import Condition, StanzaError
 from refserver.jid import JID
+from refserver.reference.open_questions import OpenQuestions
+from refserver.reference.people import Reach
+from refserver.reference.profile import QueueProfile
+from refserver.reference.relay import MessageRelay
+from refserver.reference.service import ReferenceService
 from refserver.reference.undelivered import OWED_SECONDS, GivenUp, give_up
-from refserver.stanza import Stanza, Tracked
-from refserver.storage import conversations, outbox
+from refserver.stanza import Stanza, Tracked, new_id
+from refserver.storage import accounts, conversations, offline, outbox
 from refserver.storage.conversations import Direction, Message, Relay
-from refserver.storage.outbox import Due, Key
+from refserver.storage.outbox import Due, Key, Line
+from refserver.storage.questions import Question
 from refserver.xml.element import split
+from refserver.xml.write import parse
 
-if TYPE_CHECKING:
-    from refserver.reference.queue import Queue
+__all__ = ["JITTER", "PAUSES", "Outbox", "pause_after"]
 
-__all__ = [
-    "JITTER",
-    "PAUSES",
-    "WORTH_TRYING",
-    "Debt",
-    "Outbox",
-    "State",
-    "error_of",
-    "is_to_staff",
-    "pause_after",
-]
+log = Logger()
 
 SOONEST_SECONDS: Final = 5.0
 """The least time between two attempts, however often the other server is heard of."""
@@ -78,8 +80,8 @@ WORTH_TRYING: Final = frozenset(
 )
 
 
-class State(Enum):
-    """How far a recipient is: see the text above."""
+class Progress(Enum):
+    """Whether something has failed for a recipient: see the text above."""
 
     OPEN = "open"
     WAITING = "waiting"
@@ -87,16 +89,16 @@ class State(Enum):
 
 
 @define(eq=False)
-class Debt:
-    """What is owed to one recipient, as a patron or (`to_staff`) as a librarian.
+class Recipient:
+    """One recipient, as a patron or (`to_staff`) as a librarian, and how far it is.
 
-    `flying` is what was sent and nobody knows of yet, with the time when it was said. Other times are of the
+    `flying` is what was sent and is not settled, with the time when it was said. Other times are of the
     reactor's clock.
     """
 
-    recipient: JID
+    jid: JID
     to_staff: bool
-    state: State = State.OPEN
+    progress: Progress = Progress.OPEN
     flying: dict[Key, float] = field(factory=dict)
     sent_at: float = 0.0
     failed_at: float = float("-inf")
@@ -108,18 +110,32 @@ class Debt:
 
 
 class Outbox:
-    """The debts of one queue. `random` gives numbers from 0 to 1."""
+    """The outbox of one queue. `random` gives numbers from 0 to 1."""
 
-    def __init__(self, queue: Queue, random: Callable[[], float] = random.random) -> None:
-        self._queue = queue
+    def __init__(
+        self,
+        core: Core,
+        profile: QueueProfile,
+        open_questions: OpenQuestions,
+        reach: Reach,
+        relay: MessageRelay,
+        service: ReferenceService,
+        random: Callable[[], float] = random.random,
+    ) -> None:
+        self._core = core
+        self._profile = profile
+        self._open = open_questions
+        self._reach = reach
+        self._relay = relay
+        self._service = service
         self._random = random
-        self._debts: dict[str, dict[tuple[JID, bool], Debt]] = {}
-        self._count: dict[State, Counter[str]] = {state: Counter() for state in State}
-        self._line: list[tuple[float, int, Debt]] = []
+        self._recipients: dict[str, dict[tuple[JID, bool], Recipient]] = {}
+        self._count: dict[Progress, Counter[str]] = {progress: Counter() for progress in Progress}
+        self._line: list[tuple[float, int, Recipient]] = []
         self._numbers = count()
         self._timer: IDelayedCall | None = None
-        self._quit: list[Key] = []
-        self._quitting: IDelayedCall | None = None
+        self._arrived: list[Key] = []
+        self._noting: IDelayedCall | None = None
         self._stopped = False
         self._early: list[Due] | None = None
         """What was said before it is known what was owed already: it must not overtake that."""
@@ -133,22 +149,24 @@ class Outbox:
     async def start(self) -> None:
         """Find what a stop or a crash has left."""
         try:
-            found = await self._queue.core.database.read(outbox.recipients, self._queue.record.id)
+            found = await self._core.database.read(outbox.recipients, self._profile.id)
             for to_staff, recipients in zip((False, True), found, strict=True):
                 within = START_SECONDS + START_SHARE * len(recipients)
-                for recipient in recipients:
-                    if self._queue.is_elsewhere(recipient) and not self._stopped:
-                        self._take_up(self._debt(recipient, to_staff), within * self._random())
+                for jid in recipients:
+                    if not self._stopped:
+                        soon = within * self._random() if self._reach.is_elsewhere(jid) else 0.0
+                        self._take_up(self._recipient(jid, to_staff), soon)
         finally:
             early, self._early = self._early or (), None
             for due in early:
                 self.send(due)
 
-    def _take_up(self, debt: Debt, seconds: float) -> None:
-        debt.warned = True
-        if debt.state is State.OPEN:
-            self._set(debt, State.WAITING)
-            self._schedule(debt, seconds)
+    def _take_up(self, recipient: Recipient, seconds: float) -> None:
+        recipient.warned = True
+        if recipient.progress is Progress.OPEN:
+            self._set(recipient, Progress.WAITING)
+            if self._may_try(recipient):
+                self._schedule(recipient, seconds)
 
     def stop(self) -> None:
         """Try nothing more; what is known to have arrived is noted."""
@@ -160,135 +178,182 @@ class Outbox:
 
     # -- what is said --------------------------------------------------------------
 
+    def tell(self, question: Question, text: str, said_at: float | None = None) -> None:
+        """A line of the queue for a question's patron; with `said_at` it stands before what was said then."""
+        if question.patron is None:
+            return
+        line = Line(new_id(), question.id, text, self._core.now() if said_at is None else said_at)
+        self._watch(self._core.database.write(outbox.add, line))
+        self.send(Due(question, line))
+
     def send(self, due: Due) -> None:
-        """Hand over what was just said, or let it wait for its turn; the store has it already."""
+        """Send what was just said, or let it wait for its turn; the store has it already."""
         to_staff = is_to_staff(due)
-        recipient = due.question.owner if to_staff else due.question.patron
-        if recipient is None:
+        jid = due.question.owner if to_staff else due.question.patron
+        if jid is None:
             return
         if self._early is not None:
             self._early.append(due)
             return
-        debt = self._debt(recipient, to_staff)
-        if debt.state is State.OPEN:
-            if due.key not in debt.flying:
-                self._route(debt, due)
+        recipient = self._recipient(jid, to_staff)
+        if recipient.progress is Progress.OPEN and not self._may_try(recipient):
+            self._set(recipient, Progress.WAITING)
+        if recipient.progress is Progress.OPEN:
+            if due.key not in recipient.flying:
+                self._route(recipient, due)
         else:
-            debt.more = True
-            self._warn(debt, due.key)
+            recipient.more = True
+            if recipient.failed_at > float("-inf"):
+                self._warn(recipient, due.key)
 
-    def _route(self, debt: Debt, due: Due, late: bool = False) -> None:
-        stanza = self._queue.courier.stanza(due, late)
-        debt.flying[due.key] = due.said_at
-        debt.sent_at = self._queue.core.clock.seconds()
-        self._queue.core.router.route(Tracked(stanza, partial(self._settled, debt, due.key)))
+    def send_again(self, due: Due, error: StanzaError) -> None:
+        """What was sent with an offer has come back, and the question is now its recipient's."""
+        if due.question.owner is not None:
+            recipient = self._recipient(due.question.owner, is_to_staff(due))
+            self._failed(recipient, due.key, due.said_at, error.condition)
 
-    def _settled(self, debt: Debt, key: Key, error: StanzaError | None) -> None:
+    def note_arrived(self, key: Key) -> None:
+        """The recipient has had this already."""
+        self._arrived.append(key)
+        if self._stopped:
+            self._note_arrived()
+        elif self._noting is None:
+            self._noting = self._core.clock.callLater(0, self._note_arrived)
+
+    def _may_try(self, recipient: Recipient) -> bool:
+        """A patron here who is away gets it later, from the offline store; a librarian when she comes."""
+        return not recipient.to_staff or self._reach.is_reachable(recipient.jid)
+
+    def _route(self, recipient: Recipient, due: Due, late: bool = False) -> None:
+        stanza = self._relay.stanza(due, recipient.jid, late)
+        recipient.flying[due.key] = due.said_at
+        recipient.sent_at = self._core.clock.seconds()
+        self._core.router.route(Tracked(stanza, partial(self._settled, recipient, due.key)))
+
+    def _settled(self, recipient: Recipient, key: Key, error: StanzaError | None) -> None:
         """See `Stanza.settle`."""
-        said_at = debt.flying.pop(key, None)
+        said_at = recipient.flying.pop(key, None)
         if said_at is None:
             return
         if error is None:
-            self._arrived(key)
+            self.note_arrived(key)
         elif self._stopped:
             return
+        elif error.condition is Condition.SERVICE_UNAVAILABLE and self._reach.is_local(recipient.jid):
+            self._run(self._refused_here(recipient, key, said_at, error.condition))
         elif error.type == "wait" or error.condition in WORTH_TRYING:
-            self._failed(debt, key, said_at, error.condition)
+            self._failed(recipient, key, said_at, error.condition)
         else:
-            self._queue.run(self._give_up(debt.recipient, [key], error.condition))
-        self._look_at(debt)
+            self._run(self._give_up(recipient.jid, [key], error.condition))
+        self._look_at(recipient)
 
-    def _look_at(self, debt: Debt) -> None:
+    async def _refused_here(self, recipient: Recipient, key: Key, said_at: float, reason: Condition) -> None:
+        """An account here has not taken something: there may be no such account any more."""
+        if await self._core.database.read(accounts.exists, recipient.jid):
+            self._failed(recipient, key, said_at, reason)
+        else:
+            await self._give_up(recipient.jid, [key], Condition.ITEM_NOT_FOUND)
+
+    def _look_at(self, recipient: Recipient) -> None:
         """Something of it is under way no more."""
-        if debt.flying or debt.busy or self._stopped:
+        if recipient.flying or recipient.busy or self._stopped:
             return
-        if debt.state is State.RESUMING:
-            self._queue.run(self._resume(debt))
-        elif debt.state is State.OPEN:
-            self._forget(debt)
-
-    def _arrived(self, key: Key) -> None:
-        self._quit.append(key)
-        if self._stopped:
-            self._note_arrived()
-        elif self._quitting is None:
-            self._quitting = self._queue.core.clock.callLater(0, self._note_arrived)
+        if recipient.progress is Progress.RESUMING:
+            self._run(self._resume(recipient))
+        elif recipient.progress is Progress.OPEN:
+            self._forget(recipient)
 
     def _note_arrived(self) -> None:
         """Before anything is read: it must not be found once more."""
-        if self._quitting is not None and self._quitting.active():
-            self._quitting.cancel()
-        self._quitting = None
-        keys, self._quit = self._quit, []
+        if self._noting is not None and self._noting.active():
+            self._noting.cancel()
+        self._noting = None
+        keys, self._arrived = self._arrived, []
         if keys:
-            self._queue.watch(self._queue.core.database.write(outbox.arrived, keys))
+            self._watch(self._core.database.write(outbox.arrived, keys))
 
     # -- what has failed -----------------------------------------------------------
 
-    def _failed(self, debt: Debt, key: Key, said_at: float, reason: Condition) -> None:
-        debt.reason = reason
-        debt.failed_at = self._queue.core.clock.seconds()
-        if debt.state is not State.WAITING:
-            self._set(debt, State.WAITING)
-            self._schedule(debt, pause_after(self._queue.core.now() - said_at, self._random()))
-        self._warn(debt, key)
+    def _failed(self, recipient: Recipient, key: Key, said_at: float, reason: Condition) -> None:
+        recipient.reason = reason
+        if recipient.progress is Progress.OPEN and not self._reach.is_elsewhere(recipient.jid):
+            # A session has ended with it: another one, or the offline store, takes it now.
+            self._set(recipient, Progress.WAITING)
+            if self._may_try(recipient):
+                self._schedule(recipient, 0.0)
+            return
+        recipient.failed_at = self._core.clock.seconds()
+        if recipient.progress is not Progress.WAITING:
+            self._set(recipient, Progress.WAITING)
+            if self._may_try(recipient):
+                self._schedule(recipient, pause_after(self._core.now() - said_at, self._random()))
+        self._warn(recipient, key)
 
-    def _warn(self, debt: Debt, key: Key) -> None:
+    def _warn(self, recipient: Recipient, key: Key) -> None:
         """Tell the librarian, once, that her words are kept."""
-        question = self._queue.board.of_patron(debt.recipient)
-        mine = isinstance(key, int) and not debt.to_staff and not debt.warned
+        question = self._open.of_patron(self._profile.id, recipient.jid)
+        mine = isinstance(key, int) and not recipient.to_staff and not recipient.warned
         if mine and question is not None and question.owner is not None:
-            debt.warned = True
-            text = self._queue.staff_texts.kept_for_later()
-            self._queue.courier.tell_staff(question.number, question.owner, text)
+            recipient.warned = True
+            text = self._profile.staff_texts.kept_for_later()
+            self._relay.tell_staff(question.number, question.owner, text)
 
     def reachable(self, domain: str) -> None:
         """Another server, or a component, is heard of: try at once what waits for it."""
-        if not self._count[State.WAITING][domain]:
+        if not self._count[Progress.WAITING][domain]:
             return
-        now = self._queue.core.clock.seconds()
-        for debt in self._debts[domain].values():
-            soon = max(now, debt.failed_at + SOONEST_SECONDS)
-            if debt.state is State.WAITING and soon < debt.due:
-                self._schedule(debt, soon - now)
+        now = self._core.clock.seconds()
+        for recipient in self._recipients[domain].values():
+            soon = max(now, recipient.failed_at + SOONEST_SECONDS)
+            if recipient.progress is Progress.WAITING and soon < recipient.due:
+                self._schedule(recipient, soon - now)
+
+    def came(self, jid: JID) -> None:
+        """A patron or librarian with an account here has a client again."""
+        of_domain = self._recipients.get(jid.domainpart, {})
+        for recipient in (of_domain.get((jid, False)), of_domain.get((jid, True))):
+            if recipient is not None and recipient.progress is Progress.WAITING:
+                self._attempt(recipient)
 
     def returned(self, stanza: Stanza) -> None:
-        """An error has come from a recipient's server. It matters if it answers words, not signs."""
+        """An error has come from a recipient elsewhere. It matters if it answers words, not signs."""
         if stanza.id and stanza.from_ is not None and stanza.to is not None:
+            if not self._reach.is_elsewhere(stanza.from_.bare):
+                return
             condition, type = error_of(stanza)
             again = type == "wait" or condition in WORTH_TRYING - {Condition.SERVICE_UNAVAILABLE}
             if condition is Condition.SERVICE_UNAVAILABLE:  # a librarian who is offline comes back
-                again = self._queue.number_of(stanza.to) is not None
-            self._queue.run(self._returned(stanza.from_.bare, stanza.id, condition, again))
+                again = self._profile.number_of(stanza.to) is not None
+            self._run(self._returned(stanza.from_.bare, stanza.id, condition, again))
 
     async def _returned(self, who: JID, id: str, condition: Condition, again: bool) -> None:
-        database, queue = self._queue.core.database, self._queue
-        due = await database.read(outbox.sent, queue.record.id, who, id, *queue.courier.place_of(id))
+        database = self._core.database
+        due = await database.read(outbox.sent, self._profile.id, who, id, *self._relay.place_of(id))
         if due is None or (isinstance(due.said, Message) and due.said.relay is Relay.GIVEN_UP):
             return
-        debt = self._debt(who, is_to_staff(due))
-        debt.flying.pop(due.key, None)  # that the server has taken it is of no interest any more
-        if not again or not queue.is_elsewhere(who):
+        recipient = self._recipient(who, is_to_staff(due))
+        recipient.flying.pop(due.key, None)  # that the server has taken it is of no interest any more
+        if not again:
             await self._give_up(who, [due.key], condition)
         elif not self._stopped:
             self._note_arrived()
             if isinstance(due.key, int):
                 await database.write(conversations.set_relay, [due.key], Relay.TO_DO)
-            self._failed(debt, due.key, due.said_at, condition)
-        self._look_at(debt)
+            self._failed(recipient, due.key, due.said_at, condition)
+        self._look_at(recipient)
 
     # -- trying again --------------------------------------------------------------
 
-    def _schedule(self, debt: Debt, seconds: float) -> None:
-        debt.due = self._queue.core.clock.seconds() + seconds
-        heapq.heappush(self._line, (debt.due, next(self._numbers), debt))
+    def _schedule(self, recipient: Recipient, seconds: float) -> None:
+        recipient.due = self._core.clock.seconds() + seconds
+        heapq.heappush(self._line, (recipient.due, next(self._numbers), recipient))
         self._set_timer()
 
     def _set_timer(self) -> None:
         """For the first in the line; one that comes too early does no harm."""
         if self._stopped or not self._line:
             return
-        clock, first = self._queue.core.clock, self._line[0][0]
+        clock, first = self._core.clock, self._line[0][0]
         if self._timer is not None:
             if self._timer.getTime() <= first:
                 return
@@ -298,113 +363,143 @@ class Outbox:
     def _try(self) -> None:
         """Whose pause is over."""
         self._timer = None
-        now = self._queue.core.clock.seconds()
+        now = self._core.clock.seconds()
         due = []
         while self._line and self._line[0][0] <= now:
-            at, _, debt = heapq.heappop(self._line)
-            if at == debt.due and debt.state is not State.OPEN:
-                due.append(debt)
-        for debt in due:
-            if debt.state is State.RESUMING:
-                self._remind(debt)
-            elif debt.busy or (debt.flying and now - debt.sent_at < UNSETTLED_SECONDS):
-                self._schedule(debt, SOONEST_SECONDS)
-            elif self._count[State.RESUMING][debt.recipient.domainpart] >= MOST_AT_ONCE:
-                self._schedule(debt, 0.5 + self._random())
+            at, _, recipient = heapq.heappop(self._line)
+            if at == recipient.due and recipient.progress is not Progress.OPEN:
+                due.append(recipient)
+        for recipient in due:
+            if recipient.progress is Progress.RESUMING:
+                self._remind(recipient)
             else:
-                debt.flying.clear()
-                debt.more = True
-                self._set(debt, State.RESUMING)
-                self._schedule(debt, UNSETTLED_SECONDS)
-                self._queue.run(self._resume(debt))
+                self._attempt(recipient)
         self._set_timer()
 
-    def _remind(self, debt: Debt) -> None:
-        """Nothing may hang for ever on somebody who never says what has become of a stanza."""
-        if self._queue.core.clock.seconds() - debt.sent_at >= UNSETTLED_SECONDS:
-            debt.flying.clear()
-            debt.more = True
-        self._schedule(debt, UNSETTLED_SECONDS)
-        self._look_at(debt)
+    def _attempt(self, recipient: Recipient) -> None:
+        """Send what waits, unless something is in the way."""
+        now = self._core.clock.seconds()
+        if not self._may_try(recipient):
+            recipient.due = 0.0  # until she comes
+        elif recipient.busy or (recipient.flying and now - recipient.sent_at < UNSETTLED_SECONDS):
+            self._schedule(recipient, SOONEST_SECONDS)
+        elif self._count[Progress.RESUMING][recipient.jid.domainpart] >= MOST_AT_ONCE:
+            self._schedule(recipient, 0.5 + self._random())
+        else:
+            recipient.flying.clear()
+            recipient.more = True
+            self._set(recipient, Progress.RESUMING)
+            self._schedule(recipient, UNSETTLED_SECONDS)
+            self._run(self._resume(recipient))
 
-    async def _resume(self, debt: Debt) -> None:
+    def _remind(self, recipient: Recipient) -> None:
+        """Nothing may hang for ever on somebody who never says what has become of a stanza."""
+        if self._core.clock.seconds() - recipient.sent_at >= UNSETTLED_SECONDS:
+            recipient.flying.clear()
+            recipient.more = True
+        self._schedule(recipient, UNSETTLED_SECONDS)
+        self._look_at(recipient)
+
+    async def _resume(self, recipient: Recipient) -> None:
         """Send what is owed, as long as it arrives."""
-        debt.busy = True
+        recipient.busy = True
         try:
-            while debt.state is State.RESUMING and not debt.flying and not self._stopped:
-                if debt.more:
-                    await self._send_batch(debt)
+            while recipient.progress is Progress.RESUMING and not recipient.flying and not self._stopped:
+                if recipient.more:
+                    await self._send_batch(recipient)
                 else:
-                    self._forget(debt)
+                    self._forget(recipient)
         except Exception:
-            self._failed(debt, "", self._queue.core.now(), debt.reason)
+            self._failed(recipient, "", self._core.now(), recipient.reason)
             raise
         finally:
-            debt.busy = False
+            recipient.busy = False
 
-    async def _send_batch(self, debt: Debt) -> None:
+    async def _send_batch(self, recipient: Recipient) -> None:
         self._note_arrived()
-        debt.more = False
-        load = outbox.of_librarian if debt.to_staff else outbox.of_patron
-        database, queue = self._queue.core.database, self._queue
+        recipient.more = False
+        load = outbox.of_librarian if recipient.to_staff else outbox.of_patron
         # By the writer, so that it knows all that was said until now.
-        dues = await database.write(load, queue.record.id, debt.recipient, BATCH)
-        oldest = queue.core.now() - OWED_SECONDS
+        dues = await self._core.database.write(load, self._profile.id, recipient.jid, BATCH)
+        if not recipient.to_staff and self._reach.is_local(recipient.jid):
+            dues = await self._not_kept(recipient.jid, dues)
+        oldest = self._core.now() - OWED_SECONDS
         overdue = [due.key for due in dues if due.said_at <= oldest]
         if overdue:
-            await self._give_up(debt.recipient, overdue, debt.reason)
-        debt.more = debt.more or len(dues) == BATCH
+            await self._give_up(recipient.jid, overdue, recipient.reason)
+        recipient.more = recipient.more or len(dues) == BATCH
         for due in dues:
-            if debt.state is State.RESUMING and due.said_at > oldest and not self._stopped:
-                self._route(debt, due, late=True)
+            if recipient.progress is Progress.RESUMING and due.said_at > oldest and not self._stopped:
+                self._route(recipient, due, late=True)
+
+    async def _not_kept(self, patron: JID, dues: list[Due]) -> list[Due]:
+        """Those that are not in the account's offline store yet: a crash may have come just behind that."""
+        kept = await self._core.database.read(_kept_ids, patron, self._profile.address)
+        found = []
+        for due in dues:
+            if self._relay.stanza(due, patron).id in kept:
+                self.note_arrived(due.key)
+            else:
+                found.append(due)
+        return found
 
     # -- giving up -----------------------------------------------------------------
 
-    async def _give_up(self, recipient: JID, keys: list[Key], reason: Condition) -> None:
+    async def _give_up(self, jid: JID, keys: list[Key], reason: Condition) -> None:
         words = partial(self._words, reason=reason)
-        core = self._queue.core
-        for one in await core.database.write(give_up, recipient, keys, words, core.now()):
-            why = self._queue.staff_texts.why_undelivered(reason)
+        for one in await self._core.database.write(give_up, jid, keys, words, self._core.now()):
             if one.released_from is not None:
-                self._queue.turns.released(one.question, one.released_from, why)
+                self._service.returned(one.question, one.released_from, reason)
             else:
-                self._queue.turns.undelivered(one.question, self._words(one, reason))
+                self._service.failed(one.question, one.to_staff, reason)
 
     def _words(self, given_up: GivenUp, reason: Condition) -> str:
-        texts, question = self._queue.staff_texts, given_up.question
+        texts, question = self._profile.staff_texts, given_up.question
         if not given_up.to_staff:
             return texts.undelivered(question.number, reason)
         librarian = given_up.released_from or question.owner
-        nick = "" if librarian is None else self._queue.nick_of(librarian)
+        nick = "" if librarian is None else self._profile.nick_of(librarian)
         return texts.not_heard(question.number, nick, reason)
 
-    # -- debts ---------------------------------------------------------------------
+    # -- recipients ----------------------------------------------------------------
 
-    def _debt(self, recipient: JID, to_staff: bool) -> Debt:
-        of_domain = self._debts.setdefault(recipient.domainpart, {})
-        debt = of_domain.get((recipient, to_staff))
-        if debt is None:
-            debt = of_domain[recipient, to_staff] = Debt(recipient, to_staff)
-            self._count[State.OPEN][recipient.domainpart] += 1
-        return debt
+    def _recipient(self, jid: JID, to_staff: bool) -> Recipient:
+        of_domain = self._recipients.setdefault(jid.domainpart, {})
+        recipient = of_domain.get((jid, to_staff))
+        if recipient is None:
+            recipient = of_domain[jid, to_staff] = Recipient(jid, to_staff)
+            self._count[Progress.OPEN][jid.domainpart] += 1
+        return recipient
 
-    def _set(self, debt: Debt, state: State) -> None:
-        domain = debt.recipient.domainpart
-        self._count[debt.state][domain] -= 1
-        self._count[state][domain] += 1
-        debt.state = state
+    def _set(self, recipient: Recipient, progress: Progress) -> None:
+        domain = recipient.jid.domainpart
+        self._count[recipient.progress][domain] -= 1
+        self._count[progress][domain] += 1
+        recipient.progress = progress
 
-    def _forget(self, debt: Debt) -> None:
+    def _forget(self, recipient: Recipient) -> None:
         """Nothing is owed any more."""
-        domain = debt.recipient.domainpart
-        self._set(debt, State.OPEN)
-        self._count[State.OPEN][domain] -= 1
-        of_domain = self._debts[domain]
-        of_domain.pop((debt.recipient, debt.to_staff), None)
+        domain = recipient.jid.domainpart
+        self._set(recipient, Progress.OPEN)
+        self._count[Progress.OPEN][domain] -= 1
+        of_domain = self._recipients[domain]
+        of_domain.pop((recipient.jid, recipient.to_staff), None)
         if not of_domain:
-            del self._debts[domain]
+            del self._recipients[domain]
             for counter in self._count.values():
                 del counter[domain]
+
+    def _run(self, doing: Coroutine[Deferred[Any], Any, Any]) -> None:
+        self._watch(Deferred.fromCoroutine(doing))
+
+    def _watch(self, deferred: Deferred[Any]) -> None:
+        deferred.addErrback(lambda failure: log.failure("something in an outbox failed", failure=failure))
+
+
+def _kept_ids(connection: Connection, account: JID, sender: JID) -> set[str]:
+    """The ids of the messages from `sender` in an account's offline store."""
+    stanzas = (parse(one.stanza) for one in offline.fetch(connection, account))
+    return {stanza.get("id", "") for stanza in stanzas if stanza.get("from") == sender.text}
 
 
 def pause_after(age: float, random: float = 0.5) -> float:
@@ -421,7 +516,7 @@ def pause_after(age: float, random: float = 0.5) -> float:
 
 
 def is_to_staff(due: Due) -> bool:
-    """Whether something owed is for the librarian of its question, not for the patron."""
+    """True if something owed is for the librarian of its question, not for the patron."""
     return isinstance(due.said, Message) and due.said.direction is Direction.PATRON
 
 

@@ -1,157 +1,134 @@
-"""A queue on the wire: the destination of `ask` and every `ask+…` of a library.
+"""A queue on the wire: the destination of `ask` and every `ask+…` of a library. Wires the queue's parts.
 
-Owns its parts and what they share (who works here, the board, who can be reached), and says which
-part an address belongs to. The parts: patron_chat.py and librarian_chat.py take messages, desk_room.py the
-room, offers.py what waits, queue_presence.py the presence, roster_entries.py librarians' rosters;
-relay.py sends, outbox.py tries again what other servers do not take; turns.py tells everybody
-what follows a verb.
+A new subscriber of events, or a new way to call verbs, is one file and one line in `Queue.__init__`.
 """
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Coroutine
 from functools import partial
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any
 
-from attrs import frozen
-from sqlalchemy import Connection
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 
-from refserver import ns
-from refserver.components.component import Component
 from refserver.core.core import Core
-from refserver.core.hosts import Host
+from refserver.core.iqs import Request, Target, disco_info
 from refserver.errors import Condition, StanzaError
 from refserver.jid import JID
 from refserver.muc.service import RoomService
-from refserver.payloads.disco import info
-from refserver.reference import recovery
-from refserver.reference.commands import parse
+from refserver.payloads.disco import Identity, Info
+from refserver.reference.commands import Say, parse
 from refserver.reference.desk_room import DeskRoom
-from refserver.reference.hours import Hours
+from refserver.reference.duty import OnDuty, Waits
 from refserver.reference.librarian_chat import LibrarianChat
 from refserver.reference.offers import Offers
-from refserver.reference.open_questions import OpenQuestions
 from refserver.reference.outbox import Outbox
 from refserver.reference.patron_chat import PatronChat
 from refserver.reference.position_updates import PositionUpdates
+from refserver.reference.profile import QueueProfile, Stored
 from refserver.reference.queue_presence import FEATURES, QueuePresence
 from refserver.reference.rate_limits import RateLimits
 from refserver.reference.relay import MessageRelay
 from refserver.reference.roster_entries import RosterEntries
-from refserver.reference.settings import Settings
-from refserver.reference.states import OPEN
-from refserver.reference.texts import PatronTexts, StaffTexts, patron_texts, staff_texts
-from refserver.reference.turns import Turns
+from refserver.reference.staff_commands import Line, StaffCommands
 from refserver.stanza import IQ_REQUESTS, Stanza
-from refserver.storage import conversations, questions, queues, statistics
-from refserver.storage.questions import Question
-from refserver.storage.queues import Librarian
-from refserver.xml.element import clark
 
-__all__ = ["Queue", "Stored", "load"]
+if TYPE_CHECKING:
+    from refserver.reference.library import Library
+
+__all__ = ["Queue"]
 
 log = Logger()
 
-DURATIONS_KEPT: Final = 20
-RESOURCE: Final = "queue"
-_INFO: Final = clark(ns.DISCO_INFO, "query")
-
-
-@frozen
-class Stored:
-    """What the store knows of a queue. `left`: whether there may be something to hand over."""
-
-    record: queues.Queue
-    librarians: tuple[Librarian, ...]
-    questions: tuple[tuple[Question, str], ...]
-    subscribers: frozenset[JID]
-    durations: tuple[float, ...]
-    left: bool = True
-
-
-def load(connection: Connection, record: queues.Queue) -> Stored:
-    """Read everything that a running queue needs to know."""
-    words = conversations.openings(connection, record.id, OPEN)
-    open_ones = questions.in_states(connection, OPEN, record.id)
-    durations = statistics.recent_durations(
-        connection, record.jid.domainpart, record.jid.localpart, DURATIONS_KEPT
-    )
-    return Stored(
-        record,
-        tuple(queues.librarians_of(connection, record.id)),
-        tuple((question, words.get(question.id, "")) for question in open_ones),
-        frozenset(queues.subscribers(connection, record.id)),
-        tuple(reversed(durations)),
-    )
-
 
 class Queue:
-    """Implements `Destination`."""
+    """One queue of a library. Implements `Destination`."""
 
     def __init__(
         self,
         core: Core,
-        host: Host,
+        library: Library,
         rooms: RoomService,
         stored: Stored,
         hourly_limit: int,
-        restraint: RateLimits,
+        limits: RateLimits,
     ) -> None:
-        self.core = core
-        self.host = host
-        self.hourly_limit = hourly_limit
-        self.restraint = restraint
-        self.jid = stored.record.jid
-        self.address = self.jid.with_resource(RESOURCE)
-        self.board = OpenQuestions()
-        self.durations: deque[float] = deque(stored.durations, DURATIONS_KEPT)
-        self._take_over(stored)
-        self.courier = MessageRelay(self)
-        self.owed = Outbox(self)
-        self.turns = Turns(self)
-        self.offers = Offers(self)
-        self.line = PositionUpdates(self)
-        self.contact = QueuePresence(self)
-        self.entries = RosterEntries(self)
-        self.patrons = PatronChat(self)
-        self.staff = LibrarianChat(self)
-        self.desk = DeskRoom(self, rooms)
-        self.contact.subscribers.update(stored.subscribers)
+        self._core = core
+        self._library = library
+        opened, events, service = library.open_questions, library.events, library.service
+        reach, absences = library.reach, library.absences
+        profile = self.profile = QueueProfile(stored)
+        self.on_duty = OnDuty(profile, opened, core.clock)
+        waits = Waits(profile, opened, self.on_duty)
+        self.relay = MessageRelay(core, profile, limits)
+        self.outbox = Outbox(core, profile, opened, reach, self.relay, service)
+        self.commands = StaffCommands(service, core.database, profile, self.on_duty, self._say_at_desk)
+        self.desk = DeskRoom(
+            core, profile, opened, rooms, self.on_duty, absences, self.commands, self._duty_changed
+        )
+        self.librarian_chat = LibrarianChat(
+            core, profile, opened, reach, self.relay, self.outbox, self.commands, absences.wrote
+        )
+        self.patron_chat = PatronChat(
+            core,
+            profile,
+            opened,
+            self.on_duty,
+            waits,
+            absences,
+            self.relay,
+            self.outbox,
+            service,
+            hourly_limit,
+        )
+        self.roster_entries = RosterEntries(core, profile, opened, reach)
+        self.offers = Offers(core, profile, opened, self.on_duty, service, events)
+        self.positions = PositionUpdates(core.clock, profile, opened, self.on_duty, waits, self.relay)
+        self.presence = QueuePresence(core, profile, opened, self.on_duty, waits)
+        of_this_queue = (
+            self.roster_entries.show_new,
+            self.librarian_chat.handle,
+            self.patron_chat.handle,
+            self.desk.handle,
+            waits.handle,
+            self.roster_entries.hide_old,
+        )
+        of_all_queues = (self.offers.handle, self.positions.handle, self.presence.handle)
+        for handler in of_this_queue:
+            events.subscribe(handler, profile.id)
+        for handler in of_all_queues:
+            events.subscribe(handler)
+        self._handlers = (*of_this_queue, *of_all_queues)
+        self.presence.subscribers.update(stored.subscribers)
         self._left = stored.left
         self._starting: IDelayedCall | None = None
 
-    def _take_over(self, stored: Stored) -> None:
-        record = stored.record
-        self.record = record
-        self.settings = Settings.of(record.settings)
-        self.hours = Hours.parse(record.hours, self.settings.time_zone)
-        self.librarians: dict[JID, Librarian] = {one.jid: one for one in stored.librarians}
-        self.patron_texts: PatronTexts = patron_texts(record.language)
-        self.staff_texts: StaffTexts = staff_texts(record.language)
-        self.board = OpenQuestions(stored.questions)
+    @property
+    def jid(self) -> JID:
+        """The queue's address."""
+        return self.profile.jid
+
+    @property
+    def librarians(self) -> list[JID]:
+        """Who works here (bare JIDs)."""
+        return list(self.profile.librarians)
 
     # -- life ------------------------------------------------------------------------
 
     def start(self) -> None:
-        """Begin to answer, and hand over what a stop or a crash left behind."""
+        """Begin to answer, and deliver what a stop or a crash left behind."""
         self.desk.set_up()
-        self.host.addresses[self.jid.localpart] = self
-        self.contact.update()
+        self._library.host.addresses[self.jid.localpart] = self
+        self.presence.update()
         if self._left:
-            self.owed.hold()
-            self._starting = self.core.clock.callLater(0, self._give_rest)
+            self.outbox.hold()
+            self._starting = self._core.clock.callLater(0, self._deliver_what_is_left)
 
-    def _give_rest(self) -> None:
+    def _deliver_what_is_left(self) -> None:
         self._starting = None
-        self.run(self.owed.start())
-        self.run(self.give_rest_to_patrons())
-        for librarian in self.librarians:
-            if self.is_reachable(librarian):
-                self.run(self.give_rest_to(librarian))
+        self._run(self.outbox.start())
 
     def stop(self) -> None:
         """The server ends: no more offers, no more news; every question stays as it is."""
@@ -159,88 +136,41 @@ class Queue:
             self._starting.cancel()
             self._starting = None
         self.offers.stop()
-        self.line.stop()
-        self.contact.stop()
-        self.owed.stop()
+        self.positions.stop()
+        self.presence.stop()
+        self.outbox.stop()
 
     def remove(self) -> None:
         """The queue is no more."""
         self.stop()
-        self.contact.leave()
-        self.host.addresses.pop(self.jid.localpart, None)
+        self.presence.leave()
+        self._library.events.unsubscribe(self._handlers)
+        self._library.host.addresses.pop(self.jid.localpart, None)
         self.desk.close()
 
     def refresh(self, stored: Stored) -> None:
-        """Something was changed from outside: settings, staff, questions given back."""
-        staff_before = set(self.librarians)
-        self._take_over(stored)
+        """Settings or staff were changed from outside."""
+        staff_before = set(self.profile.librarians)
+        self.profile.update(stored)
         self.desk.set_up()
-        for librarian in staff_before | set(self.librarians):
-            self.run(self.entries.correct(librarian))
-        self.changed()
+        for librarian in staff_before | set(self.profile.librarians):
+            self.correct_roster(librarian)
 
-    def changed(self) -> None:
-        """A question or the duty has changed: look at what depends on it."""
+    def correct_roster(self, librarian: JID) -> None:
+        """Make a librarian's roster show the questions that she has, and no others."""
+        self._run(self.roster_entries.correct(librarian))
+
+    def update(self) -> None:
+        """Look at what depends on duty and on the questions that wait."""
         self.offers.update()
-        self.line.update()
-        self.contact.update()
+        self.positions.update()
+        self.presence.update()
 
-    # -- who and where -----------------------------------------------------------------
+    def _duty_changed(self) -> None:
+        self.update()
 
-    def chat(self, number: int) -> JID:
-        """The address of a question's chat."""
-        return JID.of(f"{self.jid.localpart}+{number}", self.jid.domainpart)
-
-    def speaker(self, number: int) -> JID:
-        """Who speaks in a question's chat: as everywhere in XMPP, something with a resource.
-
-        COMPAT: profanity shows nobody typing who has none.
-        """
-        return self.chat(number).with_resource(RESOURCE)
-
-    def number_of(self, jid: JID) -> int | None:
-        """The number of the question whose chat an address is."""
-        name, plus, detail = jid.localpart.partition("+")
-        own = jid.domainpart == self.jid.domainpart and name == self.jid.localpart
-        return int(detail) if own and plus and detail.isdecimal() and len(detail) < 10 else None
-
-    def nick_of(self, librarian: JID) -> str:
-        """What the desk calls a librarian."""
-        found = self.librarians.get(librarian)
-        return librarian.localpart if found is None else found.nick
-
-    def guest(self, question: Question) -> str:
-        """What staff call a patron."""
-        return question.guest
-
-    def texts_for(self, question: Question) -> PatronTexts:
-        """The sentences for a question's patron."""
-        return patron_texts(question.language)
-
-    def is_local(self, jid: JID) -> bool:
-        """Whether a bare JID is an account's address here."""
-        host = self.core.hosts.get(jid.domainpart)
-        return host is not None and host.find(jid.localpart) is None
-
-    def is_elsewhere(self, jid: JID) -> bool:
-        """Whether a bare JID belongs to another server, or to a component: they may be away for long."""
-        if self.core.hosts.get(jid.domainpart) is not None:
-            return False
-        service = self.core.hosts.service(jid.domainpart)
-        return service is None or isinstance(service, Component)
-
-    def is_live(self, jid: JID) -> bool:
-        """Whether what is handed over now arrives: there is a client here."""
-        return self.is_reachable(jid) and not self.is_elsewhere(jid)
-
-    def is_reachable(self, jid: JID) -> bool:
-        """Whether a message can be handed over now: to a client here, or to another server."""
-        here = any(session.priority >= 0 for session in self.core.sessions.of(jid).values())
-        return here or not self.is_local(jid)
-
-    def is_present(self, jid: JID) -> bool:
-        """Whether somebody is there; of accounts elsewhere we are not told, so we think the best."""
-        return bool(self.core.sessions.available(jid)) or not self.is_local(jid)
+    def _say_at_desk(self, text: str) -> None:
+        self.desk.say(text)
 
     # -- Destination -------------------------------------------------------------------
 
@@ -249,76 +179,71 @@ class Queue:
         try:
             self._deliver(stanza)
         except StanzaError as error:
-            self.core.router.bounce(stanza, error)
+            self._core.router.bounce(stanza, error)
         except Exception:
             log.failure("a {kind} for a queue could not be processed", kind=stanza.kind)
-            self.core.router.bounce(stanza, StanzaError(Condition.INTERNAL_SERVER_ERROR))
+            self._core.router.bounce(stanza, StanzaError(Condition.INTERNAL_SERVER_ERROR))
 
     def _deliver(self, stanza: Stanza) -> None:
         assert stanza.to is not None
         if stanza.from_ is not None and stanza.type != "error":
-            self.owed.reachable(stanza.from_.domainpart)
-        number = self.number_of(stanza.to)
+            self._library.heard_of(stanza.from_.domainpart)
+        number = self.profile.number_of(stanza.to)
         own = stanza.to.localpart == self.jid.localpart
         if stanza.kind == "message":
             if own:
                 self._message(stanza)
             elif number is not None:
-                self.staff.message(number, stanza)
+                self._library.queue_of(number, self).librarian_chat.message(number, stanza)
             else:
                 raise StanzaError(Condition.ITEM_NOT_FOUND)
         elif stanza.kind == "presence":
             if own:
-                self.contact.presence(stanza)
+                self.presence.receive(stanza)
             elif number is not None:
-                self.entries.presence(number, stanza)
+                self._library.queue_of(number, self).roster_entries.presence(number, stanza)
         elif stanza.type in IQ_REQUESTS:
-            answer = self.contact.ask(stanza) if own else self._ask_chat(number, stanza)
-            self.core.router.route(stanza.result(answer))
+            self._ask(stanza, None if own else number, own)
 
     def _message(self, stanza: Stanza) -> None:
-        """A librarian's command for the queue is a command; all else is a patron's, whoever it is."""
+        """A librarian's line with a leading `!` is a command; all else is a patron's, whoever it is."""
         assert stanza.from_ is not None
         sender = stanza.from_.bare
-        if sender in self.librarians and stanza.body.startswith("!") and stanza.type != "error":
-            self.desk.command(parse(stanza.body), sender, partial(self.courier.tell_patron, sender))
-        else:
-            self.patrons.message(stanza)
+        if sender in self.profile.librarians and stanza.type != "error" and stanza.body:
+            command = parse(stanza.body)
+            answer = partial(self.relay.tell_patron, sender)
+            if not isinstance(command, Say):
+                self.commands.do(command, Line(sender, answer))
+                return
+            if command.text != stanza.body:  # `!!`: text for a patron, and there is none here
+                answer(self.profile.staff_texts.only_in_chat())
+                return
+        self.patron_chat.message(stanza)
 
-    def _ask_chat(self, number: int | None, stanza: Stanza) -> Any:
-        assert stanza.from_ is not None
-        payload = stanza.payload
-        if number is None or stanza.from_.bare not in self.librarians or payload is None:
+    def _ask(self, stanza: Stanza, number: int | None, own: bool) -> None:
+        iqs, host = self._core.iqs, self._library.host
+        if own:
+            iqs.answer(stanza, host, Target.QUEUE, self.presence)
+        elif number is None:
             raise StanzaError(Condition.SERVICE_UNAVAILABLE)
-        if stanza.type == "get" and payload.tag == _INFO and not payload.get("node"):
-            return info(("account", "registered", f"#{number}"), FEATURES)
-        raise StanzaError(Condition.SERVICE_UNAVAILABLE)
+        else:
+            iqs.answer(stanza, host, Target.QUESTION, self._library.queue_of(number, self))
 
-    # -- handing over what is left --------------------------------------------------------
+    @disco_info(to=Target.QUESTION)
+    def question_info(self, request: Request) -> Info:
+        """What a question's chat is, for librarians only."""
+        if request.sender.bare not in self.profile.librarians:
+            raise StanzaError(Condition.SERVICE_UNAVAILABLE)
+        detail = request.address.localpart.partition("+")[2]
+        return Info((Identity("account", "registered", f"#{detail}"),), FEATURES)
 
-    async def give_rest_to_patrons(self) -> None:
-        """Hand over what a crash has kept from patrons here; it is kept for them while they are away."""
-        for rest in await self.core.database.read(recovery.for_patrons, self.record.id, self.address):
-            if rest.question.patron is not None and not self.is_elsewhere(rest.question.patron):
-                self.courier.carry_rest(rest.question, rest.due, rest.kept)
+    # -- people ------------------------------------------------------------------------------
 
-    async def give_rest_to(self, librarian: JID) -> None:
-        """Hand over what has come for a librarian while she was away; elsewhere, what is owed sees to it."""
-        elsewhere = self.is_elsewhere(librarian)
-        rests = await self.core.database.write(
-            recovery.for_librarian, self.record.id, librarian, self.is_live(librarian)
-        )
-        for rest in rests:
-            self.courier.recapitulate(rest.question, rest.doubtful)
-            if not elsewhere:
-                self.courier.carry_rest(rest.question, rest.due)
+    def librarian_changed(self, librarian: JID) -> None:
+        """A client of a librarian here has come, gone, or left us without an answer."""
+        self._library.absences.look_at(librarian)
+        self.desk.look_again(librarian)
 
-    # -- running ----------------------------------------------------------------------------
-
-    def run(self, doing: Coroutine[Deferred[Any], Any, Any]) -> None:
-        """Do something that waits for the store; what goes wrong unexpectedly is logged."""
-        self.watch(Deferred.fromCoroutine(doing))
-
-    def watch(self, deferred: Deferred[Any]) -> None:
-        """Log what goes wrong with something nobody waits for."""
-        deferred.addErrback(lambda failure: log.failure("something in a queue failed", failure=failure))
+    def _run(self, doing: Coroutine[Deferred[Any], Any, Any]) -> None:
+        done = Deferred.fromCoroutine(doing)
+        done.addErrback(lambda failure: log.failure("something in a queue failed", failure=failure))

@@ -7,16 +7,27 @@ queue (refserver/storage/queues.py).
 from __future__ import annotations
 
 from collections.abc import Mapping
+from enum import StrEnum
 from typing import Any, Final
 from urllib.parse import urlsplit
 
 import cattrs
 from attrs import asdict, fields_dict, frozen
 
-from refserver.reference.dispatch import OFFER_SECONDS, Policy
 from refserver.reference.hours import zone
 
-__all__ = ["Settings", "SettingsError"]
+__all__ = ["OFFER_SECONDS", "Policy", "Settings", "SettingsError"]
+
+OFFER_SECONDS: Final = 30.0
+"""How long a question is offered to one librarian before it is offered to all on duty."""
+
+
+class Policy(StrEnum):
+    """How a queue hands its questions out."""
+
+    LEAST_BUSY = "least-busy"
+    ROUND_ROBIN = "round-robin"
+    EVERYONE = "everyone"
 
 
 class SettingsError(ValueError):
@@ -94,8 +105,8 @@ def _is_web_address(text: str) -> bool:
 
 _MOST: Final = {
     "offer_seconds": 86_400,  # a day
+    "return_minutes": 1_440,  # a day
     "undo_hours": 8_760,  # a year
     "retention_days": 36_500,  # a century
-    "return_minutes": 1_440,  # a day
 }
 _converter = cattrs.Converter(detailed_validation=True)

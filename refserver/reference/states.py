@@ -6,7 +6,9 @@ librarian; an offer nobody took is *widened* to everyone on duty (it stays offer
 it owns it: *claimed* is the only state with an owner who works on it, and it always has
 exactly one. The owner may *release* it (it waits again, at its old place) or *hand it over*:
 she keeps it until the other *accepts*; a *declined* or withdrawn hand-over changes nothing.
-Only the owner *answers*; any librarian of the queue may *note*, as long as it is open.
+A question whose owner is away may be *taken over* by a colleague without asking her, and may be
+*given back*: it waits again. Only the owner *answers*; any librarian of the queue may *note*, as long as it
+is open.
 
 The owner *closes* it (with a READ level and an outcome), *refers* it elsewhere, or *parks* it
 for follow-up. A parked question has no owner: anyone may claim it, and a patron who writes
@@ -63,6 +65,8 @@ class Verb(StrEnum):
     WITHDRAW = "withdraw"
     CLAIM = "claim"
     RELEASE = "release"
+    TAKE_OVER = "take over"
+    GIVE_BACK = "give back"
     HAND_OVER = "hand over"
     ACCEPT = "accept"
     DECLINE = "decline"
@@ -104,6 +108,8 @@ _MOVES: Final[Mapping[Verb, Mapping[State, State]]] = {
     Verb.WITHDRAW: {State.OFFERED: State.WAITING},
     Verb.CLAIM: dict.fromkeys((State.WAITING, State.OFFERED, State.PARKED), State.CLAIMED),
     Verb.RELEASE: {State.CLAIMED: State.WAITING},
+    Verb.TAKE_OVER: {State.CLAIMED: State.CLAIMED},
+    Verb.GIVE_BACK: {State.CLAIMED: State.WAITING},
     Verb.HAND_OVER: {State.CLAIMED: State.CLAIMED},
     Verb.ACCEPT: {State.CLAIMED: State.CLAIMED},
     Verb.DECLINE: {State.CLAIMED: State.CLAIMED},

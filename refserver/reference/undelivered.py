@@ -15,9 +15,9 @@ from attrs import frozen
 from sqlalchemy import Connection
 
 from refserver.jid import JID
-from refserver.reference.answering import change
-from refserver.reference.states import State, Verb
-from refserver.storage import conversations, outbox, statistics
+from refserver.reference.answering import give_back
+from refserver.reference.states import State
+from refserver.storage import conversations, outbox
 from refserver.storage.conversations import Direction, Message
 from refserver.storage.outbox import Due, Key
 from refserver.storage.questions import Question
@@ -79,8 +79,7 @@ def _to_librarian(connection: Connection, librarian: JID, dues: list[Due]) -> Gi
     if question.state != State.CLAIMED:
         outbox.drop(connection, [due.key for due in dues])
         return GivenUp(question, to_staff=True)
-    released = change(connection, question.id, librarian, Verb.RELEASE, owner=None, handed_to=None)
-    statistics.count(connection, question.id, "releases")
+    released = give_back(connection, question.id, librarian)
     return GivenUp(released, to_staff=True, released_from=librarian)
 
 

@@ -35,10 +35,8 @@ __all__ = [
     "last_spoken",
     "of",
     "openings",
-    "recover",
     "repeated",
     "set_relay",
-    "with_relay",
     "with_words",
 ]
 
@@ -58,24 +56,13 @@ class Direction(StrEnum):
 class Relay(IntEnum):
     """How far a message's way to its recipient has come.
 
-    An answer is TO_DO until it was handed over; after a crash it may be handed over twice,
-    rather than never, but not once it was confirmed. What a patron says has its receipt before
-    it is handed over, and must come once: it is marked in the commit before, UNDER_WAY in the
-    one that stores it, GIVEN in a later one (a claim, a librarian's log-in). After a crash
-    nobody can tell whether it has arrived, not even the patron: her receipt may have left before
-    her words did. It is then DOUBTFUL; RETOLD, once the librarian was told of it in other words.
-
-    Whatever is for somebody on another server is TO_DO until that server has confirmed it, or
-    GIVEN_UP, if it could not be delivered for days or was refused.
+    It is TO_DO until its recipient's client or server has confirmed it, or it is in the offline store;
+    GIVEN_UP, if it could not be delivered for days or was refused; else DONE.
     """
 
     TO_DO = 0
     DONE = 1
-    UNDER_WAY = 2
-    GIVEN = 3
-    DOUBTFUL = 4
-    RETOLD = 5
-    GIVEN_UP = 6
+    GIVEN_UP = 2
 
 
 @frozen
@@ -192,14 +179,6 @@ def last_spoken(connection: Connection, question_id: int) -> float | None:
     return connection.execute(query).scalar()
 
 
-def with_relay(connection: Connection, queue_id: int, *relays: Relay) -> list[Message]:
-    """A queue's messages that have come just so far, question by question, in order."""
-    columns = question_messages.c
-    query = select(question_messages).join(questions, questions.c.id == columns.question)
-    query = query.where(questions.c.queue == queue_id, columns.relay.in_(relays))
-    return _messages(connection.execute(query.order_by(columns.question, columns.sequence)))
-
-
 def confirm(connection: Connection, question_id: int, origin_id: str) -> None:
     """Note that the patron's client has acknowledged an answer with that id: the oldest that is to do."""
     columns = question_messages.c
@@ -208,12 +187,6 @@ def confirm(connection: Connection, question_id: int, origin_id: str) -> None:
     )
     oldest = answers.where(columns.relay == Relay.TO_DO).scalar_subquery()
     connection.execute(update(question_messages).where(columns.id == oldest).values(relay=Relay.DONE))
-
-
-def recover(connection: Connection) -> None:
-    """After a crash: what patrons said and was perhaps not handed over is doubtful."""
-    marked = question_messages.c.relay.in_((Relay.GIVEN, Relay.UNDER_WAY))
-    connection.execute(update(question_messages).where(marked).values(relay=Relay.DOUBTFUL))
 
 
 def openings(connection: Connection, queue_id: int | None, states: Collection[str]) -> dict[int, str]:

@@ -1,4 +1,4 @@
-"""Stores what is owed to people on other servers: said, and not confirmed by their server yet.
+"""Stores what is owed to patrons and librarians: said, and not confirmed by their client or server yet.
 
 Of two kinds: messages of a question, which are owed while their relay is `Relay.TO_DO`
 (conversations.py), and lines of the queue itself for a patron, which are here until they have
@@ -154,12 +154,11 @@ def recipients(connection: Connection, queue_id: int) -> tuple[set[JID], set[JID
 
 
 def left_in_queues(connection: Connection) -> set[int]:
-    """The queues (their ids) of which anything is left: owed, to be handed over, or doubtful."""
-    doubtful = question_messages.c.relay == Relay.DOUBTFUL
+    """The queues (their ids) of which anything is owed."""
     said = select(questions.c.queue).join(question_messages, question_messages.c.question == questions.c.id)
     lines = select(questions.c.queue).join(outbox_lines, outbox_lines.c.question == questions.c.id)
     found: set[int] = set()
-    for query in (said.where(_TO_DO), said.where(doubtful), lines):
+    for query in (said.where(_TO_DO), lines):
         found.update(connection.execute(query.distinct()).scalars())
     return found
 

@@ -40,6 +40,7 @@ __all__ = [
     "position",
     "postpone",
     "unlink",
+    "with_ids",
 ]
 
 _any_due = Prepared(select(questions.c.id).where(questions.c.due <= bindparam("now")).limit(1))
@@ -120,6 +121,12 @@ def add(
 def get(connection: Connection, question_id: int) -> Question:
     """The question of that id, which must exist."""
     return _question(connection.execute(select(questions).where(questions.c.id == question_id)).one())
+
+
+def with_ids(connection: Connection, question_ids: Collection[int]) -> list[Question]:
+    """The questions of these ids, as far as they exist, in order."""
+    query = select(questions).where(questions.c.id.in_(question_ids)).order_by(questions.c.id)
+    return _questions(connection.execute(query))
 
 
 def find(connection: Connection, library: str, number: int) -> Question | None:

@@ -112,7 +112,7 @@ class Owing(RuleBasedStateMachine):
         wait(self.library, 2 * outbox.UNSETTLED_SECONDS, 5)
         self.look()
         assert self.said == self.heard
-        assert {} == self.library.queue.owed._debts
+        assert {} == self.library.queue.outbox._recipients
         assert 0 == self.library.database.read_now(store.count)
 
 

@@ -32,7 +32,7 @@ class Home:
         self.unconfirmed: list[Stanza] = []
         self._taken: list[Stanza] = []
         library.core.router.remote = self
-        library.queue.owed._random = lambda: 0.5
+        library.queue.outbox._random = lambda: 0.5
 
     def deliver(self, stanza: Stanza) -> None:
         """See `Destination`."""

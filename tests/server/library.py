@@ -17,6 +17,7 @@ from refserver.jid import JID
 from refserver.muc.service import RoomService
 from refserver.reference.feature import Reference
 from refserver.reference.offices import appoint
+from refserver.reference.open_questions import OpenQuestions
 from refserver.reference.queue import Queue
 from refserver.stanza import Stanza
 from refserver.storage import Database, conversations, libraries, questions, queues
@@ -70,6 +71,16 @@ class Library(Harness):
         found = self.core.feature(Reference).queue(ASK)
         assert found is not None
         return found
+
+    @property
+    def open_questions(self) -> OpenQuestions:
+        return self.core.feature(Reference).library(DOMAIN).open_questions
+
+    def open_question(self, patron: JID) -> Question | None:
+        return self.open_questions.of_patron(self.queue.profile.id, patron)
+
+    def waiting(self) -> list[Question]:
+        return self.open_questions.line(self.queue.profile.id)
 
     def appoint(self, nick: str, queue: int, max_chats: int = 3) -> None:
         librarian = queues.Librarian(JID.parse(f"{nick}@{DOMAIN}"), nick, max_chats)

@@ -148,7 +148,7 @@ def test_the_address_of_a_librarian_cannot_be_registered_in_band(library: Librar
 def test_a_removed_account_is_no_subscriber_of_a_queue(library: Library) -> None:
     pat = library.patron()
     pat.send(f"<presence type='subscribe' to='ask@{DOMAIN}'/>")
-    queue = library.queue.record.id
+    queue = library.queue.profile.id
     assert {PAT} == set(library.database.read_now(queues.subscribers, queue))
     library.remove_account(PAT.text)
     assert set() == set(library.database.read_now(queues.subscribers, queue))

@@ -117,6 +117,6 @@ def test_who_has_unsubscribed_meanwhile_is_told_nothing(library: Library) -> Non
 
 def test_the_end_of_a_queue_is_seen_everywhere(library: Library) -> None:
     subscribe(library, 2, "a.example")
-    library.queue.contact.leave()
+    library.queue.presence.leave()
     assert [stanza.type for stanza in library.elsewhere.received()] == ["unavailable", "unavailable"]
-    assert len(library.queue.contact.subscribers) == 0
+    assert len(library.queue.presence.subscribers) == 0

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from refserver import ns
 from refserver.errors import Condition, StanzaError
 from refserver.jid import JID
@@ -21,17 +23,25 @@ from tests.server.elsewhere import (
     wait,
 )
 from tests.server.harness import Client
-from tests.server.library import ASK, Library, bodies, chat, messages, write
+from tests.server.library import ASK, DOMAIN, Library, bodies, chat, messages, write
 
 # -- librarians elsewhere ----------------------------------------------------------
+
+
+@pytest.fixture
+def library() -> Library:
+    """A queue whose questions stay with their librarian, however long she is away."""
+    return Library(settings={"return_minutes": 0})
+
 
 EVE = JID.parse(f"eve@{HOME}")
 
 
 def hers(library: Library) -> Client:
     """A patron here whose question a librarian elsewhere has taken."""
-    library.database.write_now(queues.put_librarian, library.queue.record.id, queues.Librarian(EVE, "eve", 3))
-    library.queue.librarians[EVE] = queues.Librarian(EVE, "eve", 3)
+    eve = queues.Librarian(EVE, "eve", 3)
+    library.database.write_now(queues.put_librarian, library.queue.profile.id, eve)
+    library.queue.profile.librarians[EVE] = eve
     pat = library.patron()
     write(pat, ASK.text, "Maps?", "m1")
     library.arrive(f"<message from='{EVE}/x' to='{chat()}' type='chat' id='e1'><body>Hello.</body></message>")
@@ -87,7 +97,8 @@ def test_a_librarian_who_is_away_for_days_loses_the_question_and_the_next_gets_t
     wait(library, OWED_DAYS * DAY + 2 * HOUR, 10 * MINUTE)
     assert library.question().owner is None
     assert "Another librarian will be with you as soon as possible." in bodies(pat)
-    mia = library.on_duty("mia")
+    mia = library.online(f"mia@{DOMAIN}/desk")
+    library.enter(mia, "mia")
     write(mia, chat(), "!1")
     words = [s for s in messages(mia, chat()) if s.id == "m2"]
     assert ["The old ones."] == [s.body for s in words]

@@ -56,7 +56,7 @@ def test_presence_says_who_can_answer(library: Library) -> None:
 def test_presence_says_when_all_are_busy() -> None:
     library = Library()
     subscribed(library)
-    library.appoint("mia", library.queue.record.id, max_chats=1)
+    library.appoint("mia", library.queue.profile.id, max_chats=1)
     library.run(library.core.features[-1].refresh(DOMAIN))  # type: ignore[attr-defined]  # the Reference
     library.on_duty("mia")
     write(library.patron("sam"), ASK.text, "Where are the maps?")
@@ -107,7 +107,7 @@ def test_unsubscribing_ends_the_presence(library: Library) -> None:
     library.on_duty("mia")
     library.clock.advance(60)
     assert pat.received() == []
-    assert library.database.read_now(queues.subscribers, library.queue.record.id) == set()
+    assert library.database.read_now(queues.subscribers, library.queue.profile.id) == set()
 
 
 def test_a_probe_by_a_stranger_is_told_that_there_is_no_subscription(library: Library) -> None:
@@ -210,11 +210,11 @@ def test_an_encrypted_message_gets_a_clear_reply_and_asks_nothing(library: Libra
     write(pat, ASK.text, "I sent you an encrypted message", "m1", child)
     (reply,) = bodies(pat)
     assert reply.startswith("This desk cannot read encrypted messages")
-    assert list(library.queue.board) == []
+    assert list(library.open_questions) == []
 
 
 def test_the_hourly_limit_is_explained(library: Library) -> None:
-    library.queue.hourly_limit = 1
+    library.queue.patron_chat.hourly_limit = 1
     pat = library.patron()
     write(pat, ASK.text, "one")
     write(pat, ASK.text, "bye")
@@ -242,7 +242,7 @@ def test_headlines_errors_and_empty_messages_ask_nothing(library: Library) -> No
     pat.send(f"<message to='{ASK}' type='headline'><body>news</body></message>")
     pat.send(f"<message to='{ASK}' type='chat'><body>  </body></message>")
     assert pat.received() == []
-    assert list(library.queue.board) == []
+    assert list(library.open_questions) == []
 
 
 def test_what_looks_like_a_command_is_a_question_when_a_patron_says_it(library: Library) -> None:
@@ -266,7 +266,7 @@ def test_help_and_position_before_any_question(library: Library) -> None:
     assert helped.startswith("Just write your question")
     assert place == "You have no question waiting. Just write one."
     assert goodbye == "Goodbye, and thank you for asking."
-    assert list(library.queue.board) == []
+    assert list(library.open_questions) == []
 
 
 def test_position_in_the_line(library: Library) -> None:
@@ -388,9 +388,8 @@ def test_thread_corrections_and_links_travel_with_the_words(library: Library) ->
         "<origin-id xmlns='urn:xmpp:sid:0' id='m1'/><evil xmlns='urn:example:evil'/>"
     )
     write(pat, ASK.text, "Where are the maps?", "m1", extras)
-    mia.received()
-    write(mia, chat(), "Upstairs.", "a1", "<thread>mine</thread>")
     (question,) = [s for s in messages(mia, chat()) if s.id == "m1"]
+    write(mia, chat(), "Upstairs.", "a1", "<thread>mine</thread>")
     assert sorted(child.tag.partition("}")[2] for child in question.element) == [
         "body",
         "origin-id",
@@ -406,6 +405,7 @@ def test_switching_device_changes_nothing(library: Library) -> None:
     mia, phone = library.on_duty("mia"), library.patron()
     write(phone, ASK.text, "Where are the maps?")
     phone.end()
+    library.clock.advance(0)
     laptop = library.online(f"pat@{DOMAIN}/laptop")
     write(laptop, ASK.text, "The old ones.")
     write(mia, chat(), "Upstairs.")
@@ -421,6 +421,7 @@ def test_an_answer_to_a_patron_who_is_away_waits_in_the_offline_store(library: L
     pat = library.patron()
     write(pat, ASK.text, "Where are the maps?")
     pat.end()
+    library.clock.advance(0)
     mia = library.on_duty("mia")
     write(mia, chat(), "Upstairs.", "a1")
     write(mia, chat(), "!close 2")
@@ -460,5 +461,5 @@ def test_what_a_patrons_server_sends_back_is_told_to_the_librarian(library: Libr
 def test_two_libraries_do_not_see_each_other(library: Library) -> None:
     pat = library.patron()
     write(pat, ASK.text, "Where are the maps?")
-    assert library.queue.board.of_patron(JID.parse(f"pat@{DOMAIN}")) is not None
-    assert library.queue.board.of_patron(JID.parse("pat@other.example")) is None
+    assert library.open_question(JID.parse(f"pat@{DOMAIN}")) is not None
+    assert library.open_question(JID.parse("pat@other.example")) is None

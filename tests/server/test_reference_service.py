@@ -64,7 +64,7 @@ def test_what_policy_does_not_keep_is_forgotten_while_the_server_runs(library: L
 def test_a_librarian_of_another_server_works_like_the_others(library: Library) -> None:
     lou = "lou@elsewhere.example"
     librarian = Librarian(JID.parse(lou), "lou", 3)
-    library.database.write_now(appoint, library.queue.record.id, librarian)
+    library.database.write_now(appoint, library.queue.profile.id, librarian)
     library.run(library.core.feature(Reference).refresh(DOMAIN))
     library.arrive(
         f"<presence from='{lou}/x' to='{ROOM}/lou'><x xmlns='http://jabber.org/protocol/muc'/></presence>"
@@ -77,7 +77,8 @@ def test_a_librarian_of_another_server_works_like_the_others(library: Library) -
     assert any(f"message from {chat()}/queue: * New question #1" in line for line in told)
     library.arrive(f"<message from='{lou}/x' to='{chat()}' type='chat'><body>Upstairs.</body></message>")
     assert bodies(pat) == ["lou is with you now.", "Upstairs."]
-    assert f"available from {chat()}/queue to {lou}" in library.elsewhere.told()
+    assert f"available from {chat()}/queue to {lou}" in told
+    library.elsewhere.received()
     library.arrive(f"<presence from='{lou}/x' to='{chat()}' type='probe'/>")
     assert library.elsewhere.told() == [f"available from {chat()}/queue to {lou}/x"]
     library.arrive(f"<message from='{lou}/x' to='{chat()}' type='chat'><body>!close 2</body></message>")
@@ -156,7 +157,7 @@ def test_what_could_not_be_stored_gets_no_receipt_but_a_line(broken: Library) ->
 
 def test_an_unexpected_fault_costs_one_stanza(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
     pat = library.patron()
-    monkeypatch.setattr(library.queue.patrons, "message", None)
+    monkeypatch.setattr(library.queue.patron_chat, "message", None)
     write(pat, ASK.text, "Where are the maps?")
     assert pat.told() == [f"error internal-server-error from {ASK}"]
     monkeypatch.undo()

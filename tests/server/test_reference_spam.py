@@ -52,7 +52,7 @@ def test_spam_in_the_chat_closes_the_question_and_lets_its_sender_in_no_more(lib
     assert told(library) == []
     asks(library, "Cheaper watches")
     assert told(library) == REFUSED
-    assert library.queue.board.of_patron(JID.parse(EVE)) is None
+    assert library.open_question(JID.parse(EVE)) is None
 
 
 def test_the_desk_is_told_in_a_line_that_says_how_to_undo_it(library: Library) -> None:
@@ -99,7 +99,7 @@ def test_its_subscription_ends(library: Library) -> None:
     told(library)
     write(mia, chat(), "!spam")
     assert told(library) == [f"unavailable from {ASK}/queue to {EVE}", f"unsubscribed from {ASK} to {EVE}"]
-    assert library.database.read_now(queues.subscribers, library.queue.record.id) == {
+    assert library.database.read_now(queues.subscribers, library.queue.profile.id) == {
         JID.parse("pat@good.example")
     }
     mia.send(f"<presence to='{ROOM}/mia' type='unavailable'/>")
@@ -275,7 +275,7 @@ def test_spam_does_not_count_for_waits_and_durations(library: Library) -> None:
     write(mia, chat(), "!1")
     library.clock.advance(1000)
     write(mia, chat(), "!spam")
-    assert list(library.queue.durations) == []
+    assert list(library.queue.profile.durations) == []
     assert library.database.read_now(statistics.recent_durations, DOMAIN, "ask") == []
 
 
@@ -291,7 +291,7 @@ def test_a_change_by_an_operator_ends_subscriptions_too(library: Library) -> Non
 
 def test_librarians_elsewhere_are_let_in_whatever_is_said_of_their_server(library: Library) -> None:
     librarian = queues.Librarian(JID.parse("lou@partner.example"), "lou", 3)
-    library.database.write_now(queues.put_librarian, library.queue.record.id, librarian)
+    library.database.write_now(queues.put_librarian, library.queue.profile.id, librarian)
     library.run(library.core.feature(Reference).refresh(DOMAIN))
     library.core.feature(LibraryAccess).put(DOMAIN, Rule("partner.example"))
     asks(library, "!who", by="lou@partner.example/desk")

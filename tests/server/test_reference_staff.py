@@ -43,7 +43,7 @@ def test_the_room_is_bookmarked_with_autojoin_for_a_new_librarian(library: Libra
 
 
 def test_bookmarks_that_were_there_stay_and_the_room_is_there_once(library: Library) -> None:
-    jid, queue = JID.parse(f"mia@{DOMAIN}"), library.queue.record.id
+    jid, queue = JID.parse(f"mia@{DOMAIN}"), library.queue.profile.id
     own = b"<storage xmlns='storage:bookmarks'><conference jid='tea@rooms.library.example'/></storage>"
     library.database.write_now(private.set, jid, ns.BOOKMARKS_LEGACY, "storage", own)
     library.appoint("mia", queue)
@@ -62,14 +62,14 @@ def test_bookmarks_that_were_there_stay_and_the_room_is_there_once(library: Libr
 )
 def test_duty_is_being_there_and_not_away(library: Library, show: str, duty: bool) -> None:
     library.enter(library.online(f"mia@{DOMAIN}/desk"), "mia", show)
-    assert library.queue.desk.is_on_duty(JID.parse(f"mia@{DOMAIN}")) is duty
+    assert (JID.parse(f"mia@{DOMAIN}") in library.queue.on_duty) is duty
 
 
 def test_duty_ends_with_leaving_or_a_lost_connection(library: Library) -> None:
     mia, noa = library.on_duty("mia"), library.on_duty("noa")
     mia.send(f"<presence to='{DESK}/mia' type='unavailable'/>")
     noa.end()
-    assert library.queue.desk.duties() == []
+    assert library.queue.on_duty.duties() == []
 
 
 def test_who_comes_on_duty_is_told_what_waits(library: Library) -> None:
@@ -109,7 +109,8 @@ def test_a_question_is_announced_with_a_mention_and_a_direct_message(library: Li
 def test_the_direct_message_names_no_patron(library: Library) -> None:
     mia = library.on_duty("mia")
     asked(library)
-    (offered,) = bodies(mia, chat())
+    words, offered = bodies(mia, chat())
+    assert words == "Where are the maps?"
     assert offered.startswith("* New question #1 from Guest ")
     assert "pat" not in offered.replace("patron", "")
 
@@ -149,7 +150,7 @@ def test_whoever_has_enough_is_offered_no_more_but_may_take(library: Library) ->
     mia = library.on_duty("mia")
     for name in ("ann", "ben", "cid"):
         asked(library, by=name)
-        write(mia, chat(len(list(library.queue.board))), "Hello")
+        write(mia, chat(len(list(library.open_questions))), "Hello")
     mia.received()
     asked(library)
     assert library.question(4).state == "waiting"
@@ -197,17 +198,30 @@ def test_the_new_owner_gets_the_words_and_is_told(library: Library) -> None:
     noa = library.on_duty("noa")
     pat = library.patron()
     write(pat, ASK.text, "Where are the maps?", "m1")
+    first, offered = messages(noa, chat())
+    assert (first.id, first.body) == ("m1", "Where are the maps?")
+    assert offered.body.startswith("* New question #1 from Guest ")
     write(pat, ASK.text, "The old ones.", "m2")
-    noa.received()
+    (second,) = messages(noa, chat())
+    assert (second.id, second.body) == ("m2", "The old ones.")
     noa.send(f"<message to='{DESK}' type='groupchat'><body>!1</body></message>")
-    first, second, told = messages(noa, chat())
-    assert (first.id, first.body, second.id, second.body) == (
-        "m1",
-        "Where are the maps?",
-        "m2",
-        "The old ones.",
-    )
+    (told,) = messages(noa, chat())
     assert told.body.startswith("* #1 is yours. What you write here goes to Guest ")
+
+
+def test_a_claim_without_an_offer_brings_the_words_before_its_consequences(library: Library) -> None:
+    mia, noa, pat = library.on_duty("mia"), library.on_duty("noa"), library.patron()
+    write(pat, ASK.text, "Where are the maps?", "m1")
+    write(pat, ASK.text, "The old ones.", "m2")
+    mia.received(), noa.received()
+    noa.send(f"<message to='{DESK}' type='groupchat'><body>!1</body></message>")
+    told = [line for line in noa.told() if DESK not in line]
+    assert told[0] == f"push {chat()} both"
+    said = [line.partition(": ")[2] for line in told if line.startswith(f"message from {chat()}/")]
+    first, second, yours = said
+    assert (first, second) == ("Where are the maps?", "The old ones.")
+    assert yours.startswith("* #1 is yours.")
+    assert bodies(mia, chat()) == ["* noa was first: #1 is taken."]
 
 
 def test_the_first_plain_reply_takes_and_the_second_is_not_delivered(library: Library) -> None:
@@ -217,7 +231,10 @@ def test_the_first_plain_reply_takes_and_the_second_is_not_delivered(library: Li
     with library.holding():
         write(noa, chat(), "Upstairs.", "n1")
         write(mia, chat(), "Downstairs.", "a1")
-    assert bodies(mia, chat()) == ["* noa was first: #1 is taken. What you wrote was not delivered."]
+    assert bodies(mia, chat()) == [
+        "* noa was first: #1 is taken.",
+        "* noa was first: #1 is taken. What you wrote was not delivered.",
+    ]
     assert bodies(pat) == ["noa is with you now.", "Upstairs."]
     assert library.said() == [("patron", "Where are the maps?"), ("staff", "Upstairs.")]
 
@@ -323,7 +340,7 @@ def test_an_unknown_word_is_held_and_explained(library: Library, mia: Client, pa
 
 
 def test_canned_replies(library: Library, mia: Client, pat: Client) -> None:
-    library.database.write_now(queues.put_canned, library.queue.record.id, "hours", "Nine to five.")
+    library.database.write_now(queues.put_canned, library.queue.profile.id, "hours", "Nine to five.")
     assert command(mia, "!c") == ["* !c hours: Nine to five."]
     assert command(mia, "!c hours") == ["* Sent: Nine to five."]
     assert command(mia, "!c fees") == ["* There is no canned reply fees. !c lists them."]
@@ -410,17 +427,17 @@ def test_hand_over_and_accept(library: Library, mia: Client, pat: Client) -> Non
     noa = library.on_duty("noa")
     noa.received()
     assert command(mia, "!to noa knows maps") == ["* noa was asked to take #1. It stays yours until then."]
-    (request,) = bodies(noa, chat())
+    *recounted, request = bodies(noa, chat())
+    assert recounted == ["Where are the maps?", "mia: Hello."]
     assert request.startswith("* mia asks you to take over #1")
     assert "Why: knows maps" in request
     assert command(mia, "Just a moment.") == []
     assert bodies(pat) == ["Just a moment."]
     write(noa, chat(), "Hello, I know the maps.")
-    recounted = bodies(noa, chat())
-    assert recounted[:3] == ["Where are the maps?", "mia: Hello.", "mia: Just a moment."]
+    assert bodies(noa, chat())[0] == "mia: Just a moment."
     assert bodies(pat) == ["noa takes over from here.", "Hello, I know the maps."]
     assert "* noa has taken over #1." in bodies(mia, chat())
-    assert library.queue.board.of_owner(noa.jid.bare)
+    assert library.open_questions.of_owner(noa.jid.bare)
 
 
 def test_hand_over_declined(library: Library, mia: Client, pat: Client) -> None:
@@ -462,9 +479,12 @@ def test_typing_by_somebody_else_than_the_owner_goes_nowhere(
 def test_a_claimed_question_stands_in_the_roster_while_it_is_hers(library: Library) -> None:
     mia = library.on_duty("mia")
     pat = asked(library, "Where are the old maps of the harbour and the town?")
-    mia.received()
+    received = mia.received()
+    (push,) = [s for s in received if s.kind == "iq"]
+    first = next(s for s in received if s.kind == "message" and str(s.from_).startswith(chat()))
+    assert received.index(push) < received.index(first)
     write(mia, chat(), "Hello.")
-    (push,) = [s for s in mia.received() if s.kind == "iq"]
+    assert [s for s in mia.received() if s.kind == "iq"] == []
     item = push.element[0][0]
     assert (item.get("jid"), item.get("subscription")) == (chat(), "both")
     assert item.get("name") == "#1 Where are the old maps of the harbour…"
@@ -500,20 +520,20 @@ def test_a_roster_is_corrected_at_log_in(library: Library, mia: Client, pat: Cli
 def test_a_new_librarian_works_at_once_and_a_dismissed_one_no_more(library: Library) -> None:
     reference = library.core.feature(Reference)
     library.account(f"lou@{DOMAIN}")
-    library.appoint("lou", library.queue.record.id)
+    library.appoint("lou", library.queue.profile.id)
     library.run(reference.refresh(DOMAIN))
     lou = library.on_duty("lou")
     asked(library)
     write(lou, chat(), "Hello.")
     assert library.question().owner == lou.jid.bare
-    library.database.write_now(offices.dismiss, library.queue.record.id, lou.jid.bare)
+    library.database.write_now(offices.dismiss, library.queue.profile.id, lou.jid.bare)
     lou.received()
     library.run(reference.refresh(DOMAIN))
     assert library.question().state == "waiting"
     told = lou.told()
     assert f"unavailable from {DESK}/lou" in told
     assert f"push {chat()} remove" in told
-    assert library.queue.desk.duties() == []
+    assert library.queue.on_duty.duties() == []
 
 
 def test_queues_come_and_go_without_a_restart(library: Library) -> None:

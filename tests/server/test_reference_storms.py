@@ -35,7 +35,7 @@ def says(library: Library, body: str, by: str = BOT, type: str = "chat", more: s
 @pytest.mark.parametrize("more", ["", OMEMO, "<request xmlns='urn:xmpp:receipts'/>"])
 def test_errors_and_headlines_are_not_answered_and_no_question(library: Library, type, body, more) -> None:
     assert says(library, body, type=type, more=more) == []
-    assert library.queue.board.line() == []
+    assert library.waiting() == []
 
 
 @pytest.mark.parametrize("to", [ASK.text, f"ask+1@{DOMAIN}", f"ask+mia@{DOMAIN}", f"nobody@{DOMAIN}", DOMAIN])
@@ -60,7 +60,7 @@ def test_a_bot_hears_the_same_line_a_few_times_and_then_no_more(library: Library
 
 
 def test_who_repeats_what_the_queue_says_does_not_keep_it_talking(library: Library) -> None:
-    library.queue.hourly_limit = 1
+    library.queue.patron_chat.hourly_limit = 1
     library.on_duty("mia")
     heard = says(library, "hello")
     count = len(heard)
@@ -68,11 +68,11 @@ def test_who_repeats_what_the_queue_says_does_not_keep_it_talking(library: Libra
         heard = [answer for line in heard for answer in says(library, line)]
         count += len(heard)
         assert count < 10
-    assert library.queue.board.of_patron(JID.parse(BOT).bare) is not None
+    assert library.open_question(JID.parse(BOT).bare) is not None
 
 
 def test_a_bot_that_is_told_of_the_limit_and_answers_ends(library: Library) -> None:
-    library.queue.hourly_limit = 1
+    library.queue.patron_chat.hourly_limit = 1
     mia = library.on_duty("mia")
     says(library, "hello")
     write(mia, chat(), "!1")
@@ -133,13 +133,13 @@ def test_two_queues_that_are_made_to_talk_to_each_other_end(body: str) -> None:
     )
     both.carry()
     assert both.carried <= 2
-    assert both.here.queue.board.line() == []
+    assert both.here.waiting() == []
 
 
 def test_they_end_where_the_mark_is_lost_too() -> None:
     """A server between them may take away what it does not know."""
     both = Neighbours()
-    both.here.queue.hourly_limit = 1
+    both.here.queue.patron_chat.hourly_limit = 1
     mia = both.here.on_duty("mia")
     both.here.arrive(f"<message from='{both.other}' to='{ASK}' type='chat'><body>hello</body></message>")
     write(mia, chat(), "!1")
@@ -159,24 +159,24 @@ def test_they_end_where_the_mark_is_lost_too() -> None:
 
 
 def test_a_server_brings_so_many_questions_in_an_hour_and_others_go_on(library: Library) -> None:
-    library.queue.restraint = RateLimits(5, library.clock.seconds)
+    library.queue.relay.limits = RateLimits(5, library.clock.seconds)
     for number in range(5):
         assert says(library, "watches", by=f"s{number}@spam.example/x") != ["error"]
     for number in range(5, 50):
         assert says(library, "watches", by=f"s{number}@spam.example/x") == ["error"]
-    assert len(library.queue.board.line()) == 5
+    assert len(library.waiting()) == 5
     assert says(library, "more of it", by="s1@spam.example/x") == [], "an open question goes on"
     assert says(library, "help", by="s49@spam.example/x") != ["error"]
     assert says(library, "a question", by="pat@good.example/x") != ["error"]
     pat = library.patron()
     write(pat, ASK.text, "a question of ours")
-    assert len(library.queue.board.line()) == 7
+    assert len(library.waiting()) == 7
     library.clock.advance(3600 / 5)
     assert says(library, "watches", by="s60@spam.example/x") != ["error"]
 
 
 def test_whom_the_library_allows_may_bring_any_number(library: Library) -> None:
-    library.queue.restraint = RateLimits(1, library.clock.seconds)
+    library.queue.relay.limits = RateLimits(1, library.clock.seconds)
     library.core.feature(LibraryAccess).put(DOMAIN, Rule("partner.example", allowed=True))
     for number in range(5):
         assert says(library, "a question", by=f"p{number}@partner.example/x") != ["error"]
@@ -185,7 +185,7 @@ def test_whom_the_library_allows_may_bring_any_number(library: Library) -> None:
 def test_the_limits_can_be_changed_while_the_server_runs(library: Library) -> None:
     reference = library.core.feature(Reference)
     reference.limit_questions(7, 1)
-    assert (library.queue.hourly_limit, library.queue.restraint.domain_questions) == (7, 1)
-    spent = library.queue.restraint
+    assert (library.queue.patron_chat.hourly_limit, library.queue.relay.limits.domain_questions) == (7, 1)
+    spent = library.queue.relay.limits
     reference.limit_questions(8, 1)
-    assert library.queue.restraint is spent, "what was counted still counts"
+    assert library.queue.relay.limits is spent, "what was counted still counts"

@@ -116,8 +116,6 @@ def test_a_new_owner_is_told_what_never_arrived(library: Library, home: Home) ->
     write(mia, chat(), "Upstairs.", "a1")
     send_back(library, "a1", "gone")
     write(mia, chat(), "!release")
-    noa.received()
-    write(noa, chat(), "!1")
     assert (
         "* #1: the answer could not be delivered to the patron. Why: that address does not exist any more."
         in (bodies(noa, chat()))
@@ -155,19 +153,22 @@ def test_what_is_no_answer_and_comes_back_is_no_news(library: Library, home: Hom
     assert [] == bodies(mia)
 
 
-def test_an_answer_for_somebody_whose_account_here_is_gone_is_told_too(library: Library) -> None:
+def test_the_owner_is_told_that_the_patrons_account_here_is_gone(library: Library) -> None:
     mia, pat = library.on_duty("mia"), library.patron()
     write(pat, ASK.text, "Maps?")
     write(mia, chat(), "Hello.")
     pat.end()
-    library.remove_account(pat.jid.bare.text)
-    mia.received()
-    write(mia, chat(), "Upstairs.", "a1")
-    (told,) = [line for line in bodies(mia, chat()) if "delivered" in line]
-    assert told.startswith("* #1: the answer could not be delivered to the patron.")
     library.clock.advance(0)
-    assert Relay.GIVEN_UP is relays(library)["Upstairs."]
-    assert {} == library.queue.owed._debts
+    mia.received()
+    library.remove_account(pat.jid.bare.text)
+    told = mia.told()
+    assert f"message from {chat()}/queue: * #1: the patron has left the line." in told
+    assert f"push {chat()} remove" in told
+    write(mia, chat(), "Upstairs.", "a1")
+    (refused,) = bodies(mia, chat())
+    assert "What you wrote was not delivered." in refused
+    library.clock.advance(0)
+    assert {} == library.queue.outbox._recipients
 
 
 def test_errors_of_strangers_are_no_news(library: Library, home: Home) -> None:
@@ -205,7 +206,7 @@ def test_what_comes_back_while_the_store_is_asked_is_not_forgotten(library: Libr
     assert [] == home.words()
     wait(library, HOUR)
     assert ["Answer 1."] == home.words()
-    assert {} == library.queue.owed._debts
+    assert {} == library.queue.outbox._recipients
 
 
 def test_an_error_before_the_confirmation_counts(library: Library, home: Home) -> None:
@@ -250,7 +251,7 @@ def test_what_is_owed_goes_with_what_is_forgotten(library: Library, home: Home) 
     library.database.write_now(forget_due, library.core.now() + OWED_DAYS * DAY + 3 * HOUR)
     assert 0 == owing(library)
     assert [] == library.said()
-    assert (set(), set()) == library.database.read_now(store.recipients, library.queue.record.id)
+    assert (set(), set()) == library.database.read_now(store.recipients, library.queue.profile.id)
 
 
 def test_what_is_owed_goes_with_the_queue(library: Library, home: Home) -> None:

@@ -8,9 +8,8 @@ import pytest
 from attrs import evolve
 
 from refserver.jid import JID
-from refserver.reference.dispatch import Policy
 from refserver.reference.hours import HoursError
-from refserver.reference.settings import Settings, SettingsError
+from refserver.reference.settings import Policy, Settings, SettingsError
 from refserver.storage import Database, NoSuchLibrary, libraries, queues
 from refserver.storage.queues import Librarian, NickTaken, NoSuchQueue, QueueExists
 

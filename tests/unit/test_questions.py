@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from refserver.jid import JID
-from refserver.reference import answering, asking, closing, privacy, recovery
+from refserver.reference import answering, asking, closing, privacy
 from refserver.reference.asking import Asker, Said, Utterance
 from refserver.reference.refusals import (
     AlreadyClaimed,
@@ -154,12 +154,6 @@ def test_the_hourly_limit_counts_questions_and_not_messages(desk: Desk) -> None:
     assert desk.say(by=SAM, hourly_limit=2).new
     desk.now += 3600
     assert desk.say(hourly_limit=2).new
-
-
-def test_a_message_to_a_librarian_who_is_there_is_stored_as_under_way(desk: Desk) -> None:
-    desk.claimed(MIA)
-    assert desk.say(live=[MIA]).message.relay is Relay.UNDER_WAY
-    assert desk.say(live=[NOA]).message.relay is Relay.TO_DO
 
 
 def test_language_is_the_patrons_or_the_queues(desk: Desk) -> None:
@@ -554,32 +548,6 @@ def test_removing_a_library_removes_its_questions(desk: Desk) -> None:
 
 
 # -- what is still to be handed over -------------------------------------------------------
-
-
-def test_after_a_crash_patrons_get_what_was_not_handed_over_or_confirmed(desk: Desk) -> None:
-    question = desk.claimed()
-    lost, done = desk.answer(question, id="a1").message, desk.answer(question, id="a2").message
-    desk.answer(question, id="a3")
-    desk.do(conversations.set_relay, [done.id], Relay.DONE)
-    desk.do(conversations.confirm, question.id, "a3")
-    desk.do(conversations.recover)
-    (rest,) = desk.database.read_now(recovery.for_patrons, desk.queue, ASK)
-    assert [message.id for message in rest.due] == [lost.id]
-
-
-def test_after_a_crash_a_librarian_gets_what_is_due_and_is_told_of_what_is_doubtful(desk: Desk) -> None:
-    question = desk.claimed()
-    doubtful, due = desk.say("one", live=[MIA]).message, desk.say("two").message
-    desk.do(conversations.recover)
-    new = desk.say("three", live=[MIA]).message
-    (rest,) = desk.do(recovery.for_librarian, desk.queue, MIA, True)
-    assert (rest.question.id, [m.body for m in rest.doubtful]) == (question.id, ["one"])
-    assert [m.body for m in rest.due] == ["Where are the maps?", "two"]
-    relays = {m.id: m.relay for m in desk.database.read_now(conversations.of, question.id)}
-    assert relays[doubtful.id] is Relay.DOUBTFUL  # until she was told
-    assert (relays[due.id], relays[new.id]) == (Relay.GIVEN, Relay.UNDER_WAY)
-    desk.do(conversations.set_relay, [doubtful.id], Relay.RETOLD)
-    assert desk.do(recovery.for_librarian, desk.queue, MIA, True) == []
 
 
 def test_notes_and_system_lines_are_never_to_be_handed_over(desk: Desk) -> None:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import pytest
-
 from refserver.jid import JID
-from refserver.reference.dispatch import Duty, Policy, expected_wait, free_places, is_due, next_librarian
+from refserver.reference.dispatch import Duty, expected_wait, free_places, next_librarian
+from refserver.reference.settings import Policy
 
 
 def duty(nick: str, load: int = 0, max_chats: int = 3, idle_since: float = 0.0) -> Duty:
@@ -43,11 +42,6 @@ def test_not_again_to_whom_let_it_pass() -> None:
 
 def test_everyone_at_once_means_nobody_in_particular() -> None:
     assert chosen(duty("mia"), policy=Policy.EVERYONE) is None
-
-
-@pytest.mark.parametrize("now, due", [(29.9, False), (30.0, True), (45.0, True)])
-def test_an_offer_is_due_after_thirty_seconds(now: float, due: bool) -> None:
-    assert is_due(0.0, now) is due
 
 
 def test_no_wait_while_there_is_room() -> None:

@@ -60,12 +60,15 @@ def test_moves(before: str, verb: Verb, then: State) -> None:
     assert State(before) in sources(verb)
 
 
+OWNED = "add, release, take over, give back, hand over, accept, decline"
+
+
 @pytest.mark.parametrize(
     "state, verbs",
     [
         (State.WAITING, "add, offer, claim, note, abandon, end"),
         (State.OFFERED, "add, offer, widen, withdraw, claim, note, abandon, end"),
-        (State.CLAIMED, "add, release, hand over, accept, decline, note, answer, close, refer, park, end"),
+        (State.CLAIMED, f"{OWNED}, note, answer, close, refer, park, end"),
         (State.PARKED, "add, claim, note, end"),
         (State.CLOSED, "reopen"),
         (State.REFERRED, "reopen"),

@@ -18,9 +18,8 @@ from refserver.app.commands.addresses import (
 from refserver.app.commands.context import Context, confirm, pass_context
 from refserver.app.commands.request import Done, Refused, Request, late
 from refserver.jid import JID
-from refserver.reference.dispatch import Policy
 from refserver.reference.hours import Hours, HoursError
-from refserver.reference.settings import Settings, SettingsError
+from refserver.reference.settings import Policy, Settings, SettingsError
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection

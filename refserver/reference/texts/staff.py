@@ -42,12 +42,15 @@ class StaffTexts:
         take = self._("!{number} to take").format(number=number)
         return f'{mention}{facts} "{first_words(words)}" {take}'
 
-    def offered(self, number: int, patron: str, words: str) -> str:
-        """The direct message to the librarian to whom a question is offered."""
+    def offered(self, number: int, patron: str) -> str:
+        """Behind the patron's words, to the librarian to whom a question is offered."""
         return self._(
-            'New question #{number} from {patron}: "{words}"\n'
-            "Your first reply here takes it, and goes to {patron}."
-        ).format(number=number, patron=patron, words=first_words(words))
+            "New question #{number} from {patron}. Your first reply here takes it, and goes to {patron}."
+        ).format(number=number, patron=patron)
+
+    def offer_over(self, number: int) -> str:
+        """To her to whom a question is offered no more."""
+        return self._("#{number} is no longer offered to you.").format(number=number)
 
     def yours(self, number: int, patron: str) -> str:
         """She has the question."""
@@ -68,6 +71,20 @@ class StaffTexts:
         """The desk's line: a question waits again."""
         line = self._("{nick} has released #{number}.").format(number=number, nick=nick)
         return self._because(line, reason)
+
+    def returned(self, number: int, nick: str) -> str:
+        """The desk's line: a question waits again, since its librarian is not there."""
+        return self._("#{number} waits again: {nick} is not there any more.").format(number=number, nick=nick)
+
+    def owner_away(self, number: int, nick: str) -> str:
+        """The desk's line: a question has a librarian who is away."""
+        return self._("{nick} is away from #{number}. !{number} takes it.").format(number=number, nick=nick)
+
+    def taken_from_absent(self, number: int, nick: str, before: str) -> str:
+        """The desk's line: somebody has taken a question whose librarian was away."""
+        return self._("#{number} is with {nick} now: {before} was away.").format(
+            number=number, nick=nick, before=before
+        )
 
     def is_released(self, number: int) -> str:
         """To her who released it."""
@@ -164,12 +181,6 @@ class StaffTexts:
     def only_in_chat(self) -> str:
         """A command came where no question is."""
         return self._("That works in the chat of a question only. !help lists the commands.")
-
-    def interrupted(self, patron: str, words: str) -> str:
-        """After a crash: nobody can tell whether this has arrived."""
-        return self._("Before the server was interrupted {patron} wrote: {words}").format(
-            patron=patron, words=words
-        )
 
     def kept_for_later(self) -> str:
         """To the owner: her words could not be delivered yet."""

@@ -1,0 +1,111 @@
+"""What is known of one queue: its record, settings, hours, staff, and the texts in its language."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Final
+
+from attrs import frozen
+from sqlalchemy import Connection
+
+from refserver.jid import JID
+from refserver.reference.hours import Hours
+from refserver.reference.settings import Settings
+from refserver.reference.states import OPEN
+from refserver.reference.texts import PatronTexts, StaffTexts, patron_texts, staff_texts
+from refserver.storage import conversations, outbox, questions, queues, statistics
+from refserver.storage.questions import Question
+from refserver.storage.queues import Librarian
+
+__all__ = ["DURATIONS_KEPT", "QueueProfile", "Stored", "load"]
+
+DURATIONS_KEPT: Final = 20
+RESOURCE: Final = "queue"
+
+
+@frozen
+class Stored:
+    """What the store knows of a queue. `left`: something is to be delivered."""
+
+    record: queues.Queue
+    librarians: tuple[Librarian, ...]
+    questions: tuple[tuple[Question, str], ...]
+    subscribers: frozenset[JID]
+    durations: tuple[float, ...]
+    left: bool
+
+
+def load(connection: Connection, record: queues.Queue) -> Stored:
+    """Read everything that a running queue needs to know."""
+    words = conversations.openings(connection, record.id, OPEN)
+    open_ones = questions.in_states(connection, OPEN, record.id)
+    durations = statistics.recent_durations(
+        connection, record.jid.domainpart, record.jid.localpart, DURATIONS_KEPT
+    )
+    return Stored(
+        record,
+        tuple(queues.librarians_of(connection, record.id)),
+        tuple((question, words.get(question.id, "")) for question in open_ones),
+        frozenset(queues.subscribers(connection, record.id)),
+        tuple(reversed(durations)),
+        record.id in outbox.left_in_queues(connection),
+    )
+
+
+class QueueProfile:
+    """One queue as its parts see it; `update` takes over what an operator has changed.
+
+    `durations` are those of the newest questions, in seconds, for the expected wait.
+    """
+
+    def __init__(self, stored: Stored) -> None:
+        self.id = stored.record.id
+        self.jid = stored.record.jid
+        self.address = self.jid.with_resource(RESOURCE)
+        self.durations: deque[float] = deque(stored.durations, DURATIONS_KEPT)
+        self.update(stored)
+
+    def update(self, stored: Stored) -> None:
+        """Take over the record, the settings and the staff."""
+        record = stored.record
+        self.record = record
+        self.settings = Settings.of(record.settings)
+        self.hours = Hours.parse(record.hours, self.settings.time_zone)
+        self.librarians: dict[JID, Librarian] = {one.jid: one for one in stored.librarians}
+        self.patron_texts: PatronTexts = patron_texts(record.language)
+        self.staff_texts: StaffTexts = staff_texts(record.language)
+
+    @property
+    def title(self) -> str:
+        """The queue's title, else the first part of its address."""
+        return self.record.title or self.jid.localpart
+
+    def chat(self, number: int) -> JID:
+        """The address of a question's chat."""
+        return JID.of(f"{self.jid.localpart}+{number}", self.jid.domainpart)
+
+    def speaker(self, number: int) -> JID:
+        """Who speaks in a question's chat: as everywhere in XMPP, something with a resource.
+
+        COMPAT: profanity shows nobody typing who has none.
+        """
+        return self.chat(number).with_resource(RESOURCE)
+
+    def number_of(self, jid: JID) -> int | None:
+        """The number of the question whose chat an address of this queue is."""
+        name, plus, detail = jid.localpart.partition("+")
+        own = jid.domainpart == self.jid.domainpart and name == self.jid.localpart
+        return int(detail) if own and plus and detail.isdecimal() and len(detail) < 10 else None
+
+    def nick_of(self, librarian: JID) -> str:
+        """What the desk calls a librarian."""
+        found = self.librarians.get(librarian)
+        return librarian.localpart if found is None else found.nick
+
+    def guest(self, question: Question) -> str:
+        """What staff call a patron."""
+        return question.guest
+
+    def texts_for(self, question: Question) -> PatronTexts:
+        """The sentences for a question's patron."""
+        return patron_texts(question.language)

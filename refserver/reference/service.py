@@ -1,0 +1,296 @@
+"""The verbs of one library: each checks who may, runs one transaction, and publishes what has happened.
+
+Chats, desk rooms, timers and later adapters call these methods and nothing else to change a question. A
+refusal (refusals.py) changes nothing and publishes nothing. Who may do what is checked in the transaction
+(asking.py, answering.py, closing.py, spam.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from refserver.core.core import Core
+from refserver.errors import Condition
+from refserver.features.library_access import LibraryAccess
+from refserver.jid import JID
+from refserver.reference import answering, asking, closing, spam
+from refserver.reference.answering import Answered as Reply
+from refserver.reference.answering import Taken
+from refserver.reference.asking import Asker, Utterance
+from refserver.reference.events import (
+    Abandoned,
+    Accepted,
+    Answered,
+    Asked,
+    Claimed,
+    Closed,
+    Declined,
+    DeliveryFailed,
+    Events,
+    HandedOver,
+    MarkedAsSpam,
+    Noted,
+    Offered,
+    OfferEnded,
+    OfferPlanned,
+    Released,
+    Reopened,
+    ReturnCause,
+    Returned,
+    Said,
+    SpamLifted,
+    TakenOver,
+)
+from refserver.reference.open_questions import OpenQuestions
+from refserver.reference.refusals import WrongState
+from refserver.reference.states import Outcome, State
+from refserver.storage import conversations, questions
+from refserver.storage.questions import Question
+
+__all__ = ["ReferenceService"]
+
+
+class ReferenceService:
+    """All verbs on the questions of the library `domain`. `is_away` tells whether an owner is away."""
+
+    def __init__(
+        self,
+        core: Core,
+        domain: str,
+        open_questions: OpenQuestions,
+        events: Events,
+        is_away: Callable[[JID], bool],
+    ) -> None:
+        self._core = core
+        self._domain = domain
+        self._open = open_questions
+        self._events = events
+        self._is_away = is_away
+
+    # -- the patron -------------------------------------------------------------------
+
+    async def say(
+        self,
+        queue_id: int,
+        asker: Asker,
+        utterance: Utterance,
+        *,
+        staffed: bool,
+        hourly_limit: int = 0,
+        stored: Callable[[], None] = lambda: None,
+    ) -> asking.Said:
+        """Ask a question, or say more in the open one; `stored` is called between the commit and the events.
+
+        Raises `TooManyQuestions`.
+        """
+        said: asking.Said = await self._core.database.write(
+            asking.say,
+            queue_id,
+            asker,
+            utterance,
+            now=self._core.now(),
+            staffed=staffed,
+            hourly_limit=hourly_limit,
+        )
+        stored()
+        if said.new and not said.again:
+            self._events.publish(Asked(said.question, said.message, said.position))
+        elif not said.again:
+            self._events.publish(Said(said.question, said.message))
+        return said
+
+    async def abandon(self, question: Question) -> None:
+        """End a question that nobody has claimed, since the patron gave it up. Raises `WrongState`."""
+        abandoned = await self._core.database.write(asking.abandon, question.id, now=self._core.now())
+        self._events.publish(Abandoned(abandoned))
+
+    # -- whose it is --------------------------------------------------------------------
+
+    async def take(self, number: int, librarian: JID) -> None:
+        """Claim a question, accept it if it is handed over, or take it from an owner who is away."""
+        question = self._open.numbered(number)
+        owner = None if question is None else question.owner
+        away = owner if owner is not None and self._is_away(owner) else None
+        taken = await self._by_number(answering.take, number, librarian, self._core.now(), away)
+        self._publish_taken(taken)
+
+    def _publish_taken(self, taken: Taken, reopened: bool = False) -> None:
+        question, before = taken.question, taken.before
+        if reopened:
+            self._events.publish(Reopened(question, taken.said))
+        elif before is None:
+            self._events.publish(Claimed(question, taken.said))
+        elif taken.from_absent:
+            self._events.publish(TakenOver(question, taken.said, before))
+        else:
+            self._events.publish(Accepted(question, taken.said, before))
+
+    async def release(self, number: int, librarian: JID, reason: str = "") -> None:
+        """Give a question back to its queue."""
+        released = await self._by_number(answering.release, number, librarian)
+        self._events.publish(Released(released, librarian, reason))
+
+    async def give_back(self, question: Question, owner: JID, cause: ReturnCause) -> None:
+        """Let a question of `owner` wait again, by no act of hers; if it is hers no more, do nothing."""
+        try:
+            returned = await self._core.database.write(answering.give_back, question.id, owner)
+        except WrongState:
+            return
+        self._events.publish(Returned(returned, owner, cause))
+
+    async def hand_over(self, number: int, librarian: JID, nick: str, reason: str = "") -> None:
+        """Ask a colleague to take a question over."""
+        question, said = await self._by_number(_handed_over, number, librarian, nick)
+        self._events.publish(HandedOver(question, said, reason))
+
+    async def decline(self, number: int, librarian: JID, reason: str = "") -> None:
+        """Do not take a question over; or, as its owner, take the hand-over back."""
+        question, asked = await self._by_number(_declined, number, librarian)
+        self._events.publish(Declined(question, librarian, asked, reason))
+
+    # -- what is said ---------------------------------------------------------------------
+
+    async def answer(self, number: int, librarian: JID, utterance: Utterance) -> None:
+        """Say something to the patron; the first to do so takes the question."""
+        self._publish_reply(
+            await self._by_number(answering.reply, number, librarian, utterance, self._core.now())
+        )
+
+    async def answer_canned(self, number: int, librarian: JID, name: str, origin_id: str | None) -> str:
+        """Say what the queue keeps under `name`; returns the text."""
+        reply: Reply = await self._by_number(
+            answering.reply_canned, number, librarian, name, origin_id, self._core.now()
+        )
+        self._publish_reply(reply)
+        return reply.message.body
+
+    def _publish_reply(self, reply: Reply) -> None:
+        if reply.taken is not None:
+            self._publish_taken(reply.taken)
+        if not reply.again:
+            self._events.publish(Answered(reply.question, reply.message))
+
+    async def note(self, number: int, librarian: JID, utterance: Utterance) -> None:
+        """Keep a note for the staff."""
+        question, message = await self._by_number(_noted, number, librarian, utterance, self._core.now())
+        self._events.publish(Noted(question, message))
+
+    # -- the end ----------------------------------------------------------------------------
+
+    async def close(
+        self, number: int, librarian: JID, level: int | None, outcome: Outcome, tags: tuple[str, ...]
+    ) -> None:
+        """End a question with a READ level and an outcome, which may also refer or park it."""
+        closed = await self._by_number(
+            closing.close, number, librarian, self._core.now(), level=level, outcome=outcome, tags=tags
+        )
+        self._events.publish(Closed(closed, librarian))
+
+    async def park(self, number: int, librarian: JID) -> None:
+        """Keep a question for follow-up."""
+        parked = await self._by_number(closing.park, number, librarian, self._core.now())
+        self._events.publish(Closed(parked, librarian))
+
+    async def reopen(self, number: int, librarian: JID) -> None:
+        """Undo a close; who was blocked by it as a spammer is let in again."""
+        taken, rule = await self._by_number(spam.reopen, number, librarian, self._core.now())
+        self._publish_taken(taken, reopened=True)
+        if rule is not None:
+            self._core.feature(LibraryAccess).drop(self._domain, rule)
+            self._events.publish(SpamLifted(taken.question, librarian))
+
+    async def mark_as_spam(self, number: int, librarian: JID) -> None:
+        """Close a question as spam and block who asked it."""
+        blocked: spam.Blocked = await self._by_number(spam.spam, number, librarian, self._core.now())
+        self._core.feature(LibraryAccess).put(self._domain, blocked.rule, blocked.key)
+        self._events.publish(MarkedAsSpam(blocked.question, librarian))
+
+    async def lift_spam(self, number: int, librarian: JID) -> None:
+        """Let in again who asked a question."""
+        question, rule = await self._by_number(_lifted, number, librarian)
+        self._core.feature(LibraryAccess).drop(self._domain, rule)
+        self._events.publish(SpamLifted(question, librarian))
+
+    # -- the dispatcher ---------------------------------------------------------------------
+
+    async def offer(self, question: Question, librarian: JID | None) -> None:
+        """Offer a question to one librarian, or (None) to everyone; nothing if somebody has taken it."""
+        self._open.plan_offer(question, librarian)
+        if librarian is not None:
+            self._events.publish(OfferPlanned(question, librarian))
+        try:
+            offered, said = await self._core.database.write(
+                _offered, question.id, librarian, self._core.now()
+            )
+        finally:
+            self._open.end_plan(question)
+        if offered is not None:
+            self._events.publish(Offered(offered, said, question.offered_to))
+        elif librarian is not None:
+            self._events.publish(OfferEnded(self._open.numbered(question.number) or question, librarian))
+
+    async def widen(self, question: Question) -> None:
+        """Offer a question to everyone, since one librarian did not take it."""
+        await self._change_offer(question, answering.widen)
+
+    async def withdraw(self, question: Question) -> None:
+        """Offer a question to nobody, since nobody is on duty."""
+        await self._change_offer(question, answering.withdraw)
+
+    async def _change_offer(self, question: Question, verb: Callable[..., Question | None]) -> None:
+        self._open.plan_offer(question, None)
+        try:
+            changed = await self._core.database.write(verb, question.id)
+        finally:
+            self._open.end_plan(question)
+        if changed is None:
+            return
+        if changed.state == State.OFFERED:
+            self._events.publish(Offered(changed, (), question.offered_to))
+        elif question.offered_to is not None:
+            self._events.publish(OfferEnded(changed, question.offered_to))
+        else:
+            self._open.put(changed)
+
+    # -- what could not be delivered -----------------------------------------------------------
+
+    def failed(self, question: Question, to_staff: bool, condition: Condition) -> None:
+        """Something said could not be delivered, and the question stays where it is."""
+        self._events.publish(DeliveryFailed(question, to_staff, condition))
+
+    def returned(self, question: Question, owner: JID, condition: Condition) -> None:
+        """The question waits again, since the patron's words could not be delivered to its owner."""
+        self._events.publish(Returned(question, owner, ReturnCause.UNDELIVERED, condition))
+
+    async def _by_number(
+        self, verb: Callable[..., Any], number: int, librarian: JID, *args: object, **kwargs: object
+    ) -> Any:
+        run: Callable[..., Any] = answering.by_number
+        return await self._core.database.write(run, self._domain, number, verb, librarian, *args, **kwargs)
+
+
+def _offered(connection: Any, question_id: int, librarian: JID | None, now: float) -> Any:
+    offered = answering.offer(connection, question_id, librarian, now)
+    said = conversations.of(connection, question_id) if offered is not None and librarian is not None else ()
+    return offered, said
+
+
+def _handed_over(connection: Any, question_id: int, librarian: JID, nick: str) -> Any:
+    question = answering.hand_over(connection, question_id, librarian, nick)
+    return question, conversations.of(connection, question_id)
+
+
+def _declined(connection: Any, question_id: int, librarian: JID) -> Any:
+    asked = questions.get(connection, question_id).handed_to
+    return answering.decline(connection, question_id, librarian), asked
+
+
+def _noted(connection: Any, question_id: int, librarian: JID, utterance: Utterance, now: float) -> Any:
+    message = answering.note(connection, question_id, librarian, utterance, now=now)
+    return questions.get(connection, question_id), message
+
+
+def _lifted(connection: Any, question_id: int, librarian: JID) -> Any:
+    rule = spam.unspam(connection, question_id, librarian)
+    return questions.get(connection, question_id), rule
