@@ -175,19 +175,19 @@ class Outbox:
 
     With XEP-0198 (`management.on`) every stanza is held until the client's count covers it; without, only
     tracked stanzas are, until the client has answered a ping (XEP-0199) that was sent behind them. Whatever
-    it answers, it has read what came before. One question is open at a time: `asked_at` is since when, None
-    if the client owes no answer. `resume_id` names the stream for `<resume/>`, "" if it cannot be resumed.
+    it answers, it has read what came before. `asked_at` is since when the oldest question is open, None if
+    the client owes no answer. `resume_id` names the stream for `<resume/>`, "" if it cannot be resumed.
     """
 
-    __slots__ = ("_ping", "_ping_number", "_unasked_bytes", "asked_at", "management", "resume_id", "window")
+    __slots__ = ("_pings", "_unasked", "_unasked_bytes", "asked_at", "management", "resume_id", "window")
 
     def __init__(self, budget: Budget) -> None:
         self.management = Management()
         self.window = Window(budget, reserve=KEEP_ALL)
         self.resume_id = ""
         self.asked_at: float | None = None
-        self._ping = ""
-        self._ping_number = 0
+        self._pings: list[tuple[str, int, float]] = []  # their ids, what they stand behind, and since when
+        self._unasked = 0
         self._unasked_bytes = 0
 
     @property
@@ -197,9 +197,9 @@ class Outbox:
 
     @property
     def much_unasked(self) -> bool:
-        """True if so much was sent that the client is to be asked now: with XEP-0198 only."""
-        much = self._unasked_bytes >= ASK_BYTES or len(self.window) >= ASK_STANZAS
-        return much and self.management.on and self.asked_at is None
+        """True if so much was sent that the client is to be asked now."""
+        much = self._unasked_bytes >= ASK_BYTES or self._unasked >= ASK_STANZAS
+        return much and not (self.management.on and self.asked_at is not None)
 
     def hold(self, stanza: Stanza, to: JID | None, data: bytes, now: float) -> None:
         """Keep a stanza that was sent as `data`, to `to` if that is not its own address."""
@@ -208,33 +208,36 @@ class Outbox:
         held = Held(stanza, data, management.sent, now)
         if to is not None:
             held.to = to
+        self._unasked += 1
         self._unasked_bytes += len(data)
         self.window.add(held)
 
     def question(self, domain: JID, client: JID, now: float) -> bytes:
-        """What asks the client for an acknowledgement; b"" while it owes one."""
-        if self.asked_at is not None:
+        """What asks the client for an acknowledgement; b"" while it owes one and was not sent much since."""
+        if self.asked_at is not None and not self.much_unasked:
             return b""
-        self.asked_at = now
-        self._unasked_bytes = 0
+        if self.asked_at is None:
+            self.asked_at = now
+        self._unasked = self._unasked_bytes = 0
         if self.management.on:
             return self.management.request()
         ping = Stanza.iq("get", client, domain, payload=element(ns.PING, "ping"))
-        self._ping, self._ping_number = ping.id, self.management.sent
+        self._pings.append((ping.id, self.management.sent, now))
         return ping.wire()
 
     def acknowledged(self, number: int) -> None:
         """The client has handled everything up to the `number`-th stanza."""
-        self.asked_at = None
-        self._ping = ""
+        self._pings = [ping for ping in self._pings if ping[1] > number]
+        self.asked_at = self._pings[0][2] if self._pings else None
         self.window.confirm(number)
 
     def answered(self, id: str) -> bool:
-        """Take the answer to a ping; False if that is not the id of the open one."""
-        if not self._ping or id != self._ping:
-            return False
-        self.acknowledged(self._ping_number)
-        return True
+        """Take the answer to a ping; False if none with that id is open."""
+        for ping, number, _ in self._pings:
+            if ping == id:
+                self.acknowledged(number)
+                return True
+        return False
 
     def cut(self, now: float) -> None:
         """The connection is gone: an answer to what was asked on it cannot come, but is still owed."""
@@ -246,7 +249,7 @@ class Outbox:
         """The stanzas to send again on another connection, in order; nothing is owed there yet."""
         self.management.asked = False
         self.asked_at = None
-        self._ping = ""
+        self._pings.clear()
         return [held.data for held in self.window]
 
 
