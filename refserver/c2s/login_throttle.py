@@ -1,4 +1,4 @@
-"""How long log-ins wait after failures, so that guessing passwords is slow for everyone who tries."""
+"""Makes log-ins wait after failures, so that guessing passwords is slow."""
 
 from __future__ import annotations
 

@@ -39,7 +39,7 @@ MOST_KNOWN_CLIENTS: Final = 20_000
 
 
 class Contexts(Protocol):
-    """Where the TLS contexts come from (net/certificates.py)."""
+    """The source of TLS contexts (net/certificates.py)."""
 
     def context_for(self, domain: str) -> SSL.Context:
         """The server context for connections to `domain`, "" where that is not known yet.
@@ -48,21 +48,21 @@ class Contexts(Protocol):
         """
 
     def __bool__(self) -> bool:
-        """Whether there is any certificate."""
+        """True if there is any certificate."""
 
 
 class Registrar(Protocol):
-    """Who makes accounts for strangers (the registration feature)."""
+    """Makes accounts for strangers (the registration feature)."""
 
     def form(self) -> Element:
-        """What a newcomer has to give."""
+        """The form for a newcomer."""
 
     async def register(self, host: Host, query: Element) -> JID:
         """Make the account that `query` asks for, durably. Raises `StanzaError`."""
 
 
 class VerifierSource(Protocol):
-    """Where the accounts' verifiers come from (features/verifiers.py)."""
+    """The source of the accounts' verifiers (features/verifiers.py)."""
 
     def known(self, account: JID) -> Mapping[str, Verifier] | None:
         """The verifiers, if they are at hand."""
@@ -97,7 +97,7 @@ def _known_clients() -> LRUCache[tuple[JID, str], None]:
 
 @define(eq=False)
 class ClientService(SecureAcceptor[ClientConnection]):
-    """What the connections of clients share. `accept_plain` and `accept_tls` take new ones.
+    """The state that all connections of clients share. `accept_plain` and `accept_tls` take new ones.
 
     `known_clients` are accounts and the addresses they logged in from lately. Only they are answered without
     a look into the store: else an account that is in memory would betray itself by a faster answer.
@@ -139,7 +139,7 @@ class ClientService(SecureAcceptor[ClientConnection]):
 
     @property
     def stream_policy(self) -> StreamPolicy:
-        """What a new stream is allowed: TLS is offered as soon as there is a certificate."""
+        """The policy of a new stream: TLS is offered as soon as there is a certificate."""
         return self.policy.stream if self.contexts else self._without_tls
 
     def renew(self, policy: ClientPolicy) -> None:

@@ -27,7 +27,7 @@ T = TypeVar("T", bound=Feature)
 
 
 class Offload(Protocol):
-    """How work that takes milliseconds is kept off the reactor's thread."""
+    """Calls functions that compute for long off the reactor's thread."""
 
     def __call__(self, function: Callable[..., Any], /, *args: Any) -> Deferred[Any]:
         """Call `function(*args)` elsewhere; its result comes later."""

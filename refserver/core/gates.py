@@ -1,4 +1,4 @@
-"""Who may write to a library at all, as the router and other servers' streams ask it.
+"""`Gate`: the access rules of a library, as the router and other servers' streams see them.
 
 A port: the rules are kept elsewhere (features/library_access.py). A library without a gate is open to all.
 """
@@ -14,7 +14,7 @@ __all__ = ["Gate", "Verdict"]
 
 
 class Verdict(Enum):
-    """What a library thinks of a sender."""
+    """The result of a library's access rules for a sender."""
 
     __hash__ = object.__hash__  # members are single; Enum's own hash is a Python function
 
@@ -30,10 +30,10 @@ class Gate(Protocol):
     """The gate of one library."""
 
     def judge(self, sender: JID) -> Verdict:
-        """What the library thinks of a sender, by its bare JID and its domain."""
+        """Return the verdict on a sender, by its bare JID and its domain."""
 
     def blocks(self, sender: JID) -> bool:
-        """Whether a sender is stopped because it was blocked, and not for being unknown only."""
+        """True if a rule blocks the sender; False if it is only unknown."""
 
     def welcomes(self, domain: str) -> bool:
-        """Whether anybody at another server's domain may be let in; if not, its streams are refused."""
+        """True if anybody at another server's domain may be let in. If not, its streams are refused."""

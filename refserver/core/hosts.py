@@ -87,7 +87,7 @@ class Hosts:
         return self.gates.get(domain.partition(".")[2])
 
     def is_local(self, domain: str) -> bool:
-        """Whether a domain is ours: a library's or a service's."""
+        """True if a domain is ours: a library's or a service's."""
         return domain in self._hosts or domain in self._services
 
     def services_of(self, host: Host) -> list[str]:

@@ -93,7 +93,7 @@ class Request:
 
     @property
     def sender(self) -> JID:
-        """Who asks: a full JID, or a server's."""
+        """The sender: a full JID, or a server's."""
         assert self.stanza.from_ is not None
         return self.stanza.from_
 

@@ -1,1 +1,1 @@
-"""What the server can do for accounts: one capability a file, each a `Feature`."""
+"""The features of accounts: one capability a file, each a `Feature`."""

@@ -1,7 +1,8 @@
-"""Keeps strangers' requests from the resources of accounts here (RFC 6121 8.5.3.1).
+"""Decides which iqs reach the full JIDs of accounts here (RFC 6121 8.5.3.1).
 
-Only who may see that a resource is there may ask it something; to all others it is not there.
-Roster pushes come from nobody but this server (RFC 6121 2.1.6).
+Everybody may ask a resource that has sent available presence: file transfer, pings and the like work between
+people who share no presence. A resource that has not is there for nobody but those who may see the account's
+presence. Roster pushes come from nobody but this server (RFC 6121 2.1.6).
 """
 
 from __future__ import annotations
@@ -20,18 +21,22 @@ _ROSTER = clark(ns.ROSTER, "query")
 
 
 class IqPrivacy(Feature):
-    """Refuses iqs to full JIDs from those who do not share the account's presence."""
+    """Refuses iqs to full JIDs that must not reach them."""
 
-    name = "strangers"
+    name = "iq privacy"
 
     @on(IqDelivering)
     def refuse(self, event: IqDelivering) -> None:
         """Raises `StanzaError`, the same as for a resource that is not there."""
-        sender, payload = event.stanza.from_, event.stanza.payload
+        sender, to, payload = event.stanza.from_, event.stanza.to, event.stanza.payload
         assert sender is not None
+        assert to is not None
         if sender.bare == event.account or self._is_ours(sender):
             return
-        if payload is None or payload.tag == _ROSTER or not self._may_see(event.account, sender.bare):
+        session = self.core.sessions.get(to)
+        is_available = session is not None and session.presence is not None
+        allowed = is_available or self._may_see(event.account, sender.bare)
+        if payload is None or payload.tag == _ROSTER or not allowed:
             raise StanzaError(Condition.SERVICE_UNAVAILABLE)
 
     def _is_ours(self, sender: JID) -> bool:

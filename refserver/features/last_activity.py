@@ -26,7 +26,7 @@ log = Logger()
 
 LONGEST_STATUS: Final = 1000  # characters
 KEPT_SECONDS: Final = 5.0
-"""How long a departure may wait to be stored: nobody was promised more, and thousands are one commit."""
+"""Departures are stored together so often: thousands at a time are one commit."""
 
 
 class LastActivity(Feature):
@@ -38,14 +38,14 @@ class LastActivity(Feature):
 
     def __init__(self, core: Core) -> None:
         super().__init__(core)
-        self._started = core.now()
+        self._started = core.clock.seconds()
         self._last_words: dict[Session, str] = {}
         self._left: dict[JID, accounts.LastActivity] = {}  # not stored yet
 
     @iq("get", ns.LAST, "query", to=Target.SERVER)
     def uptime(self, request: Request) -> Element:
         """Seconds since the server started."""
-        return _query(self.core.now() - self._started)
+        return _query(self.core.clock.seconds() - self._started)
 
     @iq("get", ns.LAST, "query", to=Target.ACCOUNT)
     async def idle(self, request: Request) -> Element:

@@ -33,7 +33,7 @@ __all__ = ["LibraryAccess", "LibraryGate", "Rules", "end_subscriptions", "load"]
 log = Logger()
 
 LOOK_SECONDS: Final = 3600.0
-"""How often rules whose time is over are removed from the store; they stop nobody once it is over."""
+"""Expired rules, which stop nobody, are removed from the store so often."""
 
 _NEVER: Final = -inf
 
@@ -64,7 +64,7 @@ class Rules:
 
     @property
     def has_fingerprints(self) -> bool:
-        """Whether its key is needed."""
+        """True if its key is needed."""
         return bool(self._marked)
 
     def put(self, rule: Rule | Brief) -> None:
@@ -89,18 +89,18 @@ class Rules:
             _count_down(self._allowed_at, rule.domain)
 
     def address(self, sender: JID, now: float) -> bool | None:
-        """Whether this very address is allowed (True) or blocked (False)."""
+        """True if this address is allowed, False if it is blocked, None if no rule is about it."""
         verdict = self._verdict(sender.bare.text, now)
         if verdict is None and sender.domainpart in self._marked:
             verdict = self._verdict(fingerprint(self.key, sender), now)
         return verdict
 
     def domain(self, domain: str, now: float) -> bool | None:
-        """Whether a domain is allowed (True) or blocked (False)."""
+        """True if a domain is allowed, False if it is blocked, None if no rule is about it."""
         return self._verdict(domain, now)
 
     def allows_at(self, domain: str) -> bool:
-        """Whether the domain, or anybody there, is allowed."""
+        """True if the domain, or anybody there, is allowed."""
         return domain in self._allowed_at
 
     def _verdict(self, key: str, now: float) -> bool | None:
@@ -137,7 +137,7 @@ class LibraryGate:
 
     @property
     def is_open(self) -> bool:
-        """Whether it stops nobody and knows nobody: then there need be no gate."""
+        """True if there are no rules: then there need be no gate."""
         return not self.own and not self.everywhere and not self.own.allow_only
 
     def judge(self, sender: JID) -> Verdict:
@@ -154,7 +154,7 @@ class LibraryGate:
         return self._known(sender) is False
 
     def _known(self, sender: JID) -> bool | None:
-        """Whether a sender is allowed (True) or blocked (False) by a rule."""
+        """True if a rule allows the sender, False if one blocks it, None if no rule is about it."""
         now = self.now()
         known = self.own.address(sender, now)
         if known is None:
@@ -192,7 +192,7 @@ def load(connection: Connection, library: str, domain: str = "") -> Rules:
 
 
 def end_subscriptions(connection: Connection, library: str, domain: str, now: float) -> None:
-    """Whom a library (`EVERYWHERE`: any) blocks at a domain, let them have its queues' presence no more."""
+    """End the subscriptions to queues of everybody at a domain whom a library (`EVERYWHERE`: any) blocks."""
     everywhere = load(connection, EVERYWHERE, domain)
     for at, subscribers in access_rules.subscribers_at(connection, library, domain).items():
         host = Host(at, staff=partial(queues.staff_of, connection, at))
@@ -296,8 +296,15 @@ class LibraryAccess(Feature):
 
     def _look(self) -> None:
         self._look_later()
-        dropped = self.core.database.write(access_rules.drop_expired, self.core.now())
-        dropped.addErrback(lambda failure: log.failure("old rules could not be removed", failure=failure))
+        self._drop_expired()
+
+    def _drop_expired(self, dropped: int = access_rules.ROWS_AT_ONCE) -> None:
+        """Remove expired rules, so many a transaction; go on while there are more."""
+        if dropped < access_rules.ROWS_AT_ONCE or self._looking is None:
+            return
+        dropping = self.core.database.write(access_rules.drop_expired, self.core.now())
+        dropping.addCallback(self._drop_expired)
+        dropping.addErrback(lambda failure: log.failure("old rules could not be removed", failure=failure))
 
     @on(ServerStopping)
     def stopping(self, event: ServerStopping) -> None:

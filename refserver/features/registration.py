@@ -39,7 +39,7 @@ class Registration(Feature):
     xeps = ("0077",)
 
     def form(self) -> Element:
-        """What a newcomer has to give."""
+        """The form for a newcomer."""
         return element(
             ns.REGISTER,
             "query",

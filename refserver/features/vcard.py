@@ -8,7 +8,7 @@ from refserver import ns
 from refserver.core.feature import Feature, Request, Target, iq
 from refserver.errors import Condition, StanzaError
 from refserver.storage import vcards
-from refserver.xml.element import Element
+from refserver.xml.element import Element, element
 from refserver.xml.write import parse, serialise
 
 __all__ = ["VCard"]
@@ -25,21 +25,21 @@ class VCard(Feature):
 
     @iq("get", ns.VCARD, "vCard", to=Target.ACCOUNT)
     async def get(self, request: Request) -> Element:
-        """The stored card; to others one that is not there is as an account that is not there (3.3)."""
+        """The stored card. Without one the account itself gets an empty card, and others the answer for an
+        account that does not exist (3.1, 3.3).
+        """
         stored = await self.core.database.read(vcards.get, request.address)
-        if stored is None:
-            missing = Condition.ITEM_NOT_FOUND if request.is_own else Condition.SERVICE_UNAVAILABLE
-            raise StanzaError(missing)
-        return parse(stored)
+        if stored is not None:
+            return parse(stored)
+        if not request.is_own:
+            raise StanzaError(Condition.SERVICE_UNAVAILABLE)
+        return element(ns.VCARD, "vCard")
 
     @iq("set", ns.VCARD, "vCard", to=Target.ACCOUNT)
     async def set(self, request: Request) -> None:
-        """Replace one's own card; an empty one takes it away."""
+        """Replace one's own card. An empty one is kept like any other."""
         if not request.is_own:
             raise StanzaError(Condition.FORBIDDEN)
-        if not len(request.payload):
-            await self.core.database.write(vcards.delete, request.address)
-            return
         data = serialise(request.payload, "")
         if len(data) > LARGEST:
             raise StanzaError(Condition.NOT_ACCEPTABLE, f"a vCard may be {LARGEST} bytes at most")

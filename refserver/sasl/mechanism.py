@@ -91,7 +91,7 @@ Step: TypeAlias = Challenge | Success | NeedCredentials | NeedPasswordCheck
 
 @frozen
 class Credentials:
-    """What is stored of an account: its verifiers by hash name. A disabled one is told so only
+    """The verifiers of an account by hash name. A disabled one is told so only
     after it has proved to know the password.
     """
 
@@ -106,7 +106,7 @@ def new_nonce() -> str:
 
 @frozen
 class Surroundings:
-    """What a mechanism knows of the stream it runs on.
+    """The properties of a stream that mechanisms need.
 
     `domain` is where the accounts are; `bindings` the channel-binding data by type, of which
     there is none without TLS; `offered` the mechanisms that were announced to this peer; `proved` whom
@@ -138,7 +138,7 @@ class Mechanism(ABC):
 
 
 class AccountMechanism(Mechanism):
-    """What mechanisms with a username and stored verifiers share."""
+    """Base class of mechanisms with a username and stored verifiers."""
 
     def __init__(self, surroundings: Surroundings) -> None:
         self._surroundings = surroundings
@@ -147,7 +147,7 @@ class AccountMechanism(Mechanism):
 
     @property
     def account(self) -> JID:
-        """Whom the peer claims to be. Only after `_claim`."""
+        """The account that the peer claims to be. Only after `_claim`."""
         if self._account is None:
             raise RuntimeError("no username was taken yet")
         return self._account

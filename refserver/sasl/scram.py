@@ -90,7 +90,7 @@ class ScramServer(AccountMechanism):
         return self._claim(_saslname(match["username"]), _saslname(match["authzid"] or ""))
 
     def _binding_data(self, flag: str | None, type_: str | None) -> bytes:
-        """What the client must have bound to (RFC 5802 6). Refuses wrong and downgraded bindings."""
+        """Return the channel-binding data that the client must use (RFC 5802 6). Refuses downgrades."""
         if (flag is None) != self._plus:  # p= is for -PLUS, n and y for the others
             raise SaslFailure(SaslCondition.MALFORMED_REQUEST)
         if flag == "y" and any(name.endswith("-PLUS") for name in self._surroundings.offered):
@@ -130,7 +130,7 @@ class ScramServer(AccountMechanism):
         return self._finish(bound and fresh and proved, b"v=" + encode(signature).encode("ascii"))
 
     def _proof(self, proof: bytes, message: bytes) -> tuple[bool, bytes]:
-        """Whether `proof` fits, and the server's signature; the same work in any case (RFC 5802 3)."""
+        """True if `proof` is right, and the server's signature; the same work in any case (RFC 5802 3)."""
         verifier = self._known
         if verifier is None:
             raise RuntimeError("SCRAM has no verifier yet")

@@ -1,4 +1,4 @@
-"""What is stored in place of a password: SCRAM verifiers (RFC 5802 3, RFC 7677).
+"""SCRAM verifiers, which are stored in place of passwords (RFC 5802 3, RFC 7677).
 
 A verifier proves that a client knows the password; neither the password nor what a client
 sends can be made from it. Deriving one is expensive on purpose (some 100 ms): `make_verifiers`
@@ -56,7 +56,7 @@ def make_verifier(password: str, hash_name: str, salt: bytes, iterations: int = 
 
 @frozen
 class Hashing:
-    """How new verifiers are made: with how many iterations of PBKDF2, and whether for SHA-1 too."""
+    """The settings for new verifiers: the iterations of PBKDF2, and whether there is one for SHA-1."""
 
     iterations: int = ITERATIONS
     sha_1: bool = True
@@ -85,7 +85,7 @@ def make_verifiers(password: str, hashing: Hashing | None = None) -> dict[str, V
 
 
 def check_password(verifier: Verifier, password: str) -> bool:
-    """Whether `password` is the one that `verifier` was made of. Takes 100 ms."""
+    """True if `password` is the one that `verifier` was made of. Takes 100 ms."""
     try:
         made = make_verifier(password, verifier.hash_name, verifier.salt, verifier.iterations)
     except InvalidPassword:

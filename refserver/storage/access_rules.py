@@ -94,11 +94,11 @@ class Rule:
 
     @property
     def key(self) -> str:
-        """What the sender is recognised by: the fingerprint, the bare JID, or the domain."""
+        """The fingerprint, the bare JID, or the domain: what recognises the sender."""
         return _key(self.domain, self.localpart, self.fingerprint)
 
     def is_of(self, sender: Rule) -> bool:
-        """Whether it is about the same sender."""
+        """True if it is about the same sender."""
         return (self.domain, self.key) == (sender.domain, sender.key)
 
 
@@ -119,7 +119,7 @@ class Brief(NamedTuple):
 
 @frozen
 class SpamCount:
-    """How often the desks of a library reported spam from a domain, and when last (Unix seconds)."""
+    """The number of spam reports about a domain, and the time of the last (Unix seconds)."""
 
     domain: str
     reports: int
@@ -135,7 +135,7 @@ def fingerprint_key(connection: Connection, library: str) -> bytes:
 
 
 def fingerprint(key: bytes, jid: JID) -> str:
-    """What a library recognises a bare JID by, without naming it."""
+    """Return the keyed hash by which a library recognises a bare JID without naming it."""
     return hmac.digest(key, jid.bare.text.encode(), sha256)[:FINGERPRINT_BYTES].hex()
 
 
@@ -218,7 +218,7 @@ def drop_expired(connection: Connection, now: float) -> int:
 
 
 def is_allow_only(connection: Connection, library: str) -> bool:
-    """Whether a library lets in nobody but whom it allows."""
+    """True if a library lets in nobody but whom it allows."""
     query = select(allow_only_libraries).where(allow_only_libraries.c.library == _known(library))
     return connection.execute(query).first() is not None
 
@@ -235,7 +235,7 @@ def set_allow_only(connection: Connection, library: str, allow_only: bool) -> No
 
 
 def subscribers_at(connection: Connection, library: str, domain: str) -> dict[str, set[JID]]:
-    """Who at a domain (or the domain itself) gets the presence of a queue, by the queue's library."""
+    """Return the subscribers of queues at a domain (or the domain itself), by the queue's library."""
     jid = queue_subscribers.c.jid
     query = (
         select(libraries.c.domain, jid)
@@ -314,7 +314,7 @@ def delete_reports_before(connection: Connection, time: float, limit: int) -> in
 
 
 def reports(connection: Connection, library: str, since: float = 0.0) -> list[SpamCount]:
-    """What came from each domain since a time; the domain that was reported last comes first."""
+    """Return the reports since a time for each domain; the domain reported last comes first."""
     columns = spam_reports.c
     last = func.max(columns.reported_at)
     query = select(columns.domain, func.count(), last).where(columns.reported_at >= since)

@@ -81,7 +81,7 @@ class Account:
 
 @frozen
 class LastActivity:
-    """When an account's last session ended, and the status it left (XEP-0012 3, XEP-0256)."""
+    """The end of an account's last session, and the status it left (XEP-0012 3, XEP-0256)."""
 
     at: float
     status: str
@@ -121,7 +121,7 @@ def renew_verifiers(
 
 
 def exists(connection: Connection, jid: JID) -> bool:
-    """Whether there is such an account, disabled or not."""
+    """True if there is such an account, disabled or not."""
     return _id.row(connection, by_jid=jid.text) is not None
 
 
@@ -160,7 +160,7 @@ def logged_out(connection: Connection, jid: JID, now: float, status: str = "") -
 
 
 def last_activity(connection: Connection, jid: JID) -> LastActivity | None:
-    """What `logged_out` kept; None if the account is not there or was never used."""
+    """Return what `logged_out` stored; None if the account is not there or was never used."""
     row = _select_last.row(connection, by_jid=jid.text)
     return None if row is None or row[0] is None else LastActivity(*row)
 

@@ -28,7 +28,7 @@ T = TypeVar("T")
 
 
 class _Submit(Protocol):
-    """What takes jobs: a `Worker`, or `Inline` for a database in memory."""
+    """Takes jobs: a `Worker`, or `Inline` for a database in memory."""
 
     @property
     def busy(self) -> bool: ...

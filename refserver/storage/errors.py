@@ -1,4 +1,4 @@
-"""What storage refuses, as types of its own: the edges turn them into stanza errors or lines of text."""
+"""The refusals of storage; callers turn them into stanza errors or lines of text."""
 
 from __future__ import annotations
 

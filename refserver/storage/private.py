@@ -47,6 +47,6 @@ def set(
 
 
 def size(connection: Connection, account: JID) -> tuple[int, int]:
-    """How many elements the account keeps, and their bytes."""
+    """Return the number of the account's elements, and their bytes."""
     row = _size.row(connection, by_jid=account.text)
     return (0, 0) if row is None else (int(row[0]), int(row[1]))

@@ -178,7 +178,7 @@ def forget_contact(connection: Connection, contact: JID) -> Sequence[JID]:
 def changes_since(
     connection: Connection, account: JID, version: int
 ) -> Sequence[RosterItem | Removed] | None:
-    """What to push to a client that has `version`, in any order; None: send it the whole roster."""
+    """Return the changes since `version`, in any order; None: send the whole roster."""
     number, current = _account(connection, account)
     if not current - KEPT_VERSIONS <= version <= current:
         return None

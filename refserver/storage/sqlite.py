@@ -100,14 +100,14 @@ def serialised(engine: Engine) -> bytes:
 
 @cache
 def _in_memory() -> tuple[Dialect, LRUCache[Any, Any]]:
-    """What all databases in memory share: statements are compiled once a process, not once a database."""
+    """The dialect and the compiled statements that all databases in memory share."""
     engine = create_engine("sqlite://", paramstyle="named")
     engine.connect().close()  # finds out what this SQLite can do
     return engine.dialect, LRUCache(2_000)
 
 
 def is_locked(error: BaseException) -> bool:
-    """Whether `error` says that another process holds the lock, so that trying again helps."""
+    """True if `error` says that another process holds the lock, so that trying again helps."""
     return (
         isinstance(error, sqlite3.OperationalError) and error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
     )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from sqlalchemy import Connection, bindparam, select
-from sqlalchemy import delete as sql_delete
 
 from refserver.jid import JID
 from refserver.storage import accounts
@@ -11,13 +10,12 @@ from refserver.storage.schema.accounts import accounts as _accounts
 from refserver.storage.schema.accounts import vcards as _vcards
 from refserver.storage.statement import Prepared, upsert
 
-__all__ = ["delete", "get", "set"]
+__all__ = ["get", "set"]
 
 _select = Prepared(
     select(_vcards.c.element).join_from(_accounts, _vcards).where(_accounts.c.jid == bindparam("by_jid"))
 )
 _upsert = upsert(_vcards)
-_delete = Prepared(sql_delete(_vcards).where(_vcards.c.account == bindparam("account")))
 
 
 def get(connection: Connection, account: JID) -> bytes | None:
@@ -29,8 +27,3 @@ def get(connection: Connection, account: JID) -> bytes | None:
 def set(connection: Connection, account: JID, element: bytes) -> None:
     """Replace the vCard. Raises `NoSuchAccount`."""
     _upsert.run(connection, account=accounts.id_of(connection, account), element=element)
-
-
-def delete(connection: Connection, account: JID) -> None:
-    """Remove the vCard, if there is one. Raises `NoSuchAccount`."""
-    _delete.run(connection, account=accounts.id_of(connection, account))

@@ -49,7 +49,7 @@ class Job:
         return True
 
     def spoil(self, failure: Failure) -> None:
-        """What was done did not become durable: replace a result by `failure`."""
+        """Replace a result by `failure`: it did not become durable."""
         if not isinstance(self.result, Failure):
             self.result = failure
 
@@ -95,7 +95,7 @@ class Worker:
 
     @property
     def busy(self) -> bool:
-        """Whether there are jobs whose Deferreds have not fired."""
+        """True if there are jobs whose Deferreds have not fired."""
         return self._open > 0
 
     def submit(
@@ -123,7 +123,7 @@ class Worker:
 
     @property
     def closing(self) -> bool:
-        """Whether `close` was called."""
+        """True if `close` was called."""
         return self._closed is not None
 
     def _start(self) -> None:
@@ -210,7 +210,7 @@ class Inline:
 
     @property
     def busy(self) -> bool:
-        """Whether there are jobs whose Deferreds have not fired."""
+        """True if there are jobs whose Deferreds have not fired."""
         return self._open > 0
 
     def submit(

@@ -103,7 +103,7 @@ class CommitThrottle:
         self._counted = now
 
     def rest(self) -> float:
-        """How long to wait before the next group: 0 while there is credit."""
+        """Seconds to wait before the next group: 0 while there is credit."""
         # Credit is never owed for longer than one rest: a single slow commit is no reason for many.
         self._credit = max(self._credit, -LONGEST_REST * SHARE)
         return max(0.0, -self._credit / SHARE)

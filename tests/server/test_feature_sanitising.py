@@ -1,4 +1,4 @@
-"""What nobody but the server may write or ask: stripped, refused (features forgeries and strangers)."""
+"""What nobody but the server may write or ask: stripped, refused (features sanitising and iq privacy)."""
 
 from __future__ import annotations
 
@@ -92,12 +92,26 @@ def ask(server: Harness, sender: str, to: str, payload: str = PING) -> None:
     server.arrive(f"<iq type='get' id='q' from='{sender}' to='{to}'>{payload}</iq>")
 
 
-@pytest.mark.parametrize("payload", [PING, "<query xmlns='jabber:iq:roster'/>"])
-def test_a_stranger_s_request_to_a_resource_is_answered_as_to_none(server: Harness, payload: str) -> None:
+def test_a_stranger_may_ask_a_resource_that_is_available(server: Harness) -> None:
+    """RFC 6121 8.5.3.1: file transfer, ping and version between people who share no presence."""
     pat = server.online("pat@library.example/x")
+    for sender in ("eve@elsewhere.example/y", "elsewhere.example", "eve@other.example/y"):
+        ask(server, sender, "pat@library.example/x")
+        assert ["get"] == pat.told()
+
+
+def test_a_stranger_s_request_to_a_resource_without_presence_is_answered_as_to_none(server: Harness) -> None:
+    pat = server.client("pat@library.example/x")
     for to in ("pat@library.example/x", "pat@library.example/gone", "nobody@library.example/x"):
-        ask(server, "eve@elsewhere.example/y", to, payload)
+        ask(server, "eve@elsewhere.example/y", to)
         assert ["error service-unavailable to eve@elsewhere.example/y"] == server.elsewhere.told()
+    assert [] == pat.told()
+
+
+def test_a_stranger_s_roster_push_reaches_nobody(server: Harness) -> None:
+    pat = server.online("pat@library.example/x")
+    ask(server, "eve@elsewhere.example/y", "pat@library.example/x", "<query xmlns='jabber:iq:roster'/>")
+    assert ["error service-unavailable to eve@elsewhere.example/y"] == server.elsewhere.told()
     assert [] == pat.told()
 
 
@@ -112,15 +126,9 @@ def test_the_server_and_the_account_itself_may_ask(server: Harness, sender: str)
     assert ["get"] == pat.told()
 
 
-def test_another_server_is_a_stranger(server: Harness) -> None:
-    pat = server.online("pat@library.example/x")
-    ask(server, "elsewhere.example", "pat@library.example/x")
-    assert [] == pat.told()
-
-
-def test_a_room_that_was_entered_may_ask(server: Harness) -> None:
+def test_a_room_that_was_entered_may_ask_who_is_unavailable_to_others(server: Harness) -> None:
     """Who sends presence to a room shows itself to it; the room passes on others' requests."""
-    pat = server.online("pat@library.example/x")
+    pat = server.client("pat@library.example/x")
     pat.send(f"<presence to='{NICK.bare}/pat'/>")
     server.elsewhere.received()
     ask(server, NICK.text, "pat@library.example/x")
@@ -136,10 +144,11 @@ def test_answers_reach_resources_from_everywhere(server: Harness, type: str) -> 
     assert ("q", JID.parse("eve@elsewhere.example/y")) == (answer.id, answer.from_)
 
 
-def test_a_contact_may_ask_until_the_subscription_ends(server: Harness) -> None:
+def test_a_contact_may_ask_an_unavailable_resource_until_the_subscription_ends(server: Harness) -> None:
     pat, mia = server.online("pat@library.example/x"), server.online("mia@library.example/x")
     mia.send("<presence type='subscribe' to='pat@library.example'/>")
     pat.send("<presence type='subscribed' to='mia@library.example'/>")
+    pat.send("<presence type='unavailable'/>")
     pat.received()
     mia.send(f"<iq type='get' id='1' to='{pat.jid}'>{PING}</iq>")
     assert ["get"] == pat.told()

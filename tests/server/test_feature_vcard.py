@@ -43,8 +43,9 @@ def test_everybody_sees_it_as_it_was_set(server: Harness, mia: Client, pat: Clie
     assert ["result to x@elsewhere.example/y"] == server.elsewhere.told()
 
 
-def test_one_that_is_not_there_is_not_found_by_its_owner(mia: Client) -> None:
-    assert "error item-not-found" == describe(mia.ask("get", GET))
+def test_one_that_is_not_there_is_empty_for_its_owner(mia: Client) -> None:
+    for to in ("", MIA):
+        assert GET.encode() == card(mia.ask("get", GET, to))
 
 
 def test_to_others_one_that_is_not_there_is_as_no_account(mia: Client, pat: Client) -> None:
@@ -55,11 +56,10 @@ def test_to_others_one_that_is_not_there_is_as_no_account(mia: Client, pat: Clie
     assert none.wire() == nobody.wire().replace(b"nobody@", b"mia@")
 
 
-def test_an_empty_one_takes_it_away(mia: Client, pat: Client) -> None:
+def test_an_empty_one_is_kept(mia: Client, pat: Client) -> None:
     mia.ask("set", CARD)
     assert mia.ask("set", GET).type == "result"
-    assert "error item-not-found" == describe(mia.ask("get", GET))
-    assert mia.ask("set", GET).type == "result"
+    assert GET.encode() == card(mia.ask("get", GET)) == card(pat.ask("get", GET, MIA))
 
 
 @pytest.mark.parametrize("to", [MIA, "nobody@library.example"])
@@ -73,4 +73,4 @@ def test_another_s_is_forbidden_to_set(mia: Client, pat: Client, to: str) -> Non
 def test_a_large_one_is_not_acceptable(mia: Client) -> None:
     large = f"<vCard xmlns='vcard-temp'><PHOTO><BINVAL>{'A' * LARGEST}</BINVAL></PHOTO></vCard>"
     assert "error not-acceptable" == describe(mia.ask("set", large))
-    assert "error item-not-found" == describe(mia.ask("get", GET))
+    assert GET.encode() == card(mia.ask("get", GET))

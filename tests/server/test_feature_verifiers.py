@@ -68,8 +68,10 @@ def test_names_that_are_no_accounts_take_no_memory(server: Harness) -> None:
     assert feature.known(nobody) is None
 
 
-def test_only_the_latest_are_kept(server: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_the_latest_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(verifier_cache, "MOST_KEPT", 1)
+    server = Harness([Verifiers])
+    server.database.write_now(accounts.add, MIA, verifiers(b"old"), 0.0)
     feature = server.core.feature(Verifiers)
     ann = JID.parse("ann@library.example")
     server.database.write_now(accounts.add, ann, verifiers(b"a"), 0.0)

@@ -201,6 +201,9 @@ def told(raw: Raw, stanza: str, to: str) -> bytes:
 @pytest.mark.parametrize("query", QUERIES)
 @pytest.mark.parametrize("resource", ["", "/phone"])
 def test_a_stranger_s_query_tells_nothing(eve: Raw, pat: Raw, resource: str, query: str, type: str) -> None:
+    """Of an account, and of a resource that is not available."""
+    pat.send("<presence type='unavailable'/>")
+    pat.ask("get", QUERIES["ping"], "library.example")
     stanza = f"<iq type='{type}' id='q' to='TO'>{QUERIES[query]}</iq>"
     here = told(eve, stanza, PAT + resource)
     assert b"type='error'" in here or b"#items" in here

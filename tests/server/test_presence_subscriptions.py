@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from refserver.features.presence import subscriptions
-from refserver.features.roster import Roster, RosterItem, Rosters, State
+from refserver.features.roster import Roster, RosterItem, Rosters, SubscriptionState
 from refserver.features.roster.states import INBOUND, OUTBOUND, SUBSCRIPTION_TYPES
 from refserver.jid import JID
 from refserver.storage import rosters
@@ -22,20 +22,20 @@ def server() -> Harness:
     return Harness()
 
 
-ROWS = [(type, state) for state in State for type in SUBSCRIPTION_TYPES]
+ROWS = [(type, state) for state in SubscriptionState for type in SUBSCRIPTION_TYPES]
 
 
-def put(server: Harness, account: JID, contact: JID, state: State) -> None:
+def put(server: Harness, account: JID, contact: JID, state: SubscriptionState) -> None:
     """Bring a contact into a state."""
     server.account(account.text)
-    if state is State.NONE:
+    if state is SubscriptionState.NONE:
         return
     item = RosterItem(
         contact,
         subscription=state.subscription,
         ask=state.pending_out,
         pending_in=REQUEST if state.pending_in else None,
-        listed=state is not State.NONE_IN,
+        listed=state is not SubscriptionState.NONE_IN,
     )
     server.run(server.core.feature(Rosters).set_item(account, item))
 
@@ -50,7 +50,7 @@ def stored(server: Harness, account: JID, contact: JID) -> RosterItem | None:
 
 
 @pytest.mark.parametrize("type, state", ROWS)
-def test_outbound_table(server: Harness, type: str, state: State) -> None:
+def test_outbound_table(server: Harness, type: str, state: SubscriptionState) -> None:
     """A.2: routed from the bare JID or not, and what the sender's client is pushed."""
     put(server, MIA, PAT, state)
     mia = server.online("mia@library.example/desk")
@@ -83,7 +83,7 @@ def test_outbound_table(server: Harness, type: str, state: State) -> None:
 
 
 @pytest.mark.parametrize("type, state", ROWS)
-def test_inbound_table(server: Harness, type: str, state: State) -> None:
+def test_inbound_table(server: Harness, type: str, state: SubscriptionState) -> None:
     """A.3: delivered or not, what the client is pushed, and what the server answers."""
     put(server, MIA, PAT, state)
     mia = server.online("mia@library.example/desk")
@@ -104,15 +104,15 @@ def test_inbound_table(server: Harness, type: str, state: State) -> None:
 
 
 @pytest.mark.parametrize("type, state", ROWS)
-def test_tables_hold_between_two_accounts_here(server: Harness, type: str, state: State) -> None:
+def test_tables_hold_between_two_accounts_here(server: Harness, type: str, state: SubscriptionState) -> None:
     """Whatever is sent, both rosters agree afterwards."""
     mirror = {
-        State.NONE_OUT: State.NONE_IN,
-        State.NONE_IN: State.NONE_OUT,
-        State.TO: State.FROM,
-        State.FROM: State.TO,
-        State.TO_IN: State.FROM_OUT,
-        State.FROM_OUT: State.TO_IN,
+        SubscriptionState.NONE_OUT: SubscriptionState.NONE_IN,
+        SubscriptionState.NONE_IN: SubscriptionState.NONE_OUT,
+        SubscriptionState.TO: SubscriptionState.FROM,
+        SubscriptionState.FROM: SubscriptionState.TO,
+        SubscriptionState.TO_IN: SubscriptionState.FROM_OUT,
+        SubscriptionState.FROM_OUT: SubscriptionState.TO_IN,
     }
     put(server, MIA, PAT_HERE, state)
     put(server, PAT_HERE, MIA, mirror.get(state, state))
@@ -193,16 +193,16 @@ def test_full_addresses_are_made_bare_both_ways(server: Harness) -> None:
 
 @pytest.mark.parametrize("type", ["subscribed", "unsubscribe", "unsubscribed"])
 def test_answers_to_a_resource_that_is_gone_are_ignored(server: Harness, type: str) -> None:
-    put(server, MIA, PAT, State.FROM_OUT)
+    put(server, MIA, PAT, SubscriptionState.FROM_OUT)
     mia = server.online("mia@library.example/desk")
     server.arrive(f"<presence type='{type}' from='{PAT}' to='{MIA}/gone'/>")
     assert mia.told() == []
-    assert roster(server).state(PAT) is State.FROM_OUT
+    assert roster(server).state(PAT) is SubscriptionState.FROM_OUT
 
 
 def test_only_the_resources_concerned_are_told(server: Harness) -> None:
     """3.1: requests go to available resources, approvals and pushes to interested ones."""
-    put(server, MIA, PAT, State.FROM_OUT)
+    put(server, MIA, PAT, SubscriptionState.FROM_OUT)
     available = server.client("mia@library.example/available")
     available.send("<presence/>")
     interested = server.client("mia@library.example/interested")
@@ -255,7 +255,7 @@ def test_request_survives_a_restart(server: Harness) -> None:
     mia.send("<presence/>")
     assert f"subscribe from {PAT}" in mia.told()
     mia.send(f"<presence type='subscribed' to='{PAT}'/>")
-    assert roster(again.restarted()).state(PAT) is State.FROM
+    assert roster(again.restarted()).state(PAT) is SubscriptionState.FROM
 
 
 def test_one_request_of_a_contact_is_kept_and_delivered_once(server: Harness) -> None:
@@ -316,7 +316,7 @@ def test_preapproval_is_stored_and_can_be_withdrawn(server: Harness) -> None:
 
 def test_refused_probe_keeps_the_preapproval(server: Harness) -> None:
     """4.3.2: an `unsubscribed` that answers a probe must not cancel it."""
-    put(server, MIA, PAT, State.TO)
+    put(server, MIA, PAT, SubscriptionState.TO)
     mia = server.online("mia@library.example/desk")
     mia.send(f"<presence type='subscribed' to='{PAT}'/>")
     mia.received()
@@ -325,7 +325,7 @@ def test_refused_probe_keeps_the_preapproval(server: Harness) -> None:
 
 
 def test_who_is_subscribed_already_is_told_so_and_sent_presence(server: Harness) -> None:
-    put(server, MIA, PAT, State.FROM)
+    put(server, MIA, PAT, SubscriptionState.FROM)
     mia = server.online("mia@library.example/desk")
     server.elsewhere.received()
     server.arrive(f"<presence type='subscribe' from='{PAT}' to='{MIA}'/>")
@@ -402,8 +402,8 @@ def test_mass_subscription_is_stopped(server: Harness, monkeypatch: pytest.Monke
 
 
 def test_accounts_of_the_same_name_in_two_libraries_are_strangers(server: Harness) -> None:
-    put(server, MIA, PAT_HERE, State.BOTH)
-    put(server, PAT_HERE, MIA, State.BOTH)
+    put(server, MIA, PAT_HERE, SubscriptionState.BOTH)
+    put(server, PAT_HERE, MIA, SubscriptionState.BOTH)
     mia = server.online("mia@library.example/desk")
     other = server.online("pat@other.example/home")
     mia.send("<presence><show>dnd</show></presence>")
@@ -420,7 +420,9 @@ def test_nothing_follows_a_change_before_its_commit(server: Harness) -> None:
     mia = server.online("mia@library.example/desk")
     with server.holding():
         mia.send(f"<presence type='subscribe' to='{PAT}'/>")
-        assert roster(server).state(PAT) is State.NONE_OUT, "the next stanza of the stream sees it"
+        assert roster(server).state(PAT) is SubscriptionState.NONE_OUT, (
+            "the next stanza of the stream sees it"
+        )
         assert mia.told() == []
         assert server.elsewhere.told() == []
     assert mia.told() == [f"push {PAT} none ask"]
@@ -445,13 +447,13 @@ def test_presence_right_behind_an_approval_comes_after_its_push(server: Harness)
 
 
 def test_stanzas_for_an_account_that_must_be_loaded_keep_their_order(server: Harness) -> None:
-    put(server, MIA, PAT, State.NONE)
+    put(server, MIA, PAT, SubscriptionState.NONE)
     again = server.restarted()
     with server.holding():
         for type in ("subscribe", "unsubscribe", "subscribe"):
             again.arrive(f"<presence type='{type}' id='{type}' from='{PAT}' to='{MIA}'/>")
         assert again.elsewhere.told() == []
-    assert roster(again).state(PAT) is State.NONE_IN
+    assert roster(again).state(PAT) is SubscriptionState.NONE_IN
     assert again.elsewhere.told() == [f"unsubscribed from {MIA} to {PAT}"]
 
 
@@ -468,7 +470,7 @@ def test_failed_commit_undoes_the_change_and_tells_the_sender(
         mia.send(f"<presence type='subscribe' id='s1' to='{PAT}'/>")
     assert mia.told() == [f"error internal-server-error from {PAT}"]
     assert server.elsewhere.told() == []
-    assert roster(server).state(PAT) is State.NONE
+    assert roster(server).state(PAT) is SubscriptionState.NONE
 
 
 def test_what_waits_behind_a_failed_commit_starts_from_what_is_stored(

@@ -198,15 +198,12 @@ def test_removing_a_library_leaves_nothing_of_it_and_everything_of_others(connec
         libraries.remove(connection, "sub.library.example")
 
 
-def test_a_vcard_is_replaced_and_removed(connection: Connection) -> None:
+def test_a_vcard_is_replaced(connection: Connection) -> None:
     accounts.add(connection, PAT, VERIFIERS, 1.0)
     assert vcards.get(connection, PAT) is None
     vcards.set(connection, PAT, b"<vCard>1</vCard>")
     vcards.set(connection, PAT, b"<vCard>2</vCard>")
     assert vcards.get(connection, PAT) == b"<vCard>2</vCard>"
-    vcards.delete(connection, PAT)
-    vcards.delete(connection, PAT)
-    assert vcards.get(connection, PAT) is None
     with pytest.raises(NoSuchAccount):
         vcards.set(connection, MIA, b"<vCard/>")
 

@@ -6,7 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from refserver.features.roster.states import INBOUND, OUTBOUND, SUBSCRIPTION_TYPES, State, state_of
+from refserver.features.roster.states import (
+    INBOUND,
+    OUTBOUND,
+    SUBSCRIPTION_TYPES,
+    SubscriptionState,
+    state_of,
+)
 
 OUT = {
     "subscribe": """
@@ -102,13 +108,13 @@ IN = {
 }
 
 
-def named(name: str) -> State:
+def named(name: str) -> SubscriptionState:
     """The state that the RFC calls so."""
     subscription, _, pending = name.strip('"').partition(" + Pending ")
     return state_of(subscription.lower(), "Out" in pending, "In" in pending)
 
 
-def rows(tables: dict[str, str]) -> list[tuple[str, State, str, State, str]]:
+def rows(tables: dict[str, str]) -> list[tuple[str, SubscriptionState, str, SubscriptionState, str]]:
     """(type, state, MUST or not, new state, how the RFC words it) of each line."""
     found = []
     for type, table in tables.items():
@@ -123,7 +129,7 @@ def rows(tables: dict[str, str]) -> list[tuple[str, State, str, State, str]]:
 
 @pytest.mark.parametrize("type, state, route, after, words", rows(OUT))
 def test_outbound_stanza_changes_state_as_in_appendix_a2(
-    type: str, state: State, route: str, after: State, words: str
+    type: str, state: SubscriptionState, route: str, after: SubscriptionState, words: str
 ) -> None:
     step = OUTBOUND[state, type]
     assert step.state is after
@@ -133,7 +139,7 @@ def test_outbound_stanza_changes_state_as_in_appendix_a2(
 
 @pytest.mark.parametrize("type, state, deliver, after, words", rows(IN))
 def test_inbound_stanza_changes_state_as_in_appendix_a3(
-    type: str, state: State, deliver: str, after: State, words: str
+    type: str, state: SubscriptionState, deliver: str, after: SubscriptionState, words: str
 ) -> None:
     step = INBOUND[state, type]
     assert step.state is after
@@ -143,10 +149,10 @@ def test_inbound_stanza_changes_state_as_in_appendix_a3(
 
 
 def test_every_state_has_every_stanza_in_both_directions() -> None:
-    every = {(state, type) for state in State for type in SUBSCRIPTION_TYPES}
+    every = {(state, type) for state in SubscriptionState for type in SUBSCRIPTION_TYPES}
     assert set(OUTBOUND) == every
     assert set(INBOUND) == every
-    assert len(State) == 9
+    assert len(SubscriptionState) == 9
 
 
 def test_what_the_user_sends_never_lets_the_user_see_more() -> None:
@@ -168,7 +174,7 @@ class Pair:
     """Two accounts whose stanzas arrive, and the servers that answer for them."""
 
     def __init__(self) -> None:
-        self.states = [State.NONE, State.NONE]
+        self.states = [SubscriptionState.NONE, SubscriptionState.NONE]
         self.approved = [False, False]
 
     def send(self, side: int, type: str) -> None:

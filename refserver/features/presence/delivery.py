@@ -1,4 +1,4 @@
-"""Where a presence goes: to the sessions of accounts here straight away, to all else by the router.
+"""Delivers presence: to the sessions of accounts here directly, to all else by the router.
 
 A presence that is broadcast costs one serialisation, and for each contact here a dictionary
 look-up, its `to` and the session's buffer. Deliveries to an account whose roster is just
@@ -64,12 +64,12 @@ class Delivery:
             session.deliver(stanza)
 
     def is_account(self, jid: JID) -> bool:
-        """Whether a bare JID is the address of an account here, whether or not there is one."""
+        """True if a bare JID has the form of an account's address here. The account need not exist."""
         host = self._core.hosts.get(jid.domainpart)
         return host is not None and bool(jid.localpart) and host.find(jid.localpart) is None
 
     def _is_gated(self, stanza: Stanza, to: JID) -> bool:
-        """Whether a presence from another library here has to pass a gate, at which the router stands."""
+        """True if a presence from another library here has to pass a gate, at which the router stands."""
         gates = self._core.hosts.gates
         return bool(gates) and stanza.from_ is not None and stanza.from_.domainpart != to.domainpart
 

@@ -22,10 +22,10 @@ from refserver.core.hooks import (
 from refserver.core.sessions import UNAVAILABLE, Session
 from refserver.errors import Condition, StanzaError
 from refserver.features.presence.delivery import Delivery
-from refserver.features.presence.priority import priority_of
 from refserver.features.presence.probes import Probes
 from refserver.features.presence.subscriptions import Subscriptions
 from refserver.features.roster import Roster, Rosters
+from refserver.features.roster.presence_stanzas import priority_of
 from refserver.features.roster.states import SUBSCRIPTION_TYPES
 from refserver.jid import JID
 from refserver.stanza import Stanza
@@ -45,7 +45,7 @@ class Presence(Feature):
     # -- for other features ----------------------------------------------------------
 
     def may_see(self, account: JID, watcher: JID) -> bool | Deferred[bool]:
-        """Whether `watcher` (bare) is shown the presence of an account here: subscribed, or by directed."""
+        """True if `watcher` (bare) sees the presence of an account: by subscription or directed presence."""
         for session in self.core.sessions.of(account).values():
             if session.directed and any(jid.bare == watcher for jid in session.directed):
                 return True

@@ -12,7 +12,7 @@ from refserver.core.core import Core
 from refserver.core.sessions import Session
 from refserver.features.presence.delivery import Delivery
 from refserver.features.roster import Roster, Rosters
-from refserver.features.roster.telling import presences
+from refserver.features.roster.presence_stanzas import presences
 from refserver.jid import JID
 from refserver.stanza import Stanza, new_id
 
@@ -92,5 +92,5 @@ class Probes:
 
 
 def _directed_to(session: Session, jid: JID) -> bool:
-    """Whether a session has sent `jid`, or its bare JID, directed presence."""
+    """True if a session has sent `jid`, or its bare JID, directed presence."""
     return session.directed is not None and (jid in session.directed or jid.bare in session.directed)

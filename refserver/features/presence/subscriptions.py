@@ -20,9 +20,9 @@ from refserver.core.sessions import Session
 from refserver.errors import Condition, StanzaError
 from refserver.features.presence.delivery import Delivery
 from refserver.features.roster import Roster, RosterItem, Rosters
+from refserver.features.roster.presence_stanzas import absences, presences
 from refserver.features.roster.roster import with_state
 from refserver.features.roster.states import INBOUND, OUTBOUND, Inbound
-from refserver.features.roster.telling import absences, presences
 from refserver.jid import JID
 from refserver.stanza import Stanza
 
@@ -35,7 +35,7 @@ REQUEST_BYTES: Final = 4096
 
 
 REQUESTS_PER_HOUR: Final = 1000
-"""How many requests an account may send: enough for a move with all contacts."""
+"""The most requests an account may send: enough for a move with all contacts."""
 
 log = Logger()
 

@@ -6,13 +6,13 @@ from refserver import ns
 from refserver.features.roster.queries import RosterQueries
 from refserver.features.roster.roster import Roster
 from refserver.features.roster.rosters import Rosters
-from refserver.features.roster.states import State
+from refserver.features.roster.states import SubscriptionState
 from refserver.storage.rosters import RosterItem
 from refserver.xml.element import Element, element
 
-__all__ = ["Roster", "RosterItem", "RosterQueries", "Rosters", "State", "stream_features"]
+__all__ = ["Roster", "RosterItem", "RosterQueries", "Rosters", "SubscriptionState", "stream_features"]
 
 
 def stream_features() -> tuple[Element, ...]:
-    """What a stream tells its client about rosters: versions (2.6.1) and pre-approval (3.4)."""
+    """The stream features of rosters: versions (2.6.1) and pre-approval (3.4)."""
     return element(ns.ROSTERVER, "ver"), element(ns.PREAPPROVAL, "sub")

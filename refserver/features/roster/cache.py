@@ -1,9 +1,9 @@
-"""The rosters in memory, and the line in which each account's commits and their effects stand.
+"""The rosters in memory, and the effects of each account's writes in their order.
 
 Rosters of accounts with sessions stay; of the others the most recently used are kept. A
 roster in memory runs ahead of the store: it changes at once, so that the next stanza of the
 same stream sees the change, while what the change causes (pushes, answers, stanzas to
-others) waits in the account's line for the commit. If a commit fails the roster in memory is
+others) waits for the commit. If a commit fails the roster in memory is
 thrown away, and read again after the last write under way.
 """
 
@@ -39,15 +39,15 @@ Failed = Callable[[], object]
 
 
 @define(eq=False)
-class _Step:
-    """A place in an account's line; `action` comes when its commit is through."""
+class _Effect:
+    """An effect of an account's writes; `action` is set once its commit is durable."""
 
     action: Callable[[], object] | None = None
 
 
 @define(eq=False)
-class _Line:
-    steps: deque[_Step]
+class _Writes:
+    effects: deque[_Effect]
     running: bool = False
 
 
@@ -60,7 +60,7 @@ class Cache:
         self._pinned: dict[JID, Roster] = {}
         self._idle: OrderedDict[JID, Roster] = OrderedDict()
         self._loading: dict[JID, deque[tuple[Use, Failed]]] = {}
-        self._lines: dict[JID, _Line] = {}
+        self._writes: dict[JID, _Writes] = {}
 
     # -- reading ----------------------------------------------------------------
 
@@ -147,11 +147,11 @@ class Cache:
     def _trim(self, account: JID) -> None:
         """Keep few and light rosters without sessions. One that runs ahead of the store must stay."""
         roster = self._idle.get(account)
-        if roster is not None and roster.weight > IDLE_WEIGHT and account not in self._lines:
+        if roster is not None and roster.weight > IDLE_WEIGHT and account not in self._writes:
             del self._idle[account]
         while len(self._idle) > IDLE_KEPT:
             oldest = next(iter(self._idle))
-            if oldest in self._lines:
+            if oldest in self._writes:
                 self._idle.move_to_end(oldest)
                 break
             del self._idle[oldest]
@@ -161,15 +161,15 @@ class Cache:
     @property
     def busy(self) -> Container[JID]:
         """The accounts with writes, or what waits for them, under way."""
-        return self._lines
+        return self._writes
 
     def after_commits(self, account: JID, action: Callable[[], object]) -> None:
         """Do something after all that waits for the account's commits; at once if nothing does."""
-        line = self._lines.get(account)
+        line = self._writes.get(account)
         if line is None:
             action()
         else:
-            line.steps.append(_Step(action))
+            line.effects.append(_Effect(action))
 
     def write(
         self,
@@ -183,8 +183,8 @@ class Cache:
 
         If it could not be committed, the roster in memory is dropped and `failed` called.
         """
-        step = _Step()
-        self._lines.setdefault(account, _Line(deque())).steps.append(step)
+        step = _Effect()
+        self._writes.setdefault(account, _Writes(deque())).effects.append(step)
         writing: Deferred[Any] = self._database.write(function, account, *args)
         writing.addCallbacks(
             lambda version: partial(then, version), lambda failure: self._failed(failure, account, failed)
@@ -196,18 +196,18 @@ class Cache:
         self.drop(account)
         return failed
 
-    def _settled(self, action: Callable[[], object], account: JID, step: _Step) -> None:
+    def _settled(self, action: Callable[[], object], account: JID, step: _Effect) -> None:
         step.action = action
-        line = self._lines[account]
+        line = self._writes[account]
         if line.running:
             return
         line.running = True
-        while line.steps and (due := line.steps[0].action) is not None:
-            line.steps.popleft()
+        while line.effects and (due := line.effects[0].action) is not None:
+            line.effects.popleft()
             _guarded(due)
         line.running = False
-        if not line.steps:
-            del self._lines[account]
+        if not line.effects:
+            del self._writes[account]
             self._trim(account)
 
 

@@ -30,7 +30,7 @@ _GROUP: Final = clark(ns.ROSTER, "group")
 
 @frozen
 class ItemSet:
-    """What a client wants to be set (2.1.5): everything else of an item is the server's business."""
+    """The parts of an item that a client may set (2.1.5)."""
 
     jid: JID
     name: str
@@ -39,7 +39,7 @@ class ItemSet:
 
 
 def read_set(query: Element) -> ItemSet:
-    """What the query of a roster set asks for. Raises `StanzaError` (2.3.3)."""
+    """Read the query of a roster set. Raises `StanzaError` (2.3.3)."""
     items = query.findall(_ITEM)
     if len(items) != 1:
         raise StanzaError(Condition.BAD_REQUEST, "a roster set has exactly one item")

@@ -1,4 +1,4 @@
-"""What clients ask about their rosters: get, set, and only what has changed (RFC 6121 2, XEP-0237).
+"""Roster queries of clients: get, set, and only what has changed (RFC 6121 2, XEP-0237).
 
 A version is the number that the store gives to each change. A client that knows one gets
 the changes since then as pushes. All of them but the last are labelled `known.1`, `known.2`, …:
@@ -27,9 +27,9 @@ from refserver.features.roster.items import (
     format_removal,
     read_set,
 )
+from refserver.features.roster.presence_stanzas import farewell
 from refserver.features.roster.roster import Roster
 from refserver.features.roster.rosters import Rosters
-from refserver.features.roster.telling import farewell
 from refserver.jid import JID
 from refserver.storage import NoSuchAccount, rosters
 from refserver.storage.rosters import RosterItem
@@ -104,7 +104,7 @@ class RosterQueries(Feature):
     # -- get -----------------------------------------------------------------------
 
     async def _changed(self, roster: Roster, known: str | None) -> Sequence[JID] | None:
-        """Whose items have changed since the version a client knows; None: better send it all."""
+        """The changes since the version that a client knows; None: send the whole roster."""
         match = _VERSION(known or "")
         if match is None:
             return None

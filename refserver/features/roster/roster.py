@@ -9,7 +9,7 @@ from typing import Final
 
 from attrs import define, evolve, field
 
-from refserver.features.roster.states import State, state_of
+from refserver.features.roster.states import SubscriptionState, state_of
 from refserver.jid import JID
 from refserver.storage.rosters import RosterItem
 
@@ -50,7 +50,7 @@ class Roster:
             self.weight -= _weight(item)
 
     def has_room_for(self, item: RosterItem) -> bool:
-        """Whether putting the item would keep the roster within its limits."""
+        """True if putting the item would keep the roster within its limits."""
         old = self.items.get(item.jid)
         if old is None:
             return len(self.items) < MOST_ITEMS and self.weight + _weight(item) <= MOST_WEIGHT
@@ -61,24 +61,24 @@ class Roster:
         item = self.items.get(contact)
         return item if item is not None and item.listed else None
 
-    def state(self, contact: JID) -> State:
+    def state(self, contact: JID) -> SubscriptionState:
         """The subscription state of a contact."""
         item = self.items.get(contact)
         if item is None:
-            return State.NONE
+            return SubscriptionState.NONE
         return state_of(item.subscription, item.ask, item.pending_in is not None)
 
     def shows_presence_to(self, contact: JID) -> bool:
-        """Whether a bare JID is subscribed to the account's presence."""
+        """True if a bare JID is subscribed to the account's presence."""
         item = self.items.get(contact)
         return item is not None and item.subscription in _SHOWN
 
     def subscribers(self) -> list[JID]:
-        """Who is subscribed to the account's presence."""
+        """The contacts that are subscribed to the account's presence."""
         return [item.jid for item in self.items.values() if item.subscription in _SHOWN]
 
     def subscriptions(self) -> list[JID]:
-        """Whose presence the account is subscribed to."""
+        """The contacts whose presence the account is subscribed to."""
         return [item.jid for item in self.items.values() if item.subscription in _SEEN]
 
     def listed(self) -> list[RosterItem]:
@@ -90,7 +90,7 @@ class Roster:
         return [item.pending_in for item in self.items.values() if item.pending_in is not None]
 
 
-def with_state(item: RosterItem, state: State) -> RosterItem:
+def with_state(item: RosterItem, state: SubscriptionState) -> RosterItem:
     """`item` in another state; a request that is no longer pending is dropped."""
     return evolve(
         item,

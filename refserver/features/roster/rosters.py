@@ -21,9 +21,9 @@ from refserver.core.hooks import AccountRemoved, HostRemoved, SessionBinding, Se
 from refserver.errors import Condition, StanzaError
 from refserver.features.roster.cache import Cache
 from refserver.features.roster.items import format_item, format_push, format_removal
+from refserver.features.roster.presence_stanzas import farewell
 from refserver.features.roster.roster import Roster, with_state
-from refserver.features.roster.states import State, state_of
-from refserver.features.roster.telling import farewell
+from refserver.features.roster.states import SubscriptionState, state_of
 from refserver.jid import JID
 from refserver.stanza import Stanza
 from refserver.storage import NoSuchAccount, StorageError, rosters
@@ -67,7 +67,7 @@ class Rosters(Feature):
         return self._cache.get(account)
 
     def subscribed_to_presence(self, account: JID, watcher: JID) -> bool | Deferred[bool]:
-        """Whether `watcher` (bare) may see the presence of `account`; False if there is no such account."""
+        """True if `watcher` (bare) may see the presence of `account`; False if there is no such account."""
         if account == watcher:
             return True
         roster = self.roster_of(account)
@@ -200,7 +200,7 @@ class Rosters(Feature):
         item = None if roster is None else roster.items.get(contact)
         if roster is None or item is None:
             return
-        forgotten = evolve(with_state(item, State.NONE), approved=False)
+        forgotten = evolve(with_state(item, SubscriptionState.NONE), approved=False)
         if forgotten == item:
             return
         if item.listed:
@@ -274,7 +274,7 @@ class Rosters(Feature):
 
 
 def _looks_like(item: RosterItem, old: RosterItem | None) -> bool:
-    """Whether the client sees no difference (what is pending in it does not see)."""
+    """True if the client sees no difference (what is pending in it does not see)."""
     return old is not None and evolve(item, pending_in=None) == evolve(old, pending_in=None)
 
 

@@ -16,12 +16,20 @@ from typing import Final
 
 from attrs import frozen
 
-__all__ = ["INBOUND", "OUTBOUND", "SUBSCRIPTION_TYPES", "Inbound", "Outbound", "State", "state_of"]
+__all__ = [
+    "INBOUND",
+    "OUTBOUND",
+    "SUBSCRIPTION_TYPES",
+    "Inbound",
+    "Outbound",
+    "SubscriptionState",
+    "state_of",
+]
 
 SUBSCRIPTION_TYPES: Final = ("subscribe", "unsubscribe", "subscribed", "unsubscribed")
 
 
-class State(Enum):
+class SubscriptionState(Enum):
     """The nine states (A.1): (subscription, pending out, pending in)."""
 
     NONE = ("none", False, False)
@@ -41,72 +49,72 @@ class State(Enum):
 
     @property
     def shows(self) -> bool:
-        """Whether the contact sees the user's presence."""
+        """True if the contact sees the user's presence."""
         return self.subscription in ("from", "both")
 
     @property
     def sees(self) -> bool:
-        """Whether the user sees the contact's presence."""
+        """True if the user sees the contact's presence."""
         return self.subscription in ("to", "both")
 
 
-_BY_PARTS: Final = {state.value: state for state in State}
+_BY_PARTS: Final = {state.value: state for state in SubscriptionState}
 
 
-def state_of(subscription: str, pending_out: bool, pending_in: bool) -> State:
+def state_of(subscription: str, pending_out: bool, pending_in: bool) -> SubscriptionState:
     """The state of a roster item. Raises `KeyError` for a combination that cannot be."""
     return _BY_PARTS[subscription, pending_out, pending_in]
 
 
 @frozen
 class Outbound:
-    """What to do with a stanza that the user sends."""
+    """The effect of a stanza that the user sends."""
 
-    state: State
+    state: SubscriptionState
     routed: bool = True
     preapproves: bool = False
 
 
 @frozen
 class Inbound:
-    """What to do with a stanza that a contact sends.
+    """The effect of a stanza that a contact sends.
 
     `reply` is the type of the stanza that the server sends back on the user's behalf, "" for none.
     """
 
-    state: State
+    state: SubscriptionState
     delivered: bool = False
     reply: str = ""
 
 
-NONE, NONE_OUT, NONE_IN, NONE_OUT_IN, TO, TO_IN, FROM, FROM_OUT, BOTH = State
+NONE, NONE_OUT, NONE_IN, NONE_OUT_IN, TO, TO_IN, FROM, FROM_OUT, BOTH = SubscriptionState
 
 
-def _to(state: State) -> Outbound:
+def _to(state: SubscriptionState) -> Outbound:
     return Outbound(state)
 
 
-def _kept(state: State) -> Outbound:
+def _kept(state: SubscriptionState) -> Outbound:
     return Outbound(state, routed=False)
 
 
-def _approved(state: State) -> Outbound:
+def _approved(state: SubscriptionState) -> Outbound:
     return Outbound(state, routed=False, preapproves=True)
 
 
-def _new(state: State) -> Inbound:
+def _new(state: SubscriptionState) -> Inbound:
     return Inbound(state, delivered=True)
 
 
-def _gone(state: State) -> Inbound:
+def _gone(state: SubscriptionState) -> Inbound:
     return Inbound(state, delivered=True, reply="unsubscribed")
 
 
-def _known(state: State) -> Inbound:
+def _known(state: SubscriptionState) -> Inbound:
     return Inbound(state, reply="subscribed")
 
 
-def _ignored(state: State) -> Inbound:
+def _ignored(state: SubscriptionState) -> Inbound:
     return Inbound(state)
 
 
@@ -139,12 +147,12 @@ _IN: Final = {
 }
 # fmt: on
 
-OUTBOUND: Final[Mapping[tuple[State, str], Outbound]] = {
+OUTBOUND: Final[Mapping[tuple[SubscriptionState, str], Outbound]] = {
     (state, type): step
     for state, steps in _OUT.items()
     for type, step in zip(SUBSCRIPTION_TYPES, steps, strict=True)
 }
-INBOUND: Final[Mapping[tuple[State, str], Inbound]] = {
+INBOUND: Final[Mapping[tuple[SubscriptionState, str], Inbound]] = {
     (state, type): step
     for state, steps in _IN.items()
     for type, step in zip(SUBSCRIPTION_TYPES, steps, strict=True)
