@@ -6,7 +6,8 @@
     assert mia.received() == …
 
 Databases are in memory and answer at once. `with server.holding(): …` keeps their answers
-back, to see what happens before a commit.
+back, to see what happens before a commit. A client's transport can be bad: `mia.hold()` keeps
+bytes back, `mia.drop()` loses them in silence, `mia.die_after(100)` breaks in the middle.
 """
 
 from __future__ import annotations
@@ -228,6 +229,23 @@ class Client:
         """What it was sent since the last call, a short line each (see `describe`)."""
         return [describe(stanza) for stanza in self.received()]
 
+    def hold(self) -> None:
+        """Read nothing from now on: what is sent stays unsent, until `let_go` or for ever."""
+        self._stream.room = 0
+
+    def let_go(self) -> None:
+        """Read what was held, and everything from now on."""
+        self._stream.let_go()
+
+    def drop(self) -> None:
+        """Lose what is sent from now on; to the server it looks sent."""
+        self._stream.drops = True
+
+    def die_after(self, count: int) -> None:
+        """Read `count` bytes more; then the connection breaks, in the middle of a stanza or not."""
+        self._stream.room = count
+        self._stream.dies = True
+
     def end(self) -> None:
         """The stream is gone, without a word of presence."""
         assert self._server.core.sessions.get(self.jid) is self.session
@@ -258,6 +276,10 @@ class _Stream:
     def __init__(self, client: Client) -> None:
         self._client = client
         self._data = b""
+        self._held: list[bytes] = []
+        self.room: int | None = None  # bytes that get through; None: all
+        self.drops = False
+        self.dies = False
         self.mute = False
         self.pings = 0
         self.unanswered: list[Stanza] = []
@@ -265,6 +287,26 @@ class _Stream:
 
     def send(self, data: bytes) -> None:
         """See `Transport`."""
+        if self.drops:
+            return
+        if self.room is not None:
+            self.room -= len(data)
+            if self.room < 0:
+                self._held.append(data)
+                if self.dies and not self.closed:
+                    self.closed = True
+                    self._client._server.clock.callLater(0, self._client.end)
+                return
+        self._arrive(data)
+
+    def let_go(self) -> None:
+        """Let what was held arrive."""
+        self.room = None
+        held, self._held = self._held, []
+        for data in held:
+            self._arrive(data)
+
+    def _arrive(self, data: bytes) -> None:
         if b"'urn:xmpp:ping'" in data and b" type='get'" in data and _OWN_ID in data:
             self.pings += 1
             ping = Stanza.stored(data)
@@ -278,7 +320,7 @@ class _Stream:
     @property
     def unsent(self) -> int:
         """See `Transport`."""
-        return 0
+        return sum(map(len, self._held))
 
     def close(self, error: StreamError | None = None) -> None:
         """See `Transport`."""
