@@ -36,7 +36,7 @@ def mia(server: Harness) -> Client:
     return server.client("mia@library.example/desk")
 
 
-@pytest.fixture(params=HARMS.values(), ids=HARMS)
+@pytest.fixture(params=list(HARMS.values()), ids=list(HARMS))
 def harm(request: pytest.FixtureRequest) -> Harm:
     harm: Harm = request.param
     return harm
