@@ -1,4 +1,4 @@
-"""What the accounts of a run share: one password, one salt, hence one SCRAM-SHA-1 verifier (RFC 5802).
+"""The credentials of a run: one password and salt, hence one SCRAM-SHA-1 verifier (RFC 5802).
 
 Real accounts each have a salt of their own. Here a shared one spares the generator, and the seeding, a key
 derivation an account; for the server, which never derives keys in a SCRAM log-in, nothing changes.

@@ -85,7 +85,7 @@ Pair: TypeAlias = tuple[str, str]  # the sending server, the receiving one
 
 
 def pairs_of(name: str) -> list[Pair]:
-    """What is to be measured for server `name`, each pair once."""
+    """Return the measurements for server `name`, each pair once."""
     return list(dict.fromkeys(((name, _REFERENCE), (_REFERENCE, name), (name, name))))
 
 
@@ -110,7 +110,7 @@ class Pairs:
         self._made: dict[tuple[str, str], _Federated] = {}
 
     def measure_idle(self, name: str, options: dict[str, Any]) -> dict[str, Any]:
-        """What an idle stream of another server takes in server `name`: `rss_kib_per_stream`."""
+        """Return the memory of an idle server stream in server `name`: `rss_kib_per_stream`."""
         count = options["streams"]
         north, south = self._server(name, "north", 1), self._server(name, "south", 2)
         self._introduce(north, south)
@@ -169,7 +169,7 @@ class Pairs:
 
 
 def _per_thousand(figures: dict[str, Any]) -> dict[str, float]:
-    """What both ends together cost; nothing where one of them was not measured."""
+    """Return the cost of both ends together; nothing if one of them was not measured."""
     sending, receiving = (figures.get(f"{end}_cpu_s_per_1000_messages") for end in ("server", "peer"))
     if sending is None or receiving is None:
         return {}

@@ -48,7 +48,7 @@ def start(
 
 
 def confined_to(core: int) -> Callable[[], None]:
-    """What a child does before it becomes another program: one core, and no life after its parent."""
+    """Bind a child to one core and to its parent's life, before it becomes another program."""
     prctl = ctypes.CDLL(None, use_errno=True).prctl
     parent = os.getpid()
 
@@ -86,7 +86,7 @@ def free_port(host: str = LOOPBACK) -> int:
 
 
 def answers(port: int, process: subprocess.Popen[bytes], patience: float, host: str = LOOPBACK) -> bool:
-    """Whether `process` takes connections on `port` of `host` within `patience` seconds."""
+    """True if `process` takes connections on `port` of `host` within `patience` seconds."""
     deadline = time.monotonic() + patience
     while time.monotonic() < deadline and process.poll() is None:
         try:

@@ -164,7 +164,7 @@ def _once(
 
 
 def _environment(versions: dict[str, str], options: argparse.Namespace) -> dict[str, Any]:
-    """What has to be known of the machine to read the figures."""
+    """Return the facts of the machine that the figures depend on."""
     processors = Path("/proc/cpuinfo").read_text().splitlines()
     models = [line.partition(":")[2].strip() for line in processors if line.startswith("model name")]
     return {

@@ -21,7 +21,7 @@ class Scenario:
     command: str
     options: Options
     quick: Options
-    """What replaces `options` in a run of seconds, which shows only that everything works."""
+    """The options of a run of seconds, which shows only that everything works."""
     saturates: bool = False
     """The server should be the limit: if it did not use its core, something else did."""
     between: bool = False
@@ -32,7 +32,7 @@ class Scenario:
         return {**self.options, **(self.quick if quick else {})}
 
     def accounts(self, quick: bool) -> int:
-        """How many accounts must exist: `presence` needs one whose contacts all the others are."""
+        """The number of accounts: `presence` needs one whose contacts all the others are."""
         return int(self.chosen(quick)["users"]) + (self.command == "presence")
 
 

@@ -31,7 +31,7 @@ class CannotStart(Exception):
 
 @frozen
 class Site:
-    """Where a run happens: its scratch folder, its certificates, the server's core, refserver's Python."""
+    """The place of a run: its scratch folder, its certificates, the server's core, refserver's Python."""
 
     work: Path
     certificates: Path
@@ -41,7 +41,7 @@ class Site:
 
 @frozen
 class Place:
-    """Where a domain takes connections from other servers."""
+    """The address at which a domain takes connections from other servers."""
 
     domain: str
     host: str
@@ -106,7 +106,7 @@ class Server(ABC):
 
     @property
     def log(self) -> Path:
-        """Where the output of the server goes."""
+        """The file with the server's output."""
         return self.site.work / f"{self.name}.log"
 
     def _fresh_data(self, accounts: int) -> Path:

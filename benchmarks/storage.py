@@ -1,4 +1,4 @@
-"""What the database costs: microseconds of CPU and of waiting for a read and a write.
+"""The cost of the database: microseconds of CPU and of waiting for a read and a write.
 
     python -m benchmarks.storage [FOLDER]
 

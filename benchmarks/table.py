@@ -19,7 +19,7 @@ _IDLE_SERVER = 80.0
 
 @frozen
 class Result:
-    """What xload reported of one run of a scenario on one server."""
+    """The report of xload on one run of a scenario on one server."""
 
     server: str
     scenario: str
@@ -50,7 +50,7 @@ class Table:
         return [header, *(self._row(m) for m in MEASURES if any(self._figures(m).values()))]
 
     def notes(self) -> list[str]:
-        """What makes a figure doubtful: losses, a generator or a machine that was too busy."""
+        """Return what makes a figure doubtful: losses, a generator or a machine that was too busy."""
         found = []
         for result in self.results:
             if complaint := ", ".join(_complaints(result)):

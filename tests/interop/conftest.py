@@ -149,7 +149,7 @@ def dnsmasq(started: Started[Dnsmasq], new_folder: Callable[[str], Path]) -> Dns
 
 @pytest.fixture
 def places() -> Places:
-    """Where the servers of a region are."""
+    """The addresses of the servers of a region."""
     return new_places()
 
 

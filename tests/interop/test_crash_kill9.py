@@ -142,7 +142,7 @@ class Desk:
             librarian.remember(self.snapshot.questions)
 
     def is_tidy(self) -> bool:
-        """Whether everything said has a receipt, was seen, and no question waits."""
+        """True if everything said has a receipt, was seen, and no question waits."""
         confirmed = not any(patron.unconfirmed for patron in self.patrons)
         return confirmed and not self.floor.said.unseen()
 

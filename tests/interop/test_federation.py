@@ -149,7 +149,7 @@ def stranger(places, new_folder, folder) -> ProsodyServer:
 
 
 def is_returned(person: Person, sender: str) -> bool:
-    """Whether a message came back with the error that the other server cannot be had."""
+    """True if a message came back with the error that the other server cannot be had."""
     stanza = person.wait_for(lambda e: e.get("type") == "error" and e.get("from") == sender, 40)
     conditions = [child.tag.partition("}")[2] for child in stanza.iter()]
     return bool({"remote-server-not-found", "remote-server-timeout"} & set(conditions))

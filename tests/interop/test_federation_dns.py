@@ -116,6 +116,6 @@ def test_a_domain_that_dns_does_not_know_is_not_found(found, started):
 
 
 def is_not_found(person: Person, sender: str) -> bool:
-    """Whether a message came back with remote-server-not-found."""
+    """True if a message came back with remote-server-not-found."""
     stanza = person.wait_for(lambda e: e.get("type") == "error" and e.get("from") == sender)
     return any(child.tag.endswith("}remote-server-not-found") for child in stanza.iter())

@@ -27,7 +27,7 @@ from tests.mutants.telling import PROJECT, Mutant, StaleMutant, Tree
 __all__ = ["Fate", "Result", "UselessTests", "check"]
 
 SECONDS: Final = 60
-"""How long the tests of one mutant may take. One that makes them hang is noticed, too."""
+"""The time for the tests of one mutant. One that makes them hang is noticed, too."""
 
 _PASSED, _FAILED = int(pytest.ExitCode.OK), int(pytest.ExitCode.TESTS_FAILED)
 _ELSEWHERE: Final = 99  # none of pytest's exit codes
@@ -49,7 +49,7 @@ class UselessTests(Exception):
 
 
 class Fate(Enum):
-    """What became of a mutant."""
+    """The fate of a mutant."""
 
     KILLED = "killed"
     SURVIVED = "SURVIVED"
@@ -78,7 +78,7 @@ class _Lane:
 
     @property
     def log(self) -> Path:
-        """What the tests print."""
+        """The output of the tests."""
         return self.root.with_suffix(".log")
 
     def run(self, tests: Sequence[str]) -> int:

@@ -184,7 +184,7 @@ def reference(header: bytes, body: bytes) -> Expected:
 
 
 def same(one: Element, other: Element) -> bool:
-    """Whether two trees are the same in everything."""
+    """True if two trees are the same in everything."""
     return (
         one.tag == other.tag
         and one.attrib == other.attrib

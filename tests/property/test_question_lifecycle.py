@@ -35,7 +35,7 @@ outcomes = st.sampled_from([Outcome.ANSWERED, Outcome.REFERRED, Outcome.FOLLOW_U
 
 @define
 class Expected:
-    """What the model knows of one question."""
+    """The model of one question."""
 
     patron: JID
     asked_at: float

@@ -179,7 +179,7 @@ DECLARED = [
     ns.SERVER.replace("b", "&#x62;"),
     "urn:x",
 ]
-"""What a child may declare, by name or covertly."""
+"""The declarations of a child, by name or covertly."""
 
 
 @st.composite

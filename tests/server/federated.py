@@ -36,7 +36,7 @@ BEFORE, AFTER = Limits(10_000), Limits(262_144)
 
 
 class Places:
-    """Where servers are: a resolver that knows what the test tells it."""
+    """A resolver that knows what the test tells it."""
 
     clock = reactor
 
@@ -132,7 +132,7 @@ class FederatedServer:
         return found
 
     def fault(self, domain: str) -> StreamFault:
-        """What went wrong last with another server."""
+        """The last fault with another server."""
         found = self.status(domain).last_error
         assert found is not None
         return found

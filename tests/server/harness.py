@@ -185,7 +185,7 @@ class Client:
 
     @property
     def sent_count(self) -> int:
-        """How many stanzas the server has sent since `manage`."""
+        """The number of stanzas that the server has sent since `manage`."""
         assert self.session.outbox is not None
         return self.session.outbox.management.sent
 
@@ -200,7 +200,7 @@ class Client:
 
     @property
     def closed(self) -> StreamError | bool:
-        """Whether the server has closed the stream: with which error, or True."""
+        """True if the server has closed the stream: with which error, or True."""
         return self._stream.closed
 
     def send(self, stanza: str | Stanza) -> None:
@@ -222,11 +222,11 @@ class Client:
         return answers[0]
 
     def received(self) -> list[Stanza]:
-        """What it was sent since the last call."""
+        """The stanzas it was sent since the last call."""
         return [Stanza.received(element) for element in _parse(self._stream.take())]
 
     def told(self) -> list[str]:
-        """What it was sent since the last call, a short line each (see `describe`)."""
+        """The stanzas it was sent since the last call, a short line each (see `describe`)."""
         return [describe(stanza) for stanza in self.received()]
 
     def hold(self) -> None:
@@ -343,12 +343,12 @@ class Elsewhere:
         self._stanzas.append(stanza)
 
     def received(self) -> list[Stanza]:
-        """What came since the last call."""
+        """The stanzas that came since the last call."""
         received, self._stanzas = self._stanzas, []
         return received
 
     def told(self) -> list[str]:
-        """What came since the last call, a short line each, with the addressee."""
+        """The stanzas that came since the last call, a short line each, with the addressee."""
         return [f"{describe(stanza)} to {stanza.to}" for stanza in self.received()]
 
     def told_so_far(self) -> list[str]:

@@ -245,7 +245,7 @@ class Raw:
         return data
 
     def received(self) -> bytes:
-        """What has come and was not read yet, without waiting for more."""
+        """The stanzas that have come and were not read yet, without waiting for more."""
         self._socket.settimeout(0)
         try:
             self._take(self._socket.recv(65536))
@@ -312,7 +312,7 @@ class Raw:
         return self._elements.popleft()
 
     def left(self) -> list[Element]:
-        """What has come and was not looked at."""
+        """The bytes that have come and were not looked at."""
         left = list(self._elements)
         self._elements.clear()
         return left

@@ -1,4 +1,4 @@
-"""What servers say to each other, as bytes."""
+"""The words of servers to each other, as bytes."""
 
 from __future__ import annotations
 

@@ -78,7 +78,7 @@ ITSELF = f"me.{TOWN}"  # a domain that leads to our own server
 
 
 class Door:
-    """Where a stranger waits for us."""
+    """The port at which a stranger waits for us."""
 
     def __init__(self, listening: socket.socket, stranger: Stranger) -> None:
         self._listening = listening
@@ -92,7 +92,7 @@ class Door:
         return visit
 
     def visitors(self) -> int:
-        """How many connections wait to be taken; they are closed."""
+        """Close the connections that wait to be taken, and return their number."""
         self._listening.settimeout(0)
         count = 0
         try:

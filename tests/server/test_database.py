@@ -46,7 +46,7 @@ class Turns:
         return result
 
     def quiet(self, seconds: float) -> bool:
-        """Whether no thread asks for anything for so long."""
+        """True if no thread asks for anything for so long."""
         try:
             self._queue.put(self._queue.get(timeout=seconds))
         except Empty:
@@ -62,7 +62,7 @@ def turns() -> Turns:
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    """Where the database is."""
+    """The file of the database."""
     return tmp_path / "refserver.sqlite"
 
 

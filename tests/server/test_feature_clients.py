@@ -74,7 +74,7 @@ class Wire:
 
 
 class Deadlines:
-    """What a client's stream needs of a `Mux`."""
+    """The part of a `Mux` that a client's stream needs."""
 
     def __init__(self) -> None:
         self.expiring: dict[Any, float] = {}
@@ -160,7 +160,7 @@ def server() -> Server:
 
 
 def ended(wire: Wire, condition: str) -> bool:
-    """Whether the stream has ended with that error."""
+    """True if the stream has ended with that error."""
     data = wire.took()
     return wire.closed and f"<{condition} ".encode() in data and data.endswith(b"</stream:stream>")
 

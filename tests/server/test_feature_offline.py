@@ -35,7 +35,7 @@ def mia(server: Harness) -> Client:
 
 
 def kept(server: Harness) -> int:
-    """How many messages are kept once the turn is over: what is being sent is kept until then."""
+    """The number of messages kept once the turn is over: what is being sent is kept until then."""
     server.clock.advance(0)
     return server.database.read_now(offline.count, PAT)
 

@@ -148,7 +148,7 @@ def test_a_verdict_that_comes_too_late_proves_nothing(pat: Stranger) -> None:
 
 
 def ask(stream: Stream, key: str, from_: str, id: str = "s1", to: str = LIBRARY) -> str:
-    """What we say of a key: the type of the answer, or the condition of its error."""
+    """Our answer about a key: its type, or the condition of its error."""
     stream.send(dialback("verify", from_, to, key, id=id))
     answer = stream.element()
     assert (id, from_, to) == (answer.get("id"), answer.get("to"), answer.get("from"))

@@ -22,7 +22,7 @@ OMEMO = "<encrypted xmlns='eu.siacs.conversations.axolotl'/>"
 
 
 def says(library: Library, body: str, by: str = BOT, type: str = "chat", more: str = "") -> list[str]:
-    """What the queue sends back for a message."""
+    """The queue's answer to a message."""
     library.arrive(f"<message from='{by}' to='{ASK}' type='{type}'><body>{body}</body>{more}</message>")
     return [stanza.body or stanza.type for stanza in library.elsewhere.received()]
 

@@ -35,7 +35,7 @@ def get(client: Client, ver: str | None = None) -> Stanza:
 
 
 def put(client: Client, item: str) -> str:
-    """What the set of an item is answered."""
+    """The answer to the set of an item."""
     return describe(client.ask("set", f"<query xmlns='{ROSTER}'>{item}</query>"))
 
 

@@ -48,7 +48,7 @@ class _Server:
 
 
 async def shown(here: FederatedServer) -> dict[str, Any]:
-    """What `s2s show` says after a stanza has come back."""
+    """The output of `s2s show` after a stanza has come back."""
     here.send(MIA, PAT)
     await until(lambda: here.status(THERE).last_error is not None and here.status(THERE).returned == 1)
     return ShowRemote(THERE).answer(cast(Any, _Server(here)))

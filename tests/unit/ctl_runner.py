@@ -58,13 +58,13 @@ class Ctl:
         return result
 
     def ok(self, *words: str, stdin: str = "") -> str:
-        """What it printed; it must be done."""
+        """The output of a command that must be done."""
         result = self.run(*words, stdin=stdin)
         assert (result.exit_code, result.stderr) == (0, ""), result.output
         return result.stdout
 
     def json(self, *words: str, stdin: str = "") -> Any:
-        """What it printed with --json; it must be done."""
+        """The output with --json of a command that must be done."""
         result = self.run("--json", *words, stdin=stdin)
         assert result.exit_code == 0, result.output
         return json.loads(result.stdout)

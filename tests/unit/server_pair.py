@@ -197,6 +197,6 @@ class Federation:
         return b"".join(end.send(data[start : start + size]) for start in range(0, len(data), size))
 
     def deliver(self, data: bytes) -> list[Stanza]:
-        """What comes of a stanza that they send."""
+        """The events that a stanza of theirs leads to."""
         self.ours.send(data)
         return self.ours.of(Stanza)

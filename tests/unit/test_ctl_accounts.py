@@ -25,7 +25,7 @@ def ctl(tmp_path: Path) -> Ctl:
 
 
 def verifiers(ctl: Ctl, jid: str = MIA) -> Mapping[str, Verifier] | None:
-    """What is stored of an account that may log in."""
+    """The stored verifiers of an account that may log in."""
     database = Database.open(ctl.database)
     try:
         return database.read_now(accounts.verifiers, JID.parse(jid))

@@ -116,7 +116,7 @@ def test_a_queue_without_librarians_is_a_note(ctl: Ctl) -> None:
 
 
 def found_in(folder: Path, *domains: str, now: datetime | None = None) -> list[Finding]:
-    """What is not good."""
+    """The findings that are not good."""
     found = check_certificates(folder, domains, ME, now=now)
     return [finding for finding in found if finding.result is not Result.GOOD]
 

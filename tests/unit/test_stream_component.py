@@ -46,7 +46,7 @@ class Component:
         return self
 
     def failed(self, condition: StreamCondition) -> bool:
-        """Whether the last thing that happened was that error."""
+        """True if the last thing that happened was that error."""
         last = self.events[-1]
         assert isinstance(last, StreamFailed), self.events
         assert last.error.condition is condition

@@ -20,7 +20,7 @@ UNCLAIMED = ("waiting", "offered")
 
 
 class Doing(Enum):
-    """What can be done to a question, and `LOOK`: an operator's question how it is."""
+    """The deeds on a question, and `LOOK`: an operator's question how it is."""
 
     TAKE = "take"
     RELEASE = "release"
@@ -41,7 +41,7 @@ class State:
 
     @classmethod
     def of(cls, stored: Stored) -> State:
-        """What a stored question's state is in these terms."""
+        """The state of a stored question in these terms."""
         if stored.state in UNCLAIMED:
             return cls("unclaimed")
         return cls(stored.state, stored.owner, stored.handed_to)
@@ -65,7 +65,7 @@ class Deed:
     done: bool = False
 
     def then(self, state: State) -> State | None:
-        """What the question's state is afterwards; None where the deed must be refused."""
+        """The question's state afterwards; None if the deed must be refused."""
         mine = state.name == "claimed" and state.owner == self.who
         match self.doing:
             case Doing.TAKE if state == NEW or (state.name == "claimed" and state.handed_to == self.who):
@@ -94,7 +94,7 @@ class Deed:
 
 
 class Ledger:
-    """What was done since the server was started."""
+    """The deeds since the server was started."""
 
     def __init__(self) -> None:
         self._clock = itertools.count(1)
@@ -145,7 +145,7 @@ class Ledger:
 
 
 def explains(start: State, deeds: list[Deed], end: State) -> bool:
-    """Whether some order of the deeds leads from one state to the other."""
+    """True if some order of the deeds leads from one state to the other."""
     seen: set[tuple[frozenset[int], State]] = set()
 
     def search(left: frozenset[int], state: State) -> bool:

@@ -27,7 +27,7 @@ MOST_WITHOUT_RECEIPT = 3
 
 @define(eq=False)
 class Floor:
-    """Where they work: what all of them share."""
+    """The library in which all of them work."""
 
     domain: str
     address: tuple[str, int]
@@ -63,7 +63,7 @@ class Person:
         self.floor = floor
         self.client: WireClient | None = None
         self.tidying = False
-        """Whether she begins nothing new any more."""
+        """True if she begins nothing new any more."""
         self._count = 0
 
     async def work(self) -> None:

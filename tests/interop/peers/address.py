@@ -1,4 +1,4 @@
-"""Where a server is found without DNS."""
+"""The addresses at which servers are found without DNS."""
 
 from __future__ import annotations
 

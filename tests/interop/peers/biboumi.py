@@ -32,7 +32,7 @@ class Biboumi:
 
     @property
     def output(self) -> str:
-        """What it wrote."""
+        """Its output."""
         assert self._process is not None
         return self._process.output
 

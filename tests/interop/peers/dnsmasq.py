@@ -41,7 +41,7 @@ class Service:
 
     @property
     def name(self) -> str:
-        """What is asked for."""
+        """The question in a query."""
         return f"_{'xmpps' if self.direct_tls else 'xmpp'}-server._tcp.{self.domain}"
 
 
@@ -82,7 +82,7 @@ class Dnsmasq:
 
     @property
     def log(self) -> str:
-        """What it was asked."""
+        """The queries it has received."""
         return "" if self._process is None else self._process.output
 
 

@@ -88,7 +88,7 @@ class EjabberdServer(PeerServer):
         return ["erl", *_IDLE, "-noinput", *place, *self._resolving(), "-s", "ejabberd"]
 
     def _resolving(self) -> list[str]:
-        """Where Erlang looks names up: where the system does, unless routes are to be found."""
+        """Erlang's resolver: the system's, unless routes are to be found."""
         if self._names is None:
             return []
         address = self._names.host.replace(".", ",")

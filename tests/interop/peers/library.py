@@ -66,17 +66,17 @@ class Library:
         self.call(SetQueue(self.queue, QueueOptions(**wishes)))
 
     def question(self, number: int) -> dict[str, Any]:
-        """What `refserverctl --json question show` prints."""
+        """The output of `refserverctl --json question show`."""
         shown: dict[str, Any] = self.call(ShowQuestion(number, self.queue))
         return shown
 
     def questions(self, state: str = "open") -> list[dict[str, Any]]:
-        """What `refserverctl --json question list` prints."""
+        """The output of `refserverctl --json question list`."""
         listed: list[dict[str, Any]] = self.call(ListQuestions(self.queue, state))
         return listed
 
     def report(self) -> dict[str, Any]:
-        """What `refserverctl report --format json` prints of the queue."""
+        """The output of `refserverctl report --format json` for the queue."""
         (made,) = self.call(MakeReport(self.queue))
         return dict(made)
 

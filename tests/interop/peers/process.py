@@ -50,7 +50,7 @@ class PeerProcess:
 
     @property
     def output(self) -> str:
-        """What it wrote to stdout and stderr, its earlier runs with the same log included."""
+        """Its output on stdout and stderr, with that of earlier runs with the same log."""
         return self._log.read_text(errors="replace")
 
     def wait_for_port(self, host: str, port: int, timeout: float) -> None:

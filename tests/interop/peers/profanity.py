@@ -60,7 +60,7 @@ class Profanity:
 
     @property
     def terminal(self) -> Terminal:
-        """Where it runs: for single keys, and to see the whole screen."""
+        """The terminal it runs in: for single keys, and to see the whole screen."""
         assert self._terminal is not None, "profanity was not started: use `with`"
         return self._terminal
 

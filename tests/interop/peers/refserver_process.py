@@ -80,7 +80,7 @@ class RefserverProcess:
 
     @property
     def address(self) -> ServerAddress:
-        """Where it takes server-to-server connections."""
+        """The address of its port for other servers."""
         return ServerAddress(self.host, self.s2s_port)
 
     @property
@@ -91,7 +91,7 @@ class RefserverProcess:
 
     @property
     def log(self) -> str:
-        """What it wrote to its output, earlier runs included."""
+        """Its output, with that of earlier runs."""
         path = self.folder / "output"
         return path.read_text(errors="replace") if path.exists() else ""
 

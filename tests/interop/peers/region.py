@@ -26,7 +26,7 @@ Places = dict[str, tuple[str, int]]
 
 
 def new_places() -> Places:
-    """Where each domain takes connections of other servers."""
+    """The address at which each domain takes connections of other servers."""
     hosts = {LIBRARY: "127.0.0.1", PROSODY: "127.0.0.2", EJABBERD: "127.0.0.3"}
     found = {domain: (host, free_port(host)) for domain, host in hosts.items()}
     return found | {f"rooms.{LIBRARY}": found[LIBRARY]}
@@ -61,7 +61,7 @@ class Region:
         return Librarian(jid, PASSWORD, peer.authority.ca, peer.port, queue, desk, peer.host)
 
     def has_confirmed_all(self, peer: PeerServer) -> bool:
-        """Whether the library has nothing left to send to the peer, and the peer has said so."""
+        """True if the library has nothing left to send to the peer, and the peer has said so."""
         known = self.library.call(ShowRemote(peer.domain))
         owed = self.library.call(ShowStatus())["owed"]
         return bool(known["waiting"] == known["unacknowledged"] == owed == 0)

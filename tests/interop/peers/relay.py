@@ -25,7 +25,7 @@ class Relay:
 
     @property
     def address(self) -> tuple[str, int]:
-        """Where it takes connections."""
+        """The address at which it takes connections."""
         host, port = self._server.sockets[0].getsockname()
         return host, port
 

@@ -1,4 +1,4 @@
-"""What the peer servers have in common: an address of their own, certificates, accounts, start and stop."""
+"""The base of the peer servers: an address of their own, certificates, accounts, start and stop."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class PeerServer(ABC):
 
     @property
     def address(self) -> ServerAddress:
-        """Where it takes server-to-server connections."""
+        """The address of its port for other servers."""
         return ServerAddress(self.host, self.s2s_port)
 
     @property
@@ -116,7 +116,7 @@ class PeerServer(ABC):
 
     @property
     def log(self) -> str:
-        """What it logged, for the message of a failed test."""
+        """Its log, for the message of a failed test."""
         logs = (self.folder / "output", *sorted(self.folder.glob("*.log")))
         return "".join(path.read_text(errors="replace") for path in logs if path.exists())
 
@@ -126,4 +126,4 @@ class PeerServer(ABC):
 
     @abstractmethod
     def _environment(self) -> Mapping[str, str]:
-        """What the command needs in its environment."""
+        """The environment of the command."""

@@ -158,7 +158,7 @@ class SlixmppClient:
         )
 
     def received(self) -> list[Element]:
-        """What was received and not taken, oldest first."""
+        """The stanzas received and not taken, oldest first."""
         with self._news:
             return list(self._received)
 

@@ -37,7 +37,7 @@ class Terminal:
         self._tmux("send-keys", "-t", "peer", *keys)
 
     def screen(self) -> str:
-        """What is on the screen now."""
+        """The text on the screen now."""
         return self._tmux("capture-pane", "-p", "-t", "peer")
 
     def wait_for_text(self, text: str, timeout: float = 10) -> str:
