@@ -10,16 +10,20 @@ from refserver.reference import refusals
 from refserver.reference.commands import Fault, Faulty, Unknown
 from refserver.reference.dispatch import Duty
 from refserver.reference.states import State
-from refserver.reference.texts.catalogue import catalogue
+from refserver.reference.texts.catalogue import catalogue, nearest
 
 __all__ = ["StaffTexts", "staff_texts"]
 
 WORDS_SHOWN = 60
 
 
+def staff_texts(tag: str) -> StaffTexts:
+    """Return the librarians' sentences in the language of a tag; English where there is no translation."""
+    return _texts(nearest(tag))
+
+
 @cache
-def staff_texts(language: str) -> StaffTexts:
-    """The librarians' sentences in a language; English where there is no translation."""
+def _texts(language: str) -> StaffTexts:
     return StaffTexts(language)
 
 
