@@ -14,8 +14,8 @@ from refserver.app.parts import LibraryCertificates, open_ports
 from refserver.app.settings import Settings
 from refserver.core.core import Core
 from refserver.net.mux import Mux
-from refserver.s2s.connect import ServerContexts
 from refserver.s2s.inbound_limits import InboundLimits
+from refserver.s2s.outgoing import ServerContexts
 from refserver.s2s.resolver import Resolver
 from refserver.s2s.service import FederationPolicy, FederationService
 from refserver.storage import secrets

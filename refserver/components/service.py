@@ -1,4 +1,7 @@
-"""Listening for components: which may attach, under which secret, and who wins where two do (XEP-0114)."""
+"""Components (XEP-0114): each attaches under a secret, and is the destination of all addresses at its domain.
+
+The newer of two that attach for one domain wins.
+"""
 
 from __future__ import annotations
 
@@ -8,17 +11,20 @@ from attrs import define, field, frozen
 from twisted.internet.interfaces import IListeningPort
 from twisted.logger import Logger
 
-from refserver.components.component import Component
-from refserver.components.connection import ComponentConnection
+from refserver import ns
 from refserver.core.core import Core
 from refserver.core.hooks import RemoteReachable
-from refserver.errors import StreamCondition, StreamError
+from refserver.core.router import Router
+from refserver.errors import Condition, StanzaError, StreamCondition, StreamError
 from refserver.net.acceptor import Acceptor, PeerLimits
 from refserver.net.connection import Connection
 from refserver.net.mux import Mux
+from refserver.stanza import Stanza
+from refserver.stream.component import ComponentStream
+from refserver.stream.events import Authenticated, Event, StreamClosed, StreamFailed
 from refserver.xml import Limits
 
-__all__ = ["ComponentPolicy", "ComponentService", "DomainTaken"]
+__all__ = ["Component", "ComponentPolicy", "ComponentService", "DomainTaken"]
 
 log = Logger()
 
@@ -43,6 +49,111 @@ class ComponentPolicy:
     limits_after: Limits
     handshake_timeout: float = 30.0
     connections_per_ip: int = 64
+
+
+@define(eq=False)
+class Component:
+    """Implements `Destination` for `domain`, whether the component is attached or away.
+
+    Who writes to it while it is away is told remote-server-timeout, which is of type wait: the
+    address is right, and is reached later (RFC 6120 8.3.3.17).
+    """
+
+    domain: str
+    router: Router
+    stream: ComponentConnection | None = field(default=None, init=False)
+
+    def deliver(self, stanza: Stanza) -> None:
+        """See `Destination`."""
+        if self.stream is not None:
+            self.stream.send(stanza.encode(ns.COMPONENT))
+            stanza.settle(None)  # XEP-0114 has no way to know more
+        else:
+            away = StanzaError(Condition.REMOTE_SERVER_TIMEOUT, "the gateway is not connected")
+            self.router.bounce(stanza, away)
+
+
+class ComponentConnection:
+    """One component's connection: bytes go into the stream machine, its stanzas to the router."""
+
+    __slots__ = ("_connection", "_service", "_stream", "component", "send", "source")
+
+    def __init__(self, service: ComponentService, connection: Connection, source: str) -> None:
+        self._service = service
+        self._connection = connection
+        policy = service.policy
+        self._stream = ComponentStream(service.secret_of, policy.limits_before, policy.limits_after)
+        self.send = connection.send
+        self.source = source
+        self.component: Component | None = None
+
+    # -- Receiver -------------------------------------------------------------
+
+    def received(self, data: bytes) -> None:
+        """Bytes from the component."""
+        for event in self._stream.receive(data):
+            self._happened(event)
+        self._flush()
+
+    def secured(self) -> None:
+        """Never called: there is no TLS here."""
+
+    def lost(self, reason: str) -> None:
+        """The connection is gone."""
+        self._service.gone(self, self.source)
+
+    def expired(self) -> None:
+        """The component has not shaken hands in time."""
+        self.close(StreamError(StreamCondition.CONNECTION_TIMEOUT))
+
+    # -- for the component ----------------------------------------------------
+
+    def close(self, error: StreamError | None = None) -> None:
+        """End the stream; from now on the component is away."""
+        if error is None:
+            self._stream.close()
+        else:
+            self._stream.fail(error)
+        self._leave()
+
+    # -- events ---------------------------------------------------------------
+
+    def _happened(self, event: Event) -> None:
+        if isinstance(event, Stanza):
+            self._route(event)
+            return
+        self._flush()
+        if isinstance(event, Authenticated):
+            self._service.attach(self, event.account.domainpart)
+        elif isinstance(event, StreamClosed):
+            self._leave()
+        elif isinstance(event, StreamFailed):
+            wanted = self._stream.wanted
+            self._service.refused(self, wanted.domainpart if wanted is not None else "", event.error)
+            self._leave()
+
+    def _route(self, stanza: Stanza) -> None:
+        """Route a stanza; an unexpected exception costs this one stanza."""
+        component = self.component
+        if component is None or not self._service.holds(component):
+            # A library took the domain over: its addresses are no longer the component's to use.
+            self.close(StreamError(StreamCondition.HOST_GONE))
+            return
+        try:
+            component.router.route(stanza)
+        except Exception:
+            log.failure("a component's {kind} could not be delivered", kind=stanza.kind)
+            component.router.bounce(stanza, StanzaError(Condition.INTERNAL_SERVER_ERROR))
+
+    def _leave(self) -> None:
+        self._flush()
+        self._connection.close()
+        self._service.detach(self)
+
+    def _flush(self) -> None:
+        output = self._stream.take_output()
+        if output:
+            self._connection.send(output)
 
 
 @define(eq=False)

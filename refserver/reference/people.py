@@ -8,7 +8,7 @@ from typing import Final
 
 from twisted.internet.interfaces import IDelayedCall
 
-from refserver.components.component import Component
+from refserver.components.service import Component
 from refserver.core.core import Core
 from refserver.jid import JID
 from refserver.reference.events import OwnerAway, QuestionEvent, Said

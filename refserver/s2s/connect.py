@@ -7,26 +7,20 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Awaitable, Callable
-from typing import Any, Final, Protocol, TypeVar
+from typing import Final, TypeVar
 
-from attrs import define, frozen
-from OpenSSL import SSL
+from attrs import define
 from twisted.internet.defer import TimeoutError as TimedOut
 from twisted.internet.interfaces import IReactorTime
 
 from refserver.errors import Cause, Condition, StreamFault
-from refserver.net.certificates import XMPP_SERVER, Certificates, ascii_name
-from refserver.net.connection import Accept, Connection
-from refserver.net.identity import PeerIdentity
-from refserver.net.tls import TLSState
+from refserver.net.certificates import ascii_name
+from refserver.net.connection import Connection
 from refserver.s2s.happy_eyeballs import connect_first
-from refserver.s2s.known_servers import KnownServers
-from refserver.s2s.outgoing import OutgoingConnection, Unreachable
+from refserver.s2s.outgoing import OutgoingConnection, OutgoingContext, Unreachable
 from refserver.s2s.resolver import NoAnswer, NoSuchServer, Resolver, Target
-from refserver.stream import ServerPolicy
-from refserver.stream.policy import ShownCertificate, TLSInfo
 
-__all__ = ["Connector", "ServerContexts", "Sockets"]
+__all__ = ["Connector"]
 
 CONNECT_SECONDS: Final = 10.0
 NEGOTIATE_SECONDS: Final = 15.0
@@ -41,63 +35,12 @@ _CAUSES: Final = {
 T = TypeVar("T")
 
 
-@frozen
-class ServerContexts:
-    """The TLS contexts of streams with other servers, made of what `certificates()` returns."""
-
-    certificates: Callable[[], Certificates]
-
-    def outgoing(self, domain: str, *, direct: bool) -> SSL.Context:
-        """Return the context for our connections from `domain` to others: it shows our certificate and
-        records the peer's. `direct` means that TLS comes before anything else (XEP-0368).
-        """
-        return self.certificates().client_context(domain, direct=direct)
-
-    def incoming(self, domain: str) -> SSL.Context:
-        """Return the context for others' connections to `domain` ("" if not known yet): it asks for a
-        certificate. Raises `LookupError` if there is no certificate of ours.
-        """
-        return self.certificates().context_for(domain, XMPP_SERVER)
-
-    def info(self, tls: TLSState) -> TLSInfo:
-        """Return what a finished handshake proves."""
-        identity = PeerIdentity.of(tls)
-        shown = None
-        if identity.expires is not None:
-            shown = ShownCertificate(identity.names, identity.issuer, identity.expires.timestamp())
-        return TLSInfo(tls.version, proves=identity.proves, why_not=identity.why_not, certificate=shown)
-
-    def __bool__(self) -> bool:
-        """True if we have any certificate."""
-        return any(True for _ in self.certificates())
-
-
-class Sockets(Protocol):
-    """The part of the multiplexer that is used here (net/mux.py)."""
-
-    def connect(self, address: tuple[str, int] | str, accept: Accept, seconds: float) -> Any:
-        """See `Mux.connect`."""
-
-    def expire(self, what: Any, seconds: float) -> None:
-        """See `Mux.expire`."""
-
-    def unexpire(self, what: Any) -> None:
-        """See `Mux.unexpire`."""
-
-
 @define(eq=False)
-class Connector:
-    """Makes streams to other servers. `secret` makes our dialback keys; `bytes_per_second` is
-    how fast a peer may send on a stream that we opened, 0: as fast as it likes.
-    """
+class Connector(OutgoingContext):
+    """Makes streams to other servers; a peer may send `bytes_per_second` on each, 0 for no limit."""
 
-    mux: Sockets
     clock: IReactorTime
     resolver: Resolver
-    contexts: ServerContexts
-    policy: ServerPolicy
-    secret: bytes
-    known_servers: KnownServers
     bytes_per_second: float = 0
 
     async def connect(

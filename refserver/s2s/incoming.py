@@ -6,16 +6,23 @@ Owns no rule of the protocol (stream/server_inbound.py) and no limit of a proved
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final, Protocol
 
 from attrs import define, field
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from refserver.core.commit_barrier import CommitBarrier
+from refserver.core.hosts import Hosts
 from refserver.errors import Cause, StreamCondition, StreamError, StreamFault
 from refserver.net.connection import Connection
+from refserver.net.mux import Mux
 from refserver.s2s.acknowledgement import LinkUser
+from refserver.s2s.dialback import DialbackVerifier
+from refserver.s2s.inbound_limits import InboundRouter
 from refserver.s2s.known_servers import KnownServer
+from refserver.s2s.outgoing import ServerContexts
+from refserver.s2s.pool import Pool
 from refserver.stanza import Stanza
 from refserver.stream import (
     Confirmed,
@@ -27,17 +34,50 @@ from refserver.stream import (
     Verdict,
     events,
 )
-from refserver.stream.policy import TLSInfo
+from refserver.stream.policy import ServerPolicy, TLSInfo
 from refserver.stream.server_inbound import ServerInbound
-
-if TYPE_CHECKING:
-    from refserver.s2s.service import FederationService
 
 __all__ = ["IncomingConnection"]
 
 log = Logger()
 
 CLOSE_SECONDS: Final = 10.0
+
+
+class Owner(Protocol):
+    """The part of the federation service that a connection uses (service.py)."""
+
+    mux: Mux
+    contexts: ServerContexts
+    secret: bytes
+    commit_barrier: CommitBarrier
+    pool: Pool
+    inbound: InboundRouter
+    dialback: DialbackVerifier
+    seconds: Callable[[], float]
+
+    @property
+    def hosts(self) -> Hosts:
+        """The domains served here."""
+
+    @property
+    def policy(self) -> ServerPolicy:
+        """The settings of a new stream."""
+
+    def welcomes(self, peer: str, ours: str) -> bool:
+        """True unless one of our domains blocks the domain `peer`."""
+
+    def proved(self, connection: IncomingConnection, event: Established, *, bidi: bool) -> None:
+        """Use a stream on which another server has proved to be `event.from_`."""
+
+    def share(self, remote: KnownServer) -> None:
+        """Divide the bytes a second that `remote` may send among its streams."""
+
+    def take(self, stanza: Stanza, remote: KnownServer) -> None:
+        """Process a stanza of a proved domain. Raises `StreamError`."""
+
+    def gone(self, peer: IncomingConnection, ip: str) -> None:
+        """Forget a connection that is lost."""
 
 
 @define(eq=False)
@@ -47,7 +87,7 @@ class IncomingConnection:
     `local_domains` are those of ours to which a domain of the peer's was proved.
     """
 
-    _service: FederationService
+    _service: Owner
     _connection: Connection
     _ip: str
     _direct_tls: bool = field(kw_only=True)

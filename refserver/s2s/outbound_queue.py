@@ -24,12 +24,12 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final, Protocol
 
 from attrs import define, field
 from twisted.internet.defer import Deferred
 from twisted.internet.defer import TimeoutError as TimedOut
-from twisted.internet.interfaces import IDelayedCall
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -38,12 +38,10 @@ from refserver.core.outbox import OVERHEAD, Budget, Held, parted
 from refserver.errors import Cause, Condition, StanzaError, StreamCondition, StreamError, StreamFault
 from refserver.jid import JID
 from refserver.s2s.acknowledgement import Acknowledgements, Link
+from refserver.s2s.connect import Connector
 from refserver.s2s.known_servers import KnownServer
 from refserver.s2s.outgoing import OutgoingConnection, Unreachable
 from refserver.stanza import Stanza
-
-if TYPE_CHECKING:
-    from refserver.s2s.pool import Pool
 
 __all__ = ["Backlog", "OutboundQueue"]
 
@@ -106,11 +104,44 @@ class Backlog:
         self._budget.left -= cost
 
 
+class Owner(Protocol):
+    """The part of the pool that a queue uses (pool.py)."""
+
+    connector: Connector
+    budget: Budget
+    random: Callable[[], float]
+    bounce: Callable[[Stanza, StanzaError], None]
+    came: Callable[[Stanza, OutgoingConnection], None]
+    when_written: Callable[[Callable[[], None]], None]
+    unacknowledged: set[OutboundQueue]
+
+    @property
+    def clock(self) -> IReactorTime:
+        """The reactor's clock."""
+
+    def deliver(self, stanza: Stanza) -> None:
+        """See `Destination`."""
+
+    def may_connect(self, sender: JID | None, remote: str) -> bool:
+        """True if one more attempt is possible."""
+
+    def begin_attempt(
+        self, sender: JID | None, remote: str, give_up: Callable[[], None]
+    ) -> Callable[[], None]:
+        """Count an attempt; return what is to be called at its end."""
+
+    def bidi_link(self, pair: tuple[str, str]) -> Link | None:
+        """The stream opened by the other server that takes stanzas of a pair."""
+
+    def stands(self, remote: str) -> None:
+        """A stream is ready."""
+
+
 @define(eq=False)
 class OutboundQueue:
     """Stanzas from our domain `local` to another server's `remote`. Implements `LinkUser`."""
 
-    _pool: Pool
+    _pool: Owner
     local: str
     remote: str
     last_used: float = field(default=0.0, init=False)  # on the reactor's clock
@@ -128,7 +159,7 @@ class OutboundQueue:
 
     def __attrs_post_init__(self) -> None:
         pool = self._pool
-        self._counters = pool.known_servers.get(self.remote)
+        self._counters = pool.connector.known_servers.get(self.remote)
         self._backlog = Backlog(pool.budget)
         self._acknowledgements = Acknowledgements(
             JID.parse(self.local), self._counters, pool.budget, pool.clock
@@ -303,7 +334,7 @@ class OutboundQueue:
         self._backlog.empty(held.append)
         if ours:
             self._counters.failed(fault)
-            self._pool.known_servers.get(self.remote).away = True
+            self._counters.away = True
             log.info(
                 "the stream to {domain} is over: {reason}",
                 domain=self.remote,
@@ -331,8 +362,7 @@ class OutboundQueue:
 
     def _begin(self, sender: JID | None) -> None:
         self._attempt = Deferred()  # stands for the real one until that has begun
-        account = self._pool.account_of(sender)
-        self._end_share = self._pool.attempts.begin(account, self.remote, self._give_up)
+        self._end_share = self._pool.begin_attempt(sender, self.remote, self._give_up)
         self._reason = Unreachable(Cause.TOO_SLOW)
         reached = Deferred.fromCoroutine(self._reached())
         reached.addTimeout(ATTEMPT_SECONDS, self._pool.clock)
@@ -410,7 +440,7 @@ class OutboundQueue:
         self._failures = min(DOUBLINGS, self._failures + 1)
         self._until = self._pool.clock.seconds() + pause * self._jitter()
         self._counters.failed(self._reason.fault)
-        self._pool.known_servers.get(self.remote).away = True
+        self._counters.away = True
         log.info("no stream to {domain}: {reason}", domain=self.remote, reason=self._counters.last_error)
         refusal = _error(self._reason)
         self._backlog.empty(lambda held: self._return(held.envelope, refusal))

@@ -6,16 +6,20 @@ Owns no rule of the protocol (stream/server_outbound.py) and not which address i
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Final
+from typing import Any, Final, Protocol
 
-from attrs import define, field
+from attrs import define, field, frozen
+from OpenSSL import SSL
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
 from refserver.errors import Cause, Condition, StanzaError, StreamError, StreamFault
-from refserver.net.certificates import ascii_name
-from refserver.net.connection import Connection
+from refserver.net.certificates import XMPP_SERVER, Certificates, ascii_name
+from refserver.net.connection import Accept, Connection
+from refserver.net.identity import PeerIdentity
+from refserver.net.tls import TLSState
 from refserver.s2s.acknowledgement import LinkUser
+from refserver.s2s.known_servers import KnownServers
 from refserver.stanza import Stanza
 from refserver.stream import (
     Confirmed,
@@ -29,13 +33,10 @@ from refserver.stream import (
     VerifyAnswered,
     events,
 )
-from refserver.stream.policy import TLSInfo
+from refserver.stream.policy import ServerPolicy, ShownCertificate, TLSInfo
 from refserver.stream.server_outbound import ServerOutbound
 
-if TYPE_CHECKING:
-    from refserver.s2s.connect import Connector
-
-__all__ = ["OutgoingConnection", "Unreachable", "at_once"]
+__all__ = ["OutgoingConnection", "OutgoingContext", "ServerContexts", "Sockets", "Unreachable", "at_once"]
 
 ORDERLY: Final = frozenset({"system-shutdown", "reset", "connection-timeout"})
 """Stream errors with which servers end streams in the ordinary course."""
@@ -62,6 +63,61 @@ class Unreachable(Exception):
         self.permanent = permanent
 
 
+@frozen
+class ServerContexts:
+    """The TLS contexts of streams with other servers, made of what `certificates()` returns."""
+
+    certificates: Callable[[], Certificates]
+
+    def outgoing(self, domain: str, *, direct: bool) -> SSL.Context:
+        """Return the context for our connections from `domain` to others: it shows our certificate and
+        records the peer's. `direct` means that TLS comes before anything else (XEP-0368).
+        """
+        return self.certificates().client_context(domain, direct=direct)
+
+    def incoming(self, domain: str) -> SSL.Context:
+        """Return the context for others' connections to `domain` ("" if not known yet): it asks for a
+        certificate. Raises `LookupError` if there is no certificate of ours.
+        """
+        return self.certificates().context_for(domain, XMPP_SERVER)
+
+    def info(self, tls: TLSState) -> TLSInfo:
+        """Return what a finished handshake proves."""
+        identity = PeerIdentity.of(tls)
+        shown = None
+        if identity.expires is not None:
+            shown = ShownCertificate(identity.names, identity.issuer, identity.expires.timestamp())
+        return TLSInfo(tls.version, proves=identity.proves, why_not=identity.why_not, certificate=shown)
+
+    def __bool__(self) -> bool:
+        """True if we have any certificate."""
+        return any(True for _ in self.certificates())
+
+
+class Sockets(Protocol):
+    """The part of the multiplexer that is used here (net/mux.py)."""
+
+    def connect(self, address: tuple[str, int] | str, accept: Accept, seconds: float) -> Any:
+        """See `Mux.connect`."""
+
+    def expire(self, what: Any, seconds: float) -> None:
+        """See `Mux.expire`."""
+
+    def unexpire(self, what: Any) -> None:
+        """See `Mux.unexpire`."""
+
+
+@define(eq=False)
+class OutgoingContext:
+    """What all connections to other servers share; `secret` makes our dialback keys."""
+
+    mux: Sockets
+    contexts: ServerContexts
+    policy: ServerPolicy
+    secret: bytes
+    known_servers: KnownServers
+
+
 @define(eq=False)
 class OutgoingConnection:
     """Implements `Receiver`, and `Link` once it is established; `users` are told once when it is over.
@@ -70,7 +126,7 @@ class OutgoingConnection:
     `when_written` is `CommitBarrier.then`. `reply` sends the error that answers a malformed stanza.
     """
 
-    _connector: Connector
+    _context: OutgoingContext
     _local: str
     remote: str
     _direct_tls: bool = field(kw_only=True)
@@ -102,7 +158,7 @@ class OutgoingConnection:
         """Start the stream on a connection that stands."""
         self._connection = connection
         if self._direct_tls:
-            context = self._connector.contexts.outgoing(self._local, direct=self._direct_tls)
+            context = self._context.contexts.outgoing(self._local, direct=self._direct_tls)
             connection.start_tls(context, ascii_name(self.remote))
         else:
             self._open(None)
@@ -177,7 +233,7 @@ class OutgoingConnection:
             connection.close()
         else:
             self._go_on(self._stream.close())
-            self._connector.mux.expire(self, CLOSE_SECONDS)
+            self._context.mux.expire(self, CLOSE_SECONDS)
 
     # -- Receiver ----------------------------------------------------------
 
@@ -190,8 +246,8 @@ class OutgoingConnection:
         """The TLS handshake is finished."""
         assert self._connection is not None
         assert self._connection.tls is not None
-        info = self._connector.contexts.info(self._connection.tls)
-        self._connector.known_servers.get(self.remote).shows(info)
+        info = self._context.contexts.info(self._connection.tls)
+        self._context.known_servers.get(self.remote).shows(info)
         if self._stream is None:
             self._open(info)
         else:
@@ -199,7 +255,7 @@ class OutgoingConnection:
 
     def lost(self, reason: str) -> None:
         """The connection is gone."""
-        self._connector.mux.unexpire(self)
+        self._context.mux.unexpire(self)
         if self._stream is None:
             self._stream = self._new_stream(None)
         fault = self._fault_of(reason)
@@ -214,9 +270,9 @@ class OutgoingConnection:
     # -- events ------------------------------------------------------------
 
     def _new_stream(self, tls: TLSInfo | None) -> ServerOutbound:
-        connector = self._connector
+        context = self._context
         return ServerOutbound(
-            self._local, self.remote, connector.policy, connector.secret, tls, verify_only=self._verify_only
+            self._local, self.remote, context.policy, context.secret, tls, verify_only=self._verify_only
         )
 
     def _open(self, tls: TLSInfo | None) -> None:
@@ -245,7 +301,7 @@ class OutgoingConnection:
         elif isinstance(event, events.StartTLS):
             assert connection is not None
             self._tls_begun = True
-            context = self._connector.contexts.outgoing(self._local, direct=self._direct_tls)
+            context = self._context.contexts.outgoing(self._local, direct=self._direct_tls)
             connection.start_tls(context, ascii_name(self.remote))
         elif isinstance(event, Established):
             self.method = event.method
@@ -263,7 +319,7 @@ class OutgoingConnection:
             for user in list(self.users):
                 user.managed(self)
         elif isinstance(event, StanzaRefused):
-            self._connector.known_servers.get(self.remote).refused += 1
+            self._context.known_servers.get(self.remote).refused += 1
             if event.reply is not None:
                 self.reply(event.reply)
         elif isinstance(event, events.StreamClosed | events.StreamFailed):
@@ -280,7 +336,7 @@ class OutgoingConnection:
         self._settle(Unreachable(event.fault, event.condition, permanent=event.permanent))
         self._over(event.fault)
         # The machine closes the stream unless keys are still being asked about.
-        self._connector.mux.expire(self, LAST_SECONDS)
+        self._context.mux.expire(self, LAST_SECONDS)
 
     def _settle(self, error: Unreachable | None) -> None:
         """Fire the Deferred of `established`."""

@@ -167,9 +167,15 @@ class Pool:
 
     def may_connect(self, sender: JID | None, remote: str) -> bool:
         """True if one more attempt is possible now for something from `sender` to the domain `remote`."""
-        return not self._closed and self.attempts.may_begin(self.account_of(sender), remote)
+        return not self._closed and self.attempts.may_begin(self._account_of(sender), remote)
 
-    def account_of(self, sender: JID | None) -> JID | None:
+    def begin_attempt(
+        self, sender: JID | None, remote: str, give_up: Callable[[], None]
+    ) -> Callable[[], None]:
+        """Count an attempt, which `give_up` ends early; return what is to be called at its end."""
+        return self.attempts.begin(self._account_of(sender), remote, give_up)
+
+    def _account_of(self, sender: JID | None) -> JID | None:
         """The account that a stanza of ours is from; None if it is from a queue, a room or the server."""
         host = None if sender is None or not sender.localpart else self.hosts.get(sender.domainpart)
         if sender is None or host is None or host.find(sender.localpart) is not None:

@@ -19,13 +19,13 @@ from refserver.errors import StreamCondition, StreamError
 from refserver.net.acceptor import PeerLimits, SecureAcceptor
 from refserver.net.connection import Connection
 from refserver.net.mux import Mux
-from refserver.s2s.connect import Connector, ServerContexts
+from refserver.s2s.connect import Connector
 from refserver.s2s.dialback import DialbackVerifier
 from refserver.s2s.inbound_limits import InboundLimits, InboundRouter
 from refserver.s2s.incoming import IncomingConnection
 from refserver.s2s.known_servers import KnownServer, KnownServers
 from refserver.s2s.outbound_queue import OutboundQueue
-from refserver.s2s.outgoing import OutgoingConnection
+from refserver.s2s.outgoing import OutgoingConnection, ServerContexts
 from refserver.s2s.pool import Pool
 from refserver.s2s.resolver import Resolver
 from refserver.stanza import Stanza
@@ -76,12 +76,12 @@ class FederationService(SecureAcceptor[IncomingConnection]):
         self.commit_barrier = CommitBarrier(core.database.written)
         connector = Connector(
             self.mux,
-            self.resolver.clock,
-            self.resolver,
             self.contexts,
             settings.stream,
             self.secret,
             KnownServers(core.now),
+            self.resolver.clock,
+            self.resolver,
             settings.bytes_per_second,
         )
         self.pool = Pool(

@@ -22,8 +22,8 @@ from refserver.errors import StreamFault
 from refserver.jid import JID
 from refserver.net import Certificates, Mux
 from refserver.net.trust import Trust
-from refserver.s2s.connect import ServerContexts
 from refserver.s2s.known_servers import KnownServer
+from refserver.s2s.outgoing import ServerContexts
 from refserver.s2s.resolver import NoSuchServer, Target
 from refserver.s2s.service import FederationPolicy, FederationService
 from refserver.stanza import Stanza

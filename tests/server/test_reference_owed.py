@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from refserver import ns
-from refserver.components.component import Component
+from refserver.components.service import Component
 from refserver.core.hooks import RemoteReachable
 from refserver.errors import Condition, StanzaError
 from refserver.jid import JID
@@ -379,7 +379,8 @@ def test_a_gateway_that_is_away_gets_it_when_it_is_back(library: Library) -> Non
     ask(library, patron=JID.parse(f"+49123@{sms.domain}"))
     write(mia, chat(), "Upstairs.", "a1")
     assert 3 == owing(library)
-    sms.stream = gateway = Gateway()
+    gateway: Any = Gateway()
+    sms.stream = gateway
     library.core.hooks.tell(RemoteReachable(sms.domain))
     library.clock.pump([outbox.SOONEST_SECONDS, 1])
     assert 1 == gateway.data.count(b"mia is with you now.")
