@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
 import sysconfig
+import textwrap
 import venv
 import zipfile
 from pathlib import Path
@@ -107,3 +109,77 @@ def test_twistd_ends_with_one_line_and_status_1_where_the_configuration_is_fault
 
 # What the script `twistd` does; the linked environment has no scripts but refserver's own.
 TWISTD = "import sys; sys.argv[0] = 'twistd'; from twisted.scripts.twistd import run; run()"
+
+
+# -- docs/installing.md ------------------------------------------------------------
+
+PAGE = (ROOT / "docs" / "installing.md").read_text("utf-8")
+# What needs a machine of its own. certbot leaves what a real one does, and calls the script.
+STAND_INS = {
+    "useradd": "exit 0",
+    "chown": "exit 0",
+    "systemctl": '[ "$1" != is-active ]',
+    "certbot": (
+        "cd {root}/live && {python} -m refserver.app.certificates . library.example >/dev/null && "
+        "mv library.example.pem privkey.pem && : >fullchain.pem && "
+        "RENEWED_LINEAGE={root}/live RENEWED_DOMAINS='library.example rooms.library.example' "
+        "CERTIFICATES={root}/etc/refserver/certs {root}/etc/letsencrypt/renewal-hooks/deploy/refserver"
+    ),
+}
+
+
+def commands(installed: Path, root: Path) -> list[str]:
+    """The page's blocks of commands, under another root, without what would install from elsewhere."""
+    blocks = re.findall(r"(?:^    .*\n|^\n(?=    ))+", PAGE, re.MULTILINE)
+    script = "\n".join(textwrap.dedent(block).strip("\n") for block in blocks if " IN SRV " not in block)
+    script = script.replace("/opt/refserver/bin", str(installed))
+    for folder in ("/etc/", "/var/lib/", "/usr/local/bin"):
+        script = script.replace(folder, f"{root}{folder}")
+    script = script.replace(
+        "account add mia@library.example", "account add mia@library.example --password-stdin <password"
+    )
+    left_out = ("python3 -m venv", "pip install", "refserverctl check")
+    return [line for line in script.splitlines() if not any(words in line for words in left_out)]
+
+
+def test_the_page_on_installing_works_to_the_letter(installed: Path, tmp_path: Path) -> None:
+    for folder in ("bin", "live", "etc/systemd/system", "var/lib/refserver", "usr/local/bin"):
+        (tmp_path / folder).mkdir(parents=True)
+    python = installed / "python"
+    for name, code in STAND_INS.items():
+        program = tmp_path / "bin" / name
+        program.write_text(f"#!/bin/sh\n{code.format(root=tmp_path, python=python)}\n")
+        program.chmod(0o755)
+    twistd = installed / "twistd"
+    twistd.write_text(f"#!{python}\n{TWISTD}\n")
+    twistd.chmod(0o755)
+    (tmp_path / "password").write_text("a long password\n")
+    paths = ":".join([f"{tmp_path}/bin", f"{tmp_path}/usr/local/bin", os.environ["PATH"]])
+    config = tmp_path / "etc" / "refserver" / "refserver.toml"
+    # refserverctl looks into /etc, which is not ours here.
+    lines = [
+        re.sub("^refserverctl ", f"refserverctl -c {config} ", line) for line in commands(installed, tmp_path)
+    ]
+    script = "\n".join(lines)
+    run("sh", "-ec", f"export PATH={paths}\n{script}", cwd=tmp_path)
+    listed = run(installed / "refserverctl", "-c", config, "librarian", "list", cwd=tmp_path)
+    assert "ask@library.example  mia@library.example" in listed
+    certificate = tmp_path / "etc" / "refserver" / "certs" / "library.example.pem"
+    assert certificate.stat().st_mode & 0o777 == 0o600
+    unit = (tmp_path / "etc" / "systemd" / "system" / "refserver.service").read_text()
+    assert f"ExecStart={installed}/twistd --nodaemon --pidfile= refserver --config " in unit
+    checked = subprocess.run(
+        [installed / "refserverctl", "-c", config, "check"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    good = [line for line in checked.stdout.splitlines() if line.startswith("good   certificate:")]
+    assert len(good) == 2, checked.stdout + checked.stderr
+
+
+def test_the_examples_of_the_wheel_are_those_of_the_checkout(installed: Path, tmp_path: Path) -> None:
+    config = run(installed / "refserverctl", "example", "config", cwd=tmp_path)
+    assert config == (ROOT / "conf" / "refserver.toml").read_text("utf-8")

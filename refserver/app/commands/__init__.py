@@ -21,6 +21,7 @@ MODULES: Final = {
     "block": "blocks",
     "canned": "canned",
     "check": "check",
+    "example": "example",
     "librarian": "librarians",
     "library": "libraries",
     "question": "questions",
