@@ -34,6 +34,7 @@ __all__ = [
     "MessageDelivering",
     "MessageSent",
     "MessageUndelivered",
+    "PatronForgotten",
     "PresenceReceived",
     "PresenceSent",
     "QueuesChanged",
@@ -190,6 +191,13 @@ class QueuesChanged:
     """Queues of a library or their librarians were changed in the store. A handler may return a Deferred."""
 
     domain: str
+
+
+@frozen
+class PatronForgotten:
+    """A patron's words and the links to her were deleted in the store; what is in memory must go too."""
+
+    patron: JID
 
 
 @define(slots=True, eq=False)

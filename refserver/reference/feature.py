@@ -23,6 +23,7 @@ from refserver.core.hooks import (
     HostRemoved,
     HostsComing,
     HostStopping,
+    PatronForgotten,
     QueuesChanged,
     RemoteReachable,
     SendersChanged,
@@ -88,6 +89,14 @@ class Reference(Feature):
             self._limits = RateLimits(domain_limit, self.core.clock.seconds)
         for library in self._libraries.values():
             library.limit(hourly_limit, self._limits)
+
+    @on(PatronForgotten)
+    def patron_forgotten(self, event: PatronForgotten) -> None:
+        """End her subscriptions; the store has forgotten them."""
+        for library in self._libraries.values():
+            for queue in library.queues.values():
+                if event.patron in queue.presence.subscribers:
+                    queue.presence.dismiss(event.patron)
 
     @on(QueuesChanged)
     def queues_changed(self, event: QueuesChanged) -> Deferred[None]:

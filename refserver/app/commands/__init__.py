@@ -25,12 +25,14 @@ MODULES: Final = {
     "librarian": "librarians",
     "library": "libraries",
     "question": "questions",
+    "patron": "patrons",
     "queue": "queues",
     "report": "questions",
     "restore": "backup",
     "s2s": "s2s",
     "spam": "blocks",
     "status": "status",
+    "transcript": "patrons",
 }
 """The first word of each command, and the module in this folder that has it."""
 
