@@ -1,16 +1,43 @@
-"""The domains served here: libraries, and the services on their subdomains."""
+"""The domains served here: libraries with their gates, and the services on their subdomains."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator
+from enum import Enum
+from typing import Protocol
 
 from attrs import define, field
 
-from refserver.core.gates import Gate
 from refserver.core.ports import Destination
 from refserver.jid import JID
 
-__all__ = ["Host", "Hosts"]
+__all__ = ["Gate", "Host", "Hosts", "Verdict"]
+
+
+class Verdict(Enum):
+    """The result of a library's access rules for a sender."""
+
+    __hash__ = object.__hash__  # members are single; Enum's own hash is a Python function
+
+    ALLOWED = "allowed"
+    """Let in, and limits for strangers do not count."""
+    OPEN = "open"
+    """Let in: nothing is known of it."""
+    STOPPED = "stopped"
+    """Not let in: for this sender there is nobody here."""
+
+
+class Gate(Protocol):
+    """The gate of one library."""
+
+    def judge(self, sender: JID) -> Verdict:
+        """Return the verdict on a sender, by its bare JID and its domain."""
+
+    def blocks(self, sender: JID) -> bool:
+        """True if a rule blocks the sender; False if it is only unknown."""
+
+    def welcomes(self, domain: str) -> bool:
+        """True if anybody at another server's domain may be let in. If not, its streams are refused."""
 
 
 def _nobody() -> Collection[JID]:

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 from twisted.logger import Logger
 
-from refserver.core.gates import Verdict
 from refserver.core.hooks import Hooks, MessageSent, PresenceSent
-from refserver.core.hosts import Hosts
+from refserver.core.hosts import Hosts, Verdict
 from refserver.core.ports import Destination
 from refserver.core.sessions import Session
 from refserver.errors import Condition, StanzaError

@@ -21,9 +21,8 @@ from twisted.logger import Logger
 
 from refserver.core.core import Core
 from refserver.core.feature import Feature, on
-from refserver.core.gates import Verdict
 from refserver.core.hooks import HostAdded, HostRemoved, HostsComing, SendersChanged, ServerStopping
-from refserver.core.hosts import Host
+from refserver.core.hosts import Host, Verdict
 from refserver.jid import JID
 from refserver.storage import access_rules, queues
 from refserver.storage.access_rules import EVERYWHERE, Brief, Rule, fingerprint

@@ -10,7 +10,7 @@ from attrs import frozen
 from refserver import ns
 from refserver.xml.element import Element, element
 
-__all__ = ["Identity", "Info", "Item", "format_info", "format_items", "info", "items"]
+__all__ = ["Identity", "Info", "Item", "format_info", "format_items"]
 
 
 class Identity(NamedTuple):
@@ -60,13 +60,3 @@ def format_items(found: Iterable[Item], node: str = "") -> Element:
             element(ns.DISCO_ITEMS, "item", {name: text for name, text in attributes.items() if text})
         )
     return query
-
-
-def info(identity: tuple[str, str, str], features: Iterable[str]) -> Element:
-    """A disco#info result with one identity."""
-    return format_info([Info((Identity(*identity),), features)])
-
-
-def items(found: Iterable[tuple[str, str]]) -> Element:
-    """A disco#items result of (JID, name) pairs."""
-    return format_items(Item(*each) for each in found)

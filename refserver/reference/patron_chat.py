@@ -15,7 +15,7 @@ from twisted.logger import Logger
 
 from refserver import ns
 from refserver.core.core import Core
-from refserver.core.gates import Verdict
+from refserver.core.hosts import Verdict
 from refserver.errors import Condition, StanzaError
 from refserver.jid import JID
 from refserver.reference.asking import Asker

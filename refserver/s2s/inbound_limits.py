@@ -1,7 +1,7 @@
 """Limits on the stanzas of other servers, for each remote address and each remote domain.
 
 The stream machine checks that a stanza's sender belongs to a proved domain. A flood costs its own domain its
-credit, and nobody else's. There are no limits for those whom a library allows (core/gates.py). The router
+credit, and nobody else's. There are no limits for those whom a library allows (core/hosts.py). The router
 stops those whom a library blocks; what they send is counted like anybody's.
 """
 
@@ -14,8 +14,7 @@ from attrs import frozen
 from cachetools import LRUCache
 from twisted.logger import Logger
 
-from refserver.core.gates import Verdict
-from refserver.core.hosts import Hosts
+from refserver.core.hosts import Hosts, Verdict
 from refserver.core.limits import Quota
 from refserver.core.router import Router
 from refserver.errors import Condition, StanzaError, StreamCondition, StreamError

@@ -9,10 +9,10 @@ from typing import Any
 from refserver.core.feature import Feature
 from refserver.core.hooks import HostAdded, HostsComing
 from refserver.core.hosts import Host
+from refserver.features.account_data import PrivateData
 from refserver.features.library_access import LibraryAccess
 from refserver.features.messages import Messages
 from refserver.features.offline import Offline
-from refserver.features.private_data import PrivateData
 from refserver.jid import JID
 from refserver.muc.service import RoomService
 from refserver.reference.feature import Reference

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from refserver import ns
 from refserver.features.messages import Messages
-from refserver.features.ping import Ping
+from refserver.features.server_information import Ping
 from refserver.jid import JID
 from refserver.muc.room import Room
 from refserver.muc.service import RoomService

@@ -34,8 +34,8 @@ from refserver.app.control import SOCKET, Control
 from refserver.app.parts import Libraries, LibraryCertificates, RunningServer
 from refserver.app.server import CannotStart
 from refserver.app.settings import Server, Settings
-from refserver.core.gates import Verdict
 from refserver.core.hooks import AccountAdded, AccountRemoved, HostAdded, HostRemoved, QueuesChanged
+from refserver.core.hosts import Verdict
 from refserver.errors import StreamCondition, StreamError
 from refserver.features.library_access import LibraryAccess
 from refserver.features.registration import Registration

@@ -18,8 +18,8 @@ from refserver.c2s.service import ClientPolicy, ClientService
 from refserver.core.feature import Feature, on
 from refserver.core.hooks import AccountRemoved, CredentialsChanged, SessionBinding, SessionBound
 from refserver.features.messages import Messages
-from refserver.features.ping import Ping
 from refserver.features.registration import Registration
+from refserver.features.server_information import Ping
 from refserver.features.verifiers import Verifiers
 from refserver.jid import JID
 from refserver.net.receiver import PeerAddress

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from refserver import ns
-from refserver.features import private_data
-from refserver.features.private_data import LARGEST, PrivateData
+from refserver.features import account_data
+from refserver.features.account_data import LARGEST, PrivateData
 from refserver.stanza import Stanza
 from refserver.xml.write import serialise
 from tests.server.harness import Client, Harness, describe
@@ -90,7 +90,7 @@ def test_a_large_element_is_not_acceptable(mia: Client) -> None:
 def test_the_number_of_elements_is_limited_and_they_can_still_be_replaced(
     mia: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(private_data, "MOST_ELEMENTS", 3)
+    monkeypatch.setattr(account_data, "MOST_ELEMENTS", 3)
     for number in range(3):
         assert mia.ask("set", query(f"<x xmlns='urn:{number}'/>")).type == "result"
     assert "error resource-constraint" == describe(mia.ask("set", query("<x xmlns='urn:3'/>")))
@@ -98,7 +98,7 @@ def test_the_number_of_elements_is_limited_and_they_can_still_be_replaced(
 
 
 def test_the_bytes_of_an_account_are_limited(mia: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(private_data, "MOST_BYTES", 200)
+    monkeypatch.setattr(account_data, "MOST_BYTES", 200)
     assert mia.ask("set", query(f"<x xmlns='urn:a'>{'a' * 150}</x>")).type == "result"
     assert "error resource-constraint" == describe(mia.ask("set", query(f"<x xmlns='urn:b'>{'a' * 50}</x>")))
     assert mia.ask("set", query(f"<x xmlns='urn:a'>{'b' * 152}</x>")).type == "result"

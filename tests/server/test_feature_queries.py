@@ -8,11 +8,9 @@ from importlib.metadata import PackageNotFoundError, version
 import pytest
 
 from refserver import ns
-from refserver.features.entity_time import EntityTime
 from refserver.features.last_activity import LONGEST_STATUS, LastActivity
-from refserver.features.ping import Ping
 from refserver.features.roster import RosterItem, Rosters
-from refserver.features.version import Version, software_version
+from refserver.features.server_information import EntityTime, Ping, Version, software_version
 from refserver.storage import accounts
 from refserver.xml.element import child_text
 from tests.server.harness import EPOCH, Client, Harness, describe
@@ -58,7 +56,7 @@ def test_a_tree_that_was_never_installed_has_no_version(monkeypatch: pytest.Monk
     def missing(name: str) -> str:
         raise PackageNotFoundError(name)
 
-    monkeypatch.setattr("refserver.features.version.version", missing)
+    monkeypatch.setattr("refserver.features.server_information.version", missing)
     assert "unknown" == software_version.__wrapped__()
     assert version("twisted")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from refserver.features.vcard import LARGEST, VCard
+from refserver.features.account_data import LARGEST_VCARD, VCard
 from refserver.stanza import Stanza
 from refserver.xml.write import serialise
 from tests.server.harness import Client, Harness, describe
@@ -71,6 +71,6 @@ def test_another_s_is_forbidden_to_set(mia: Client, pat: Client, to: str) -> Non
 
 
 def test_a_large_one_is_not_acceptable(mia: Client) -> None:
-    large = f"<vCard xmlns='vcard-temp'><PHOTO><BINVAL>{'A' * LARGEST}</BINVAL></PHOTO></vCard>"
+    large = f"<vCard xmlns='vcard-temp'><PHOTO><BINVAL>{'A' * LARGEST_VCARD}</BINVAL></PHOTO></vCard>"
     assert "error not-acceptable" == describe(mia.ask("set", large))
     assert GET.encode() == card(mia.ask("get", GET))

@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 from attrs import evolve
 
-from refserver.core.gates import Verdict
-from refserver.core.hosts import Host
+from refserver.core.hosts import Host, Verdict
 from refserver.features.library_access import LibraryGate, Rules
 from refserver.jid import JID
 from refserver.storage.access_rules import Rule, fingerprint

@@ -8,9 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from refserver.core.gates import Verdict
 from refserver.core.hooks import Hooks
-from refserver.core.hosts import Host, Hosts
+from refserver.core.hosts import Host, Hosts, Verdict
 from refserver.core.router import Router
 from refserver.errors import Condition, StanzaError, StreamCondition, StreamError
 from refserver.jid import JID

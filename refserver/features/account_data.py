@@ -1,4 +1,4 @@
-"""Private XML storage (XEP-0049): a client's own settings, such as its bookmarks (XEP-0048)."""
+"""XML that accounts store: vCards (XEP-0054) and private data such as bookmarks (XEP-0049, XEP-0048)."""
 
 from __future__ import annotations
 
@@ -10,16 +10,47 @@ from refserver import ns
 from refserver.core.feature import Feature, Request, Target, iq
 from refserver.errors import Condition, StanzaError
 from refserver.jid import JID
-from refserver.storage import private
+from refserver.storage import private, vcards
 from refserver.xml.element import Element, element, split
 from refserver.xml.write import parse, serialise
 
-__all__ = ["PrivateData"]
+__all__ = ["PrivateData", "VCard"]
 
+LARGEST_VCARD: Final = 128 * 1024  # bytes, a small picture included
 RESERVED: Final = ("jabber:", "http://jabber.org/", "vcard-temp")  # XEP-0049 2.2
 LARGEST: Final = 64 * 1024  # bytes of one element
 MOST_ELEMENTS: Final = 100  # of one account
 MOST_BYTES: Final = 1024 * 1024
+
+
+class VCard(Feature):
+    """Stores one vCard an account."""
+
+    name = "vcard"
+    xeps = ("0054",)
+    disco = {Target.SERVER: (ns.VCARD,)}
+
+    @iq("get", ns.VCARD, "vCard", to=Target.ACCOUNT)
+    async def get(self, request: Request) -> Element:
+        """The stored card. Without one the account itself gets an empty card, and others the answer for an
+        account that does not exist (3.1, 3.3).
+        """
+        stored = await self.core.database.read(vcards.get, request.address)
+        if stored is not None:
+            return parse(stored)
+        if not request.is_own:
+            raise StanzaError(Condition.SERVICE_UNAVAILABLE)
+        return element(ns.VCARD, "vCard")
+
+    @iq("set", ns.VCARD, "vCard", to=Target.ACCOUNT)
+    async def set(self, request: Request) -> None:
+        """Replace one's own card. An empty one is kept like any other."""
+        if not request.is_own:
+            raise StanzaError(Condition.FORBIDDEN)
+        data = serialise(request.payload, "")
+        if len(data) > LARGEST_VCARD:
+            raise StanzaError(Condition.NOT_ACCEPTABLE, f"a vCard may be {LARGEST_VCARD} bytes at most")
+        await self.core.database.write(vcards.set, request.address, data)
 
 
 class PrivateData(Feature):
