@@ -79,7 +79,7 @@ class Taken:
 
 @frozen
 class Answered:
-    """What became of a librarian's message to the patron.
+    """The result of a librarian's message to the patron.
 
     `taken` is set if it took the question. `again`: it repeats `message`, nothing has changed.
     """
@@ -343,7 +343,7 @@ def colleague(connection: Connection, queue_id: int, jid: JID) -> Librarian:
 
 
 def nick_of(connection: Connection, queue_id: int, jid: JID) -> str:
-    """What the desk calls a librarian; the localpart of one who works here no more."""
+    """Return a librarian's nick, or the localpart of one who works here no more."""
     found = queues.librarian(connection, queue_id, jid)
     return jid.localpart if found is None else found.nick
 

@@ -32,7 +32,7 @@ HOUR: Final = 3600.0
 
 @frozen
 class Utterance:
-    """What somebody says: the text, the id its stanza had (None: none), XML that travels with it.
+    """A message with words: the text, the id of its stanza (None: none), XML that travels with it.
 
     `receipt`: the sender's client wants to know when it was delivered.
     """
@@ -45,7 +45,7 @@ class Utterance:
 
 @frozen
 class Asker:
-    """Who asks, and how: a bare JID, the channel, the language and thread of the stanza."""
+    """A patron: the bare JID, the channel, the language and thread of the stanza."""
 
     jid: JID
     channel: str = "xmpp"
@@ -55,7 +55,7 @@ class Asker:
 
 @frozen
 class Said:
-    """What became of a patron's message.
+    """The result of a patron's message.
 
     `new`: it made a question. `again`: it repeats `message`, nothing has changed. `position`
     is the question's place in the line, 0 once it is claimed or finished.

@@ -1,4 +1,4 @@
-"""How a question ends, and may begin again: close, refer, park, end, reopen.
+"""The verbs that end a question or open it again: close, refer, park, end, reopen.
 
 Each verb is one database transaction. At a close the statistics row is completed; it holds
 no name and no word. What is then forgotten, and when: privacy.py.

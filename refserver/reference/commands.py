@@ -1,4 +1,4 @@
-"""What people type: the librarian's lines that begin with `!`, and the patron's plain words.
+"""Parses what people type: librarians' lines that begin with `!`, and patrons' plain words.
 
 Pure parsing, no XMPP and no storage. Whatever a librarian types behind a leading `!` is a
 command or is held and explained: it never reaches the patron by a slip. `!!` sends one
@@ -167,7 +167,7 @@ class Unknown:
 
 
 class Fault(Enum):
-    """What a known command lacks."""
+    """The fault of a known command."""
 
     TEXT = "text"
     LEVEL = "level"
@@ -205,7 +205,7 @@ Command = (
 
 
 def parse(line: str) -> Command:
-    """What a librarian's message means."""
+    """Return the command in a librarian's message."""
     text = line.lstrip()
     if not text.startswith(tuple(_BANGS)):
         return Say(line)

@@ -59,7 +59,7 @@ class Hours:
         return cls(tuple(sorted(openings, key=lambda o: (o.weekday, o.start))), zone(zone_name))
 
     def is_open(self, now: float) -> bool:
-        """Whether `now` (Unix seconds) falls into the hours; always, when there are none."""
+        """Return True if `now` (Unix seconds) falls into the hours, or there are none."""
         if not self.openings:
             return True
         local = datetime.fromtimestamp(now, self.zone)
@@ -67,7 +67,7 @@ class Hours:
         return any(o.weekday == local.weekday() and o.start <= minute < o.end for o in self.openings)
 
     def next_opening(self, now: float) -> datetime | None:
-        """When the next opening begins, in local time; None when there are no hours."""
+        """Return the start of the next opening in local time, None if there are no hours."""
         local = datetime.fromtimestamp(now, self.zone)
         return min((self._start(opening, local) for opening in self.openings), default=None)
 

@@ -1,4 +1,4 @@
-"""What is kept of patrons, and how it is forgotten: retention, `forget`, `purge`.
+"""Forgetting patrons: retention, `patron forget`, `transcript purge`.
 
 Each function is one database transaction. What stays of a question at the end is its row in the
 statistics, which names nobody. docs/decisions/0013-retention.md lists every table.
@@ -60,7 +60,7 @@ AT_ONCE: Final = 200
 
 @frozen
 class Forgotten:
-    """How much was deleted: links to patrons, messages, rows of questions; `more` is left to do."""
+    """The number of links to patrons, messages and rows of questions deleted; `more`: not all is done."""
 
     links: int = 0
     messages: int = 0
@@ -70,7 +70,7 @@ class Forgotten:
 
 @frozen
 class Unlinked:
-    """What was forgotten of one patron: the questions that were open and have ended, and how much else."""
+    """The questions of a patron that were open and have ended, and the numbers of what was deleted."""
 
     ended: tuple[Question, ...]
     questions: int

@@ -1,4 +1,4 @@
-"""What a library may know of its reference service: counted from statistics rows alone.
+"""Reports on a library's reference service, counted from statistics rows alone.
 
 Words that were said, patrons and librarians are in none of them. Times are seconds. The
 benchmarks for seconds between messages are those library bloggers measured in 2007: one

@@ -1,4 +1,4 @@
-"""What an operator may set for a queue beyond its address, title, language and hours.
+"""The settings of a queue beyond its address, title, language and hours.
 
 Owns the names, types and defaults, and refuses what makes no sense. Kept as JSON with the
 queue (refserver/storage/queues.py).
@@ -78,7 +78,7 @@ class Settings:
         return settings
 
     def to_json(self) -> dict[str, Any]:
-        """What differs from the defaults, ready for JSON."""
+        """Return the settings that differ from the defaults, ready for JSON."""
         defaults = asdict(Settings())
         return {name: value for name, value in asdict(self).items() if value != defaults[name]}
 
@@ -89,7 +89,7 @@ class Settings:
 
     @property
     def retention_seconds(self) -> float:
-        """How long words are kept after the close, in seconds."""
+        """The seconds for which words are kept after the close."""
         return max(self.undo_seconds, self.retention_days * 86400)
 
 

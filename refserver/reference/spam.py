@@ -29,7 +29,7 @@ MOST_OWED: Final = 10_000
 
 @frozen
 class Blocked:
-    """Who asked a question is blocked by `rule`; `key` is that of the library's fingerprints."""
+    """A question whose patron is blocked by `rule`; `key` is that of the library's fingerprints."""
 
     question: Question
     rule: Rule

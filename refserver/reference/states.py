@@ -45,7 +45,7 @@ __all__ = [
 
 
 class State(StrEnum):
-    """Where a question is."""
+    """The state of a question."""
 
     WAITING = "waiting"
     OFFERED = "offered"
@@ -57,7 +57,7 @@ class State(StrEnum):
 
 
 class Verb(StrEnum):
-    """What can be done to a question that exists."""
+    """A change of a question that exists."""
 
     ADD = "add"
     OFFER = "offer"
@@ -81,7 +81,7 @@ class Verb(StrEnum):
 
 
 class Outcome(StrEnum):
-    """How a question ended, for the report."""
+    """The end of a question, for the report."""
 
     ANSWERED = "answered"
     REFERRED = "referred"
@@ -144,5 +144,5 @@ def sources(verb: Verb) -> frozenset[State]:
 
 
 def closing_verb(outcome: Outcome) -> Verb:
-    """Which verb ends a question with `outcome`: most close it, some refer or park it."""
+    """Return the verb that ends a question with `outcome`: most close it, some refer or park it."""
     return _CLOSING.get(outcome, Verb.CLOSE)

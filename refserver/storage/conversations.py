@@ -54,7 +54,7 @@ class Direction(StrEnum):
 
 
 class Relay(IntEnum):
-    """How far a message's way to its recipient has come.
+    """The progress of a message on its way to its recipient.
 
     It is TO_DO until its recipient's client or server has confirmed it, or it is in the offline store;
     GIVEN_UP, if it could not be delivered for days or was refused; else DONE.
@@ -172,7 +172,7 @@ def last_of(connection: Connection, question_id: int, direction: Direction) -> i
 
 
 def last_spoken(connection: Connection, question_id: int) -> float | None:
-    """When patron or staff last said something to the other."""
+    """Return the time at which patron or staff last said something to the other."""
     columns = question_messages.c
     spoken = columns.direction.in_((Direction.PATRON, Direction.STAFF))
     query = select(func.max(columns.sent_at)).where(columns.question == question_id, spoken)
@@ -215,7 +215,7 @@ def arrived(connection: Connection, message_ids: Collection[int]) -> None:
 
 
 def counts(connection: Connection, question_id: int) -> Counter[str]:
-    """How many messages a question has from each direction."""
+    """Return the number of messages of a question from each direction."""
     columns = question_messages.c
     query = select(columns.direction, func.count()).where(columns.question == question_id)
     return Counter({row[0]: row[1] for row in connection.execute(query.group_by(columns.direction))})

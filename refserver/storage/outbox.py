@@ -50,7 +50,7 @@ __all__ = [
 ]
 
 Key = int | str
-"""What something owed is known by: the id of a message in the store, or of a line's stanza."""
+"""Identifies something owed: the id of a message in the store, or of a line's stanza."""
 
 # In so many words: SQLite takes a partial index only where it sees the condition.
 _TO_DO: Final[ColumnElement[bool]] = question_messages.c.relay == literal_column(str(int(Relay.TO_DO)))
@@ -58,7 +58,7 @@ _TO_DO: Final[ColumnElement[bool]] = question_messages.c.relay == literal_column
 
 @frozen
 class Line:
-    """What the queue itself has said to the patron of a question, at a time in Unix seconds."""
+    """A line of the queue itself to the patron of a question, at a time in Unix seconds."""
 
     stanza_id: str
     question_id: int
@@ -75,12 +75,12 @@ class Due:
 
     @property
     def key(self) -> Key:
-        """See `Key`."""
+        """Its `Key`."""
         return self.said.id if isinstance(self.said, Message) else self.said.stanza_id
 
     @property
     def said_at(self) -> float:
-        """When it was said."""
+        """The time at which it was said."""
         return self.said.sent_at if isinstance(self.said, Message) else self.said.said_at
 
 
@@ -164,7 +164,7 @@ def left_in_queues(connection: Connection) -> set[int]:
 
 
 def find(connection: Connection, keys: Collection[Key]) -> list[Due]:
-    """What has these keys and is still there, in order."""
+    """Return what has these keys and is still there, in order."""
     found: list[Message | Line] = []
     lines = select(outbox_lines).where(
         outbox_lines.c.stanza_id.in_([key for key in keys if isinstance(key, str)])
@@ -177,7 +177,7 @@ def find(connection: Connection, keys: Collection[Key]) -> list[Due]:
 def sent(
     connection: Connection, queue_id: int, recipient: JID, stanza_id: str, number: int, sequence: int
 ) -> Due | None:
-    """What was sent to a patron or librarian (bare JID) with this id, whatever has become of it.
+    """Return what was sent to a patron or librarian (bare JID) with this id, delivered or not.
 
     A message whose sender gave it no id is known by its question's `number` and its `sequence`.
     """
@@ -211,7 +211,7 @@ def unsettled(connection: Connection, question_ids: Collection[int], after: floa
 
 
 def count(connection: Connection) -> int:
-    """How many answers and lines are owed to patrons, in all queues."""
+    """Return the number of answers and lines owed to patrons, in all queues."""
     answers = _joined(select(func.count()), Direction.STAFF).where(questions.c.patron.is_not(None))
     lines = select(func.count()).join_from(outbox_lines, questions, questions.c.id == outbox_lines.c.question)
     lines = lines.where(questions.c.patron.is_not(None))

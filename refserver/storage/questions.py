@@ -79,7 +79,7 @@ class Question:
 
     @property
     def guest(self) -> str:
-        """What staff call the patron."""
+        """The name that staff see for the patron."""
         return f"Guest {self.pseudonym}" if self.pseudonym else "Guest"
 
 
@@ -165,7 +165,7 @@ def owned_by(connection: Connection, owner: JID, states: Collection[str]) -> lis
 
 
 def asked_since(connection: Connection, queue_id: int, patron: JID, since: float) -> int:
-    """How many questions a patron has asked at a queue since a time."""
+    """Return the number of questions a patron has asked at a queue since a time."""
     query = select(func.count()).where(
         questions.c.patron == patron.text, questions.c.queue == queue_id, questions.c.asked_at > since
     )

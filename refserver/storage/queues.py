@@ -206,13 +206,13 @@ def librarian(connection: Connection, queue_id: int, jid: JID) -> Librarian | No
 
 
 def librarians_of(connection: Connection, queue_id: int) -> list[Librarian]:
-    """Who works at a queue, by nick."""
+    """Return the librarians of a queue, by nick."""
     query = select(librarians).where(librarians.c.queue == queue_id).order_by(librarians.c.nick)
     return [_librarian(row) for row in connection.execute(query)]
 
 
 def librarians_by_queue(connection: Connection) -> dict[int, list[Librarian]]:
-    """Who works where: of all queues, by their ids, what `librarians_of` tells of one."""
+    """Return the librarians of all queues, by the queues' ids."""
     found: dict[int, list[Librarian]] = {}
     for row in connection.execute(select(librarians).order_by(librarians.c.nick)):
         found.setdefault(row.queue, []).append(_librarian(row))
@@ -220,7 +220,7 @@ def librarians_by_queue(connection: Connection) -> dict[int, list[Librarian]]:
 
 
 def staff_of(connection: Connection, domain: str) -> set[JID]:
-    """Who works at any queue of a library."""
+    """Return the addresses of all librarians of a library."""
     query = select(librarians.c.jid).join(queues, queues.c.id == librarians.c.queue)
     query = query.join(libraries, libraries.c.id == queues.c.library).where(libraries.c.domain == domain)
     return {JID.parse(jid) for jid in connection.execute(query).scalars()}
@@ -278,13 +278,13 @@ def unsubscribe(connection: Connection, queue_id: int, jid: JID) -> bool:
 
 
 def subscribers(connection: Connection, queue_id: int) -> set[JID]:
-    """Who gets the queue's presence."""
+    """Return the subscribers to the queue's presence."""
     query = select(queue_subscribers.c.jid).where(queue_subscribers.c.queue == queue_id)
     return {JID.parse(jid) for jid in connection.execute(query).scalars()}
 
 
 def subscribers_by_queue(connection: Connection) -> dict[int, set[JID]]:
-    """Who gets the presence of which queue: of all queues, by their ids, what `subscribers` tells of one."""
+    """Return the subscribers to all queues, by the queues' ids."""
     found: dict[int, set[JID]] = {}
     for queue_id, jid in connection.execute(select(queue_subscribers.c.queue, queue_subscribers.c.jid)):
         found.setdefault(queue_id, set()).add(JID.parse(jid))

@@ -117,7 +117,7 @@ def rows(
 
 
 def recent_durations(connection: Connection, domain: str, queue: str, limit: int = 20) -> list[float]:
-    """How long a queue's newest finished questions took, in seconds; spam is none."""
+    """Return the seconds that a queue's newest finished questions took, without spam."""
     found = _recent_durations.rows(connection, of_domain=domain, of_queue=queue, most=limit)
     return [row[0] for row in found]
 

@@ -36,7 +36,7 @@ def asked(connection: Connection, patron: JID = PAT) -> Question:
         connection,
         queue.id,
         patron=patron,
-        pseudonym="JDBB",
+        pseudonym="lomi-taru",
         channel="xmpp",
         language="en",
         thread="",

@@ -1,4 +1,4 @@
-"""What patrons read: one short, kind line at a time."""
+"""The sentences for patrons: one short, kind line at a time."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ class PatronTexts:
         return self._("{line} What we keep: {url}").format(line=line, url=url) if url else line
 
     def place(self, position: int, wait: float | None) -> str:
-        """Where in the line, and for how long."""
+        """The place in the line, and the expected wait."""
         if wait is None:
             return self._("You are number {position} in line.").format(position=position)
         return self._n(
@@ -117,7 +117,7 @@ class PatronTexts:
         return {word: frozenset(text.casefold().split("|")) for word, text in names.items()}
 
     def help(self) -> str:
-        """What `help` answers."""
+        """The answer to `help`."""
         return self._(
             "Just write your question: a librarian will answer here. "
             "You can also write: position (your place in line), bye (you need no answer any more), "
@@ -125,19 +125,19 @@ class PatronTexts:
         )
 
     def nothing_waits(self) -> str:
-        """What `position` answers without a question."""
+        """The answer to `position` without a question."""
         return self._("You have no question waiting. Just write one.")
 
     def kept(self) -> str:
-        """What `position` answers to a question kept for follow-up, or while nobody is on duty."""
+        """The answer to `position` if the question is kept for follow-up, or nobody is on duty."""
         return self._("Your question is kept. The answer will come in this chat, also while you are away.")
 
     def withdrawn(self) -> str:
-        """What `bye` answers while the question waits."""
+        """The answer to `bye` while the question waits."""
         return self._("Goodbye! Your question was taken out of the line.")
 
     def goodbye(self) -> str:
-        """What `bye` answers otherwise."""
+        """The answer to `bye` otherwise."""
         return self._("Goodbye, and thank you for asking.")
 
     # -- what cannot be done ----------------------------------------------------

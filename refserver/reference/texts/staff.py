@@ -1,4 +1,4 @@
-"""What librarians read: in the desk room and in the chat of a question."""
+"""The sentences for librarians: in the desk room and in the chat of a question."""
 
 from __future__ import annotations
 
@@ -154,7 +154,7 @@ class StaffTexts:
         return self._("(Note by {nick}: {text})").format(nick=nick, text=text)
 
     def desk_line(self, nick: str, number: int, text: str) -> str:
-        """What `!desk` says in the desk room."""
+        """The line of `!desk` in the desk room."""
         return f"{nick}, #{number}: {text}"
 
     def blocked(self, number: int, nick: str) -> str:
@@ -179,7 +179,7 @@ class StaffTexts:
         return self._("{line} Why: {reason}").format(line=line, reason=reason) if reason else line
 
     def sent(self, text: str) -> str:
-        """What a canned reply said."""
+        """The text of a canned reply that was sent."""
         return self._("Sent: {text}").format(text=text)
 
     def only_in_chat(self) -> str:
@@ -205,7 +205,7 @@ class StaffTexts:
         return self._because(line, self.why_undelivered(reason))
 
     def why_undelivered(self, reason: Condition) -> str:
-        """What the other server said, or that there is none, for people."""
+        """The reason why something was not delivered, for people."""
         match reason:
             case (
                 Condition.REMOTE_SERVER_NOT_FOUND
@@ -229,14 +229,14 @@ class StaffTexts:
     # -- what a command answers ---------------------------------------------------
 
     def who(self, duties: Iterable[Duty]) -> str:
-        """Who is on duty, with load."""
+        """The librarians on duty, with their load."""
         lines = [f"{duty.nick} {duty.load}/{duty.max_chats}" for duty in duties]
         if not lines:
             return self._("Nobody is on duty.")
         return self._("On duty: {list}").format(list=", ".join(lines))
 
     def waiting(self, lines: Sequence[str]) -> str:
-        """What still waits, for somebody who comes on duty."""
+        """The list of waiting questions, for somebody who comes on duty."""
         return self._n("{n} question waits:", "{n} questions wait:", len(lines)).format(n=len(lines)) + (
             "\n" + "\n".join(lines)
         )

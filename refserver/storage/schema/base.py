@@ -1,4 +1,4 @@
-"""What all tables share: the metadata, the naming of constraints, the types of columns."""
+"""Shared by all tables: the metadata, the naming of constraints, the types of columns."""
 
 from __future__ import annotations
 
