@@ -75,7 +75,7 @@ def lines_of(transcript: str) -> set[str]:
     """The recorded lines without what differs from run to run: times, numbers, names of guests, places."""
     recorded = "".join(transcript.split("```\n")[1::2])
     for pattern, instead in (
-        (r"Guest \w{4}", "Guest"),
+        (r"Guest [a-z]{4}-[a-z]{4}", "Guest"),
         (r"password \S+", "password"),
         (r"\S*/(?=var/|\.venv|refserverctl)", ""),
         (r"profanity\.\w+", "profanity"),
