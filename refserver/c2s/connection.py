@@ -15,7 +15,7 @@ from twisted.python.failure import Failure
 
 from refserver import ns
 from refserver.c2s.resumption import Hibernating
-from refserver.core.hooks import SessionBinding, SessionBound
+from refserver.core.hooks import SessionBinding, SessionBound, SessionCut
 from refserver.core.sessions import Session
 from refserver.errors import Condition, StanzaError, StreamCondition, StreamError
 from refserver.jid import JID
@@ -87,6 +87,7 @@ class ClientConnection:
             return
         if session.outbox is not None and session.outbox.resume_id:
             self._service.resumption.hibernate(session, self._service.policy.resume_seconds)
+            self._service.core.hooks.tell(SessionCut(session))
         else:
             self._end_session()
 
@@ -306,7 +307,9 @@ class ClientConnection:
             self._refuse_to_resume(name, account)
         elif waiting.claimant is not self:
             raise StreamError(StreamCondition.CONFLICT, "the session was resumed on another connection")
-        elif not self._connection.closed:
+        elif self._connection.closed:
+            service.core.hooks.tell(SessionCut(session))
+        else:
             self._go_on_with(session, waiting, name)
 
     def _go_on_with(self, session: Session, waiting: Hibernating, name: str) -> None:

@@ -16,6 +16,7 @@ from twisted.logger import Logger
 from refserver.core.hosts import Host
 from refserver.core.outbox import Held
 from refserver.core.sessions import Session
+from refserver.errors import StanzaError
 from refserver.jid import JID
 from refserver.stanza import Stanza
 from refserver.storage.rosters import RosterItem
@@ -31,6 +32,7 @@ __all__ = [
     "HostStopping",
     "HostsComing",
     "IqDelivering",
+    "MessageAwaitingClient",
     "MessageDelivering",
     "MessageSent",
     "MessageUndelivered",
@@ -44,6 +46,7 @@ __all__ = [
     "SessionAvailable",
     "SessionBinding",
     "SessionBound",
+    "SessionCut",
     "SessionEnded",
     "SessionGivenUp",
     "SessionUnavailable",
@@ -79,6 +82,28 @@ class MessageUndelivered:
     stanza: Stanza
     host: Host
     account: JID
+
+
+@define(slots=True, eq=False)
+class MessageAwaitingClient:
+    """A message was given, `at` (Unix seconds), to sessions whose clients are away and may come back.
+
+    Who stores it meanwhile sets `settled`: it is called with None when one of them has acknowledged it, with
+    an error when all have ended.
+    """
+
+    stanza: Stanza
+    host: Host
+    account: JID
+    at: float
+    settled: Callable[[StanzaError | None], None] | None = None
+
+
+@define(slots=True, eq=False)
+class SessionCut:
+    """A session has lost its connection and waits for its client to come back (XEP-0198)."""
+
+    session: Session
 
 
 @define(slots=True, eq=False)

@@ -36,7 +36,7 @@ class Session:
 
     `outbox` holds what the client has not acknowledged: None until there is something to acknowledge, so that
     a client without XEP-0198 costs nothing. `answering` is False while the client has left a question of ours
-    unanswered for a minute.
+    unanswered for a minute, `is_cut` while it has no connection and its client may come back.
     """
 
     __slots__ = (
@@ -51,6 +51,7 @@ class Session:
         "directed",
         "host",
         "interested",
+        "is_cut",
         "jid",
         "outbox",
         "presence",
@@ -82,6 +83,7 @@ class Session:
         self.take_offline = True
         self.outbox: Outbox | None = None
         self.answering = True
+        self.is_cut = False
         self.ask_due = 0
         self._liveness = liveness
         self._transport: Transport | None = transport
@@ -164,6 +166,7 @@ class Session:
     def cut(self, transport: Transport) -> None:
         """The connection is gone and may be replaced: until then `transport` takes what is delivered."""
         self._attach(transport)
+        self.is_cut = True
         now = self._liveness.now()
         self.acknowledges().cut(now)
         self._liveness.asked(self, now)
@@ -171,6 +174,7 @@ class Session:
     def resume(self, transport: Transport) -> None:
         """Go on with another connection: what is not acknowledged is sent again (XEP-0198 5)."""
         self._attach(transport)
+        self.is_cut = False
         outbox = self.acknowledges()
         for data in outbox.resumed():
             self._send(data)

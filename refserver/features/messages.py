@@ -7,11 +7,20 @@ What a session was sent and has not acknowledged when it ends takes the same way
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Final
+
 from attrs import define, field
 
 from refserver.core.core import Core
 from refserver.core.feature import Feature, on
-from refserver.core.hooks import MessageDelivering, MessageUndelivered, SessionGivenUp
+from refserver.core.hooks import (
+    MessageAwaitingClient,
+    MessageDelivering,
+    MessageUndelivered,
+    SessionCut,
+    SessionGivenUp,
+)
 from refserver.core.hosts import Host
 from refserver.core.sessions import Session
 from refserver.errors import Condition, StanzaError
@@ -21,7 +30,8 @@ from refserver.stanza import IQ_REQUESTS, Stanza, Tracked
 
 __all__ = ["Messages"]
 
-MOST_HELD = 1_000  # live messages for one account while its store is read
+KEPT: Final = ("", "normal", "chat")  # types of messages that may wait for their recipients
+MOST_HELD: Final = 1_000  # live messages for one account while its store is read
 
 
 class Returned(Stanza):
@@ -59,7 +69,7 @@ class Messages(Feature):
         if to.resourcepart and type(stanza) is not Returned:
             session = self.core.sessions.get(to)
             if session is not None:  # 8.5.3.1: a connected resource, available or not
-                session.deliver(stanza)
+                session.deliver(self._secured(event) if session.is_cut else stanza)
                 return True
             if stanza.type != "chat":  # 8.5.3.2.1
                 return self._refuse(event)
@@ -98,10 +108,9 @@ class Messages(Feature):
 
         It goes as if to the bare JID, and back to nobody. What rooms and headlines said is not repeated.
         """
-        if stanza.type not in ("", "normal", "chat"):
+        if stanza.type not in KEPT:
             return
-        since = self.core.now() - max(0.0, self.core.clock.seconds() - at)
-        copy = delayed(stanza, host.domain, since)
+        copy = delayed(stanza, host.domain, self._since(at))
         again = MessageDelivering(Returned(copy.kind, copy.element, copy.to, copy.from_), host, account)
         if account in self._held:
             self._held[account].append(again)
@@ -120,11 +129,13 @@ class Messages(Feature):
                 taker = session
         if taker is None:
             return False
-        taker.deliver(event.stanza)
+        taker.deliver(self._secured(event) if taker.is_cut else event.stanza)
         return True
 
     def _to_several(self, event: MessageDelivering, takers: list[Session]) -> None:
         """A message has arrived when one session has acknowledged its copy, and comes back when all end."""
+        if all(session.is_cut for session in takers):
+            event = MessageDelivering(self._secured(event), event.host, event.account)
         tracked = type(event.stanza) is Tracked
         managed = [session for session in takers if tracked or session.managed]
         copies = _Copies(self, event, self.core.clock.seconds(), len(managed))
@@ -134,6 +145,35 @@ class Messages(Feature):
                 session.deliver(Tracked(event.stanza, copies.settled))
             else:
                 session.deliver(event.stanza)
+
+    @on(SessionCut)
+    def cut(self, event: SessionCut) -> None:
+        """Have what a client had not acknowledged stored while it is away: a crash must not take it."""
+        session = event.session
+        for held in () if session.outbox is None else session.outbox.window:
+            if held.kind == "message" and held.tracked is None:
+                stored = Stanza.stored(held.data)
+                at = self._since(held.at)
+                settled = self._store(MessageAwaitingClient(stored, session.host, session.account, at))
+                if settled is not None:
+                    held.tracked = Tracked(held.envelope, settled)
+
+    def _secured(self, event: MessageDelivering) -> Stanza:
+        """The message for sessions whose clients are away, stored while they are if it is worth it."""
+        stanza = event.stanza
+        if type(stanza) is Tracked:
+            return stanza
+        settled = self._store(MessageAwaitingClient(stanza, event.host, event.account, self.core.now()))
+        return stanza if settled is None else Tracked(stanza, settled)
+
+    def _store(self, event: MessageAwaitingClient) -> Callable[[StanzaError | None], None] | None:
+        if event.stanza.type in KEPT:
+            self.core.hooks.run(event)
+        return event.settled
+
+    def _since(self, at: float) -> float:
+        """A time of the reactor's clock, in Unix seconds."""
+        return self.core.now() - max(0.0, self.core.clock.seconds() - at)
 
     def _undelivered(self, event: MessageDelivering) -> None:
         """8.5.2.2.1: chat and normal messages may be kept, headlines are dropped."""

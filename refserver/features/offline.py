@@ -20,7 +20,7 @@ from twisted.python.failure import Failure
 from refserver import ns
 from refserver.core.core import Core
 from refserver.core.feature import Feature, Target, on
-from refserver.core.hooks import MessageUndelivered, PresenceSent, SessionUnavailable
+from refserver.core.hooks import MessageAwaitingClient, MessageUndelivered, PresenceSent, SessionUnavailable
 from refserver.core.sessions import Session
 from refserver.errors import Condition, StanzaError
 from refserver.features.messages import Messages
@@ -63,6 +63,7 @@ class _Mailbox:
 
     storing: int = 0
     reading: bool = False
+    fetching: bool = False
     again: bool = False
     comer: Session | None = None
     in_flight: set[int] = field(factory=set)
@@ -73,6 +74,46 @@ class _Mailbox:
     @property
     def idle(self) -> bool:
         return not (self.storing or self.reading or self.in_flight or self.due)
+
+
+@define(eq=False)
+class _Waits:
+    """A message that sessions hold and that is stored while their clients are away.
+
+    `number` is its number in the store: None until it is there, 0 if there was no room for it.
+    """
+
+    _offline: Offline
+    _event: MessageAwaitingClient
+    _number: int | None = None
+    _is_settled: bool = False
+    _error: StanzaError | None = None
+
+    def stored(self, number: int) -> None:
+        """It is durable under that number; 0: there was no room for it."""
+        self._number = number
+        if number:
+            self._offline.waits(self._event.account, number)
+        if self._is_settled:
+            self._tell()
+
+    def settle(self, error: StanzaError | None) -> None:
+        """One client has acknowledged it, or all sessions have ended."""
+        self._is_settled, self._error = True, error
+        if self._number is not None:
+            self._tell()
+
+    def _tell(self) -> None:
+        event, offline = self._event, self._offline
+        if self._number:
+            offline.settled(event.account, self._number, self._error)
+        elif self._error is not None:
+            offline.deliver_again(event)
+
+
+def _not_stored(failure: Failure) -> int:
+    log.failure("a message for a client that is away could not be stored", failure=failure)
+    return 0
 
 
 class Offline(Feature):
@@ -105,7 +146,26 @@ class Offline(Feature):
         stored.addCallback(lambda _: self._written(event.account))
         return True
 
-    def _stored(self, stored: bool, stanza: Stanza) -> None:
+    @on(MessageAwaitingClient)
+    def keep_meanwhile(self, event: MessageAwaitingClient) -> bool:
+        """Store a message that a session holds while its client is away, until it is acknowledged."""
+        stanza, account = event.stanza, event.account
+        if not worth_keeping(stanza):
+            return True
+        data, waits = delayed(stanza, event.host.domain, event.at).wire(), _Waits(self, event)
+        event.settled = waits.settle
+        self._mailbox(account).storing += 1
+        stored = self.core.database.write(offline.store, account, data, event.at, MOST_MESSAGES, MOST_BYTES)
+        stored.addErrback(_not_stored)
+        stored.addCallback(waits.stored)
+        stored.addCallback(lambda _: self._written(account))
+        return True
+
+    def waits(self, account: JID, number: int) -> None:
+        """A session holds the kept message of that number."""
+        self._mailbox(account).in_flight.add(number)
+
+    def _stored(self, stored: int, stanza: Stanza) -> None:
         if stored:
             stanza.settle(None)
         else:
@@ -121,11 +181,17 @@ class Offline(Feature):
         log.failure("an offline message could not be stored", failure=failure)
         self.core.router.bounce(stanza, StanzaError(Condition.INTERNAL_SERVER_ERROR))
 
+    def deliver_again(self, event: MessageAwaitingClient) -> None:
+        """The sessions that held a message which could not be stored have ended."""
+        ago = max(0.0, self.core.now() - event.at)
+        at = self.core.clock.seconds() - ago
+        self._messages.deliver_again(event.stanza, event.host, event.account, at)
+
     def _written(self, account: JID) -> None:
         """Whoever came while messages were being stored gets them now."""
         box = self._mailboxes[account]
         box.storing -= 1
-        if box.reading and not box.storing:
+        if box.reading and not box.storing and not box.fetching:
             self._read(account, box)
         self._put_away(account, box)
 
@@ -161,12 +227,21 @@ class Offline(Feature):
             self._read(account, box)
 
     def _read(self, account: JID, box: _Mailbox) -> None:
+        box.fetching = True
         waiting = self.core.database.read(offline.fetch, account)
         waiting.addCallback(self._hand_over, account, box)
-        waiting.addErrback(lambda f: log.failure("offline messages could not be delivered", failure=f))
-        waiting.addCallback(lambda _: self._handed_over(account, box))
+        waiting.addErrback(self._unreadable, box)
+        # What is being stored for a session that waits may have been read: it is read again after the commit.
+        waiting.addCallback(lambda _: None if box.storing else self._handed_over(account, box))
+
+    def _unreadable(self, failure: Failure, box: _Mailbox) -> None:
+        box.fetching = False
+        log.failure("offline messages could not be delivered", failure=failure)
 
     def _hand_over(self, waiting: Sequence[OfflineMessage], account: JID, box: _Mailbox) -> None:
+        box.fetching = False
+        if box.storing:
+            return
         comer = box.comer
         session = comer if comer is not None and comer.priority >= 0 else self._taker(account)
         if session is None:
@@ -174,7 +249,7 @@ class Offline(Feature):
         for number, _, data in waiting:
             if number not in box.in_flight:
                 box.in_flight.add(number)
-                session.deliver(Tracked(Stanza.stored(data), partial(self._settled, account, number)))
+                session.deliver(Tracked(Stanza.stored(data), partial(self.settled, account, number)))
 
     def _handed_over(self, account: JID, box: _Mailbox) -> None:
         box.reading = False
@@ -196,7 +271,7 @@ class Offline(Feature):
 
     # -- forgetting ----------------------------------------------------------
 
-    def _settled(self, account: JID, number: int, error: StanzaError | None) -> None:
+    def settled(self, account: JID, number: int, error: StanzaError | None) -> None:
         """A kept message was acknowledged, or the session that it was sent to has ended."""
         box = self._mailbox(account)
         if error is None:

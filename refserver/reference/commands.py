@@ -8,7 +8,6 @@ literal `!`. The vocabulary is the one of the desk (`!417` take, `!close 3 answe
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Callable, Mapping
 from difflib import get_close_matches
 from enum import Enum
@@ -47,7 +46,6 @@ __all__ = [
 READ_LEVELS: Final = range(1, 7)
 _UNRATED: Final = frozenset({Outcome.ABANDONED, Outcome.MISSED, Outcome.SPAM, Outcome.PRACTICE})
 _BANGS: Final = "!！"  # the second: what East Asian keyboards write
-_PUNCTUATION: Final = " .,;:!?…¡¿'\"()\u201c\u201d\u201e\u00ab\u00bb"
 _WORD: Final = re.compile(r"(\w[\w-]*)(?:\s+(.*))?\Z", re.DOTALL)
 _OUTCOME_SPELLINGS: Final = {"followup": Outcome.FOLLOW_UP, "follow_up": Outcome.FOLLOW_UP} | {
     outcome.value: outcome for outcome in Outcome
@@ -297,10 +295,7 @@ class Word(Enum):
     BYE = "bye"
 
 
-def plain_word(text: str, phrases: Mapping[str, Word]) -> Word | None:
-    """Return the plain word that a whole message is, if it is one of `phrases`.
-
-    Case, blanks, and punctuation at both ends do not count.
-    """
-    said = " ".join(unicodedata.normalize("NFKC", text).casefold().split())
-    return phrases.get(said.strip(_PUNCTUATION))
+def plain_word(text: str, synonyms: Mapping[Word, frozenset[str]]) -> Word | None:
+    """The plain word that a whole message is, if it is one; case and closing dots do not count."""
+    said = " ".join(text.casefold().split()).rstrip(".! ")
+    return next((word for word, names in synonyms.items() if said in names), None)

@@ -41,7 +41,7 @@ from refserver.reference.refusals import TooManyQuestions, WrongState
 from refserver.reference.relay import MessageRelay, is_encrypted, receipt_of, signals, utterance
 from refserver.reference.service import ReferenceService
 from refserver.reference.states import UNCLAIMED, Outcome, State
-from refserver.reference.texts import PatronTexts, patron_texts, plain_words
+from refserver.reference.texts import PatronTexts, patron_texts
 from refserver.stanza import Stanza
 from refserver.storage import conversations
 from refserver.storage.outbox import Due
@@ -127,7 +127,7 @@ class PatronChat:
 
     def _words(self, stanza: Stanza, patron: JID) -> None:
         texts = self._texts(stanza)
-        word = plain_word(stanza.body, plain_words(stanza.language, self._profile.record.language))
+        word = plain_word(stanza.body, texts.words() | self._profile.patron_texts.words())
         question = self._open.of_patron(self._profile.id, patron)
         if word is None and question is None and not self._may_ask(patron):
             raise StanzaError(Condition.RESOURCE_CONSTRAINT, "too many questions from your server; try later")

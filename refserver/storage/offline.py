@@ -20,7 +20,7 @@ from refserver.storage.statement import Prepared
 __all__ = ["OfflineMessage", "count", "delete", "fetch", "store"]
 
 _BY_JID = _accounts.c.jid == bindparam("by_jid")
-_insert = Prepared(_messages.insert(), ["account", "received_at", "stanza"])
+_insert = Prepared(_messages.insert().returning(_messages.c.id), ["account", "received_at", "stanza"])
 _size = Prepared(
     select(func.count(), func.coalesce(func.sum(func.length(_messages.c.stanza)), 0)).where(
         _messages.c.account == bindparam("account")
@@ -50,17 +50,16 @@ def store(
     received_at: float,
     limit: int,
     bytes_limit: int = 0,
-) -> bool:
-    """Keep `stanza`; False, and nothing kept, if there would be more than `limit`, or `bytes_limit` in all.
+) -> int:
+    """Keep `stanza`; its id, or 0 and nothing kept if there were more than `limit`, or `bytes_limit` in all.
 
     A limit of 0 is none. Raises `NoSuchAccount`.
     """
     number = accounts.id_of(connection, account)
     count, size = _size.row(connection, account=number) or (0, 0)
     if (limit and count >= limit) or (bytes_limit and size + len(stanza) > bytes_limit):
-        return False
-    _insert.run(connection, account=number, received_at=received_at, stanza=stanza)
-    return True
+        return 0
+    return int(_insert.value(connection, account=number, received_at=received_at, stanza=stanza))
 
 
 def fetch(connection: Connection, account: JID) -> Sequence[OfflineMessage]:

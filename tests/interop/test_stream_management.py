@@ -14,6 +14,7 @@ import contextlib
 import select
 import socket
 import ssl
+import threading
 from base64 import b64encode
 from collections import Counter
 from collections.abc import Callable
@@ -57,11 +58,13 @@ class Phone:
         self._open: list[str] = []
         self.resume_id = ""
         self.handled = 0
-        self.sent = 0
         self.seen: Counter[str] = Counter()
         self.words: dict[str, str] = {}
         self.unsure: set[str] = set()
         self.resumed = 0
+        self.hung_up = False
+        self.acknowledged = 0
+        """How many of its stanzas the server has handled."""
 
     # -- coming and going ----------------------------------------------------
 
@@ -103,8 +106,12 @@ class Phone:
         assert self._socket is not None
         count = 0
         while count < most and select.select([self._socket], [], [], patience)[0]:
-            data = self._socket.recv(4096)
-            assert data, "the server hung up"
+            data = b""
+            with contextlib.suppress(ConnectionError):
+                data = self._socket.recv(4096)
+            if not data:
+                self.hung_up = True
+                break
             for element in self._parse(data):
                 count += 1
                 self._take(element)
@@ -116,6 +123,14 @@ class Phone:
             self._send(f"<a xmlns='urn:xmpp:sm:3' h='{self.handled}'/>")
             self._open.clear()
 
+    def write(self, to: str, words: str) -> None:
+        """Send a message, its words as its id."""
+        self._send(f"<message to='{to}' type='chat' id='{words}'><body>{words}</body></message>")
+
+    def ask(self) -> None:
+        """Ask the server what it has handled."""
+        self._send("<r xmlns='urn:xmpp:sm:3'/>")
+
     # -- the protocol --------------------------------------------------------
 
     def _take(self, element: Element) -> None:
@@ -123,6 +138,8 @@ class Phone:
         if element.tag == SM + "r":
             self.acknowledge()
             return
+        if element.tag == SM + "a":
+            self.acknowledged = int(element.attrib["h"])
         if element.tag not in STANZAS:
             return
         self.handled += 1
@@ -224,6 +241,7 @@ def test_a_patron_who_comes_and_goes_gets_everything(
         def everything() -> bool:
             phone.read(5_000)
             phone.acknowledge()
+            assert not phone.hung_up
             return expected <= set(phone.words.values())
 
         wait_until(
@@ -374,3 +392,43 @@ def test_slixmpp_resumes_over_a_connection_that_is_cut(
     assert rounds == resumed
     assert Counter(f"m{number}" for number in range(sent)) == heard
     assert [] == complaints(library.server.log)
+
+
+# -- kill -9 -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_what_was_acknowledged_survives_kill_9(
+    plain_library: Library, request: pytest.FixtureRequest
+) -> None:
+    """Eve writes to pat, who is away or may come back, as fast as the server takes it, until it is killed."""
+    library, chance = plain_library, Random(9)
+    server, acknowledged = library.server, 0
+    for number in range(request.config.getoption("rounds") or 3):
+        eve = Phone(server, library.jid("eve"), managed=True)
+        eve.come()
+        sent: list[str] = []
+        killed = threading.Timer(chance.uniform(0.05, 0.6), server.kill)
+        killed.start()
+        while not eve.hung_up and len(sent) < 900:
+            for _ in range(chance.randrange(1, 20)):
+                sent.append(f"{number}-{len(sent)}")
+                eve.write(library.jid("pat"), sent[-1])
+            eve.ask()
+            eve.read(5, patience=0.01)
+        killed.join()
+        while not eve.hung_up:
+            eve.read(5)
+        server.start()
+        pat = Phone(server, library.jid("pat"), managed=True)
+        pat.come()
+        while pat.read(5_000):
+            pat.acknowledge()
+        pat.read(10)
+        kept = set(pat.words.values())
+        safe = sent[: max(0, eve.acknowledged - 1)]  # the first was her presence
+        assert [] == [text for text in safe if text not in kept]
+        acknowledged += len(safe)
+        pat.is_cut()
+    print(f"{acknowledged} acknowledged")
+    assert acknowledged

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections import Counter, deque
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from refserver import ns
-from refserver.core.hooks import SessionBinding, SessionBound
+from refserver.core.hooks import SessionBinding, SessionBound, SessionCut
 from refserver.core.sessions import Session
 from refserver.errors import StreamError
 from refserver.features.messages import Messages
@@ -58,6 +58,7 @@ class Phone:
         self.sent = 0
         self.handled = 0
         self.is_cut = False
+        self.connected_at = 0  # how many were sent before
         self.open: list[str] = []  # read in this session, and perhaps not known to the server as read
         self.unsure: set[str] = set()  # may come again: a session ended before it could say that it had them
         self.fragile: set[str] = set()  # sent live to a client without stream management: may be lost
@@ -75,7 +76,7 @@ class Phone:
     def log_in(self, managed: bool) -> None:
         if self.session is not None:
             self.give_up()
-        self.pipe, self.is_cut = Pipe(), False
+        self.pipe, self.is_cut, self.connected_at = Pipe(), False, self.sent
         core = self.server.core
         host = core.hosts.get("library.example")
         assert host is not None
@@ -121,12 +122,13 @@ class Phone:
             if self.managed:
                 self.is_cut = True
                 self.session.cut(Pipe())
+                self.server.core.hooks.tell(SessionCut(self.session))
             else:
                 self.give_up()
 
     def resume(self) -> None:
         if self.session is not None and self.is_cut:
-            self.pipe, self.is_cut = Pipe(), False
+            self.pipe, self.is_cut, self.connected_at = Pipe(), False, self.sent
             self._count()
             self.open.clear()
             self.session.resume(self.pipe)
@@ -137,6 +139,17 @@ class Phone:
             self.open.clear()
             session, self.session = self.session, None
             self.server.core.end_session(session)
+
+    def kill(self) -> None:
+        """kill -9 of the server: what a connected client had not acknowledged was only in its memory."""
+        assert [] == self.mia.told()
+        if self.session is not None and not self.is_cut:
+            self.fragile.update(f"m{number}" for number in range(self.connected_at + 1, self.sent + 1))
+        self.unsure.update(self.seen)
+        self.open.clear()
+        self.session = None
+        self.server = self.server.restarted(Messages, Offline)
+        self.mia = self.server.client("mia@library.example/desk")
 
     def turn(self) -> None:
         self.server.clock.advance(0.5)
@@ -154,12 +167,15 @@ _EVENTS = st.one_of(
     st.just(("send", FULL)),
     st.tuples(st.just("log_in"), st.booleans()),
     st.tuples(st.just("read"), st.integers(1, 8)),
+    st.sampled_from([("cut",), ("cut",), ("kill",)]),
     st.sampled_from([("acknowledge",), ("cut",), ("resume",), ("give_up",), ("turn",), ("turn",)]),
 )
 
 
 @settings(deadline=None, max_examples=300)
-@given(st.lists(_EVENTS, max_size=60))
+@given(st.lists(_EVENTS, min_size=15, max_size=60))
+@example([("log_in", True), ("send", ACCOUNT), ("cut",), ("kill",)])
+@example([("log_in", True), ("cut",), ("send", ACCOUNT), ("kill",)])
 def test_nothing_is_lost_and_nothing_comes_twice(events: list[tuple[object, ...]]) -> None:
     phone = Phone()
     for name, *arguments in events:

@@ -257,6 +257,10 @@ class Client:
         management.start()
         management.turned_on()
 
+    def comes_back(self) -> None:
+        """Go on with a session that was cut."""
+        self.session.resume(self._stream)
+
     def acknowledge(self, count: int | None = None) -> None:
         """Say how many stanzas it has received since `manage`; all, without a count."""
         assert self.session.outbox is not None

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from refserver.core.feature import Feature, on
-from refserver.core.hooks import SessionAnswering
+from refserver.core.hooks import SessionAnswering, SessionCut
 from refserver.core.liveness import PROBE_SECONDS, UNANSWERED_SECONDS
-from refserver.errors import Condition, StanzaError
+from refserver.errors import Condition, StanzaError, StreamError
 from refserver.features.messages import Messages
 from refserver.features.offline import Offline
 from refserver.jid import JID
@@ -175,6 +175,84 @@ def test_a_client_that_acknowledges_nothing_is_given_up_and_what_it_missed_is_ke
     phone.end()
     assert 2 == kept(server)  # what there is room for
     assert [] == mia.told()
+
+
+# -- clients that are away ---------------------------------------------------------------------
+
+
+class Away:
+    """Implements `Transport`: there is no connection."""
+
+    unsent = 0
+
+    def send(self, data: bytes) -> None:
+        pass
+
+    def close(self, error: StreamError | None = None) -> None:
+        pass
+
+
+def cut(client: Client, server: Harness) -> None:
+    client.session.cut(Away())
+    server.core.hooks.tell(SessionCut(client.session))
+
+
+def say(mia: Client, id: str, to: str = PAT.text) -> None:
+    mia.send(f"<message to='{to}' type='chat' id='{id}'><body>{id}</body></message>")
+
+
+@pytest.mark.parametrize("to", [PAT.text, f"{PAT}/phone"])
+def test_what_waits_for_a_client_that_is_away_survives_a_crash(server: Harness, to: str) -> None:
+    phone, mia = server.online(f"{PAT}/phone"), server.online("mia@library.example/desk")
+    phone.manage()
+    say(mia, "before", to)
+    cut(phone, server)
+    say(mia, "meanwhile", to)
+    assert 2 == kept(server)
+    again = server.restarted(Messages, Offline).client(f"{PAT}/tablet")
+    again.send("<presence/>")
+    assert ["before", "meanwhile"] == ids(again)
+
+
+def test_who_comes_back_and_acknowledges_leaves_nothing_in_the_store(server: Harness) -> None:
+    phone, mia = server.online(f"{PAT}/phone"), server.online("mia@library.example/desk")
+    phone.manage()
+    say(mia, "before")
+    cut(phone, server)
+    say(mia, "meanwhile")
+    phone.received()
+    phone.comes_back()
+    assert ["before", "meanwhile"] == ids(phone)
+    phone.acknowledge()
+    server.clock.advance(0)
+    assert 0 == kept(server)
+
+
+def test_an_acknowledgement_before_the_commit_counts(server: Harness) -> None:
+    phone, mia = server.online(f"{PAT}/phone"), server.online("mia@library.example/desk")
+    phone.manage()
+    with server.holding():
+        cut(phone, server)
+        say(mia, "meanwhile")
+        phone.comes_back()
+        phone.acknowledge()
+    server.clock.advance(0)
+    assert 0 == kept(server)
+
+
+def test_what_was_stored_for_a_session_that_is_given_up_goes_to_the_other_device(server: Harness) -> None:
+    phone, mia = server.online(f"{PAT}/phone"), server.online("mia@library.example/desk")
+    phone.manage()
+    cut(phone, server)
+    say(mia, "meanwhile")
+    tablet = server.client(f"{PAT}/tablet")
+    tablet.send("<presence/>")
+    assert [] == ids(tablet)
+    phone.end()
+    server.clock.advance(0)
+    assert ["meanwhile"] == ids(tablet)
+    server.clock.advance(0)
+    assert 0 == kept(server)
 
 
 # -- clients that do not answer --------------------------------------------------------------------

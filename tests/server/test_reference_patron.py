@@ -308,25 +308,6 @@ def test_words_work_in_the_language_of_the_queue() -> None:
     assert bodies(pat)[0].startswith("Schreiben Sie einfach Ihre Frage")
 
 
-@pytest.mark.parametrize(
-    ("said", "answer"),
-    [
-        ("Hilfe", "Schreiben Sie einfach Ihre Frage"),
-        ("Help!", "Schreiben Sie einfach Ihre Frage"),
-        ("Platz?", "Ihre Frage ist aufgehoben"),
-        ("Tschüss!", "Auf Wiedersehen"),
-    ],
-)
-def test_a_german_patrons_words_work_at_an_english_queue(library: Library, said: str, answer: str) -> None:
-    pat = library.patron()
-    write(pat, ASK.text, "Wo sind die Karten?")
-    pat.received()
-    pat.send(f"<message to='{ASK}' type='chat' xml:lang='de'><body>{said}</body></message>")
-    (line,) = bodies(pat)
-    assert line.startswith(answer)
-    assert [("patron", "Wo sind die Karten?")] == library.said()
-
-
 # -- the line ------------------------------------------------------------------------
 
 

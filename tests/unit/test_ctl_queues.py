@@ -98,7 +98,7 @@ def test_hours_can_be_taken_away(ctl: Ctl) -> None:
             "not opening hours: 'Mon-Fri 9-17'; write for example Mon-Fri 09:00-17:00",
         ),
         (["--time-zone", "Mars/Base"], "unknown time zone 'Mars/Base'"),
-        (["--language", "tlh"], "there are no texts in 'tlh': choose one of de, en"),
+        (["--language", "English"], "'English' is no language: write its short code, like en or de"),
         (["--undo-hours", "-1"], "undo_hours is a number from 0 to 8760"),
         (["--return-minutes", "-1"], "return_minutes is a number from 0 to 1440"),
         (["--undo-hours", "1e300"], "undo_hours is a number from 0 to 8760"),

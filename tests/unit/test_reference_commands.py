@@ -115,7 +115,7 @@ def test_every_command_word_is_parsed_to_something_known() -> None:
         assert not isinstance(parse(f"!{word} 3"), Unknown)
 
 
-WORDS = {"help": Word.HELP, "hilfe": Word.HELP, "bye": Word.BYE, "auf wiedersehen": Word.BYE}
+WORDS = {Word.HELP: frozenset({"help", "hilfe"}), Word.BYE: frozenset({"bye", "auf wiedersehen"})}
 
 
 @pytest.mark.parametrize(
@@ -126,9 +126,6 @@ WORDS = {"help": Word.HELP, "hilfe": Word.HELP, "bye": Word.BYE, "auf wiedersehe
         ("Hilfe.", Word.HELP),
         ("Auf  Wiedersehen", Word.BYE),
         ("bye", Word.BYE),
-        ("¿Help?!", Word.HELP),
-        ("Ｈｅｌｐ！", Word.HELP),
-        ("(bye…)", Word.BYE),
         ("help me find a book", None),
         ("position", None),
         ("", None),

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterable
 from datetime import UTC, datetime
 from importlib import resources
 from pathlib import Path
 from string import Formatter
 
 import pytest
-from babel.messages import pofile
 
 from refserver.jid import JID
 from refserver.reference import refusals, texts
 from refserver.reference.commands import COMMANDS, Word
-from refserver.reference.texts.catalogue import languages
-from refserver.reference.texts.patron import patron_texts, plain_words
+from refserver.reference.texts.catalogue import CatalogueError, languages, parse
+from refserver.reference.texts.patron import patron_texts
 from refserver.reference.texts.staff import age, first_words, staff_texts
 
 TRANSLATED = [language for language in languages() if language != "en"]
@@ -42,15 +40,8 @@ def keys_in_the_code() -> set[str]:
 
 
 def entries(language: str) -> dict[str, str]:
-    path = resources.files("refserver") / "locale" / language / "LC_MESSAGES" / "refserver.po"
-    with path.open("rb") as po:
-        found = pofile.read_po(po, locale=language, abort_invalid=True)
-    return {_joined(message.id, message.context): _joined(message.string or "") for message in found}
-
-
-def _joined(texts: str | Iterable[str], context: str | None = None) -> str:
-    text = texts if isinstance(texts, str) else "\x00".join(texts)
-    return f"{context}\x04{text}" if context else text
+    path = resources.files("refserver.reference") / "locale" / f"{language}.po"
+    return parse(path.read_text("utf-8"))
 
 
 def fields(text: str) -> set[str | None]:
@@ -73,19 +64,23 @@ def test_german_and_its_plurals() -> None:
     german = patron_texts("de-AT")
     assert german.place(2, 30) == "Sie sind Nummer 2 in der Reihe, etwa 1 Minute."
     assert german.place(2, 90) == "Sie sind Nummer 2 in der Reihe, etwa 2 Minuten."
-
-
-def test_the_words_of_all_languages_at_hand_are_understood_together() -> None:
-    words = plain_words("de-AT", "en")
-    assert (Word.HELP, Word.HELP) == (words["hilfe"], words["help"])
-    assert Word.BYE is words["goodbye"]
-    assert words == plain_words("en", "de")
-    assert "hilfe" not in plain_words("en")
+    assert german.words()[Word.HELP] == {"help", "hilfe"}
 
 
 @pytest.mark.parametrize("language", ["", "en", "en-GB", "tlh", "../de", "DE_at"])
 def test_any_language_tag_gives_texts(language: str) -> None:
     assert patron_texts(language).closed()
+
+
+def test_a_broken_catalogue_names_the_line() -> None:
+    with pytest.raises(CatalogueError, match="line 2"):
+        parse('msgid "a"\nmsgstr unquoted\n')
+    with pytest.raises(CatalogueError, match="line 1"):
+        parse('message "a"\n')
+
+
+def test_an_entry_without_translation_is_left_to_english() -> None:
+    assert parse('msgid "a"\nmsgstr ""\n\nmsgid "b"\nmsgstr "B"\n') == {"b": "B"}
 
 
 def test_acknowledgement_says_what_happens_next() -> None:

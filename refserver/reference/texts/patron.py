@@ -3,39 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from datetime import datetime
 from functools import cache
 
 from refserver.reference.commands import Word
-from refserver.reference.texts.catalogue import SOURCE, catalogue, nearest
+from refserver.reference.texts.catalogue import catalogue
 
-__all__ = ["PatronTexts", "patron_texts", "plain_words"]
-
-
-def patron_texts(tag: str) -> PatronTexts:
-    """Return the patron's sentences in the language of a tag; English where there is no translation."""
-    return _texts(nearest(tag))
+__all__ = ["PatronTexts", "patron_texts"]
 
 
 @cache
-def _texts(language: str) -> PatronTexts:
+def patron_texts(language: str) -> PatronTexts:
+    """The patron's sentences in a language; English where there is no translation."""
     return PatronTexts(language)
-
-
-def plain_words(*tags: str) -> Mapping[str, Word]:
-    """Return what a patron may type for each plain word: in the languages of some tags, and in English."""
-    return _words(tuple(dict.fromkeys(map(nearest, (*tags, SOURCE)))))
-
-
-@cache
-def _words(languages: tuple[str, ...]) -> Mapping[str, Word]:
-    found: dict[str, Word] = {}
-    for language in languages:
-        for word, names in _texts(language).words().items():
-            for name in names:
-                found.setdefault(name, word)
-    return found
 
 
 class PatronTexts:
@@ -108,13 +88,13 @@ class PatronTexts:
     # -- plain words ------------------------------------------------------------
 
     def words(self) -> dict[Word, frozenset[str]]:
-        """Return what a patron may type for each plain word in this language, case-folded."""
+        """What a patron may type instead of each plain word; the English word always works."""
         names = {
             Word.HELP: self._p("plain words, separated by |", "help"),
             Word.POSITION: self._p("plain words, separated by |", "position"),
             Word.BYE: self._p("plain words, separated by |", "bye|goodbye|good bye"),
         }
-        return {word: frozenset(text.casefold().split("|")) for word, text in names.items()}
+        return {word: frozenset({word.value, *text.casefold().split("|")}) for word, text in names.items()}
 
     def help(self) -> str:
         """The answer to `help`."""

@@ -10,20 +10,16 @@ from refserver.reference import refusals
 from refserver.reference.commands import Fault, Faulty, Unknown
 from refserver.reference.dispatch import Duty
 from refserver.reference.states import State
-from refserver.reference.texts.catalogue import catalogue, nearest
+from refserver.reference.texts.catalogue import catalogue
 
 __all__ = ["StaffTexts", "staff_texts"]
 
 WORDS_SHOWN = 60
 
 
-def staff_texts(tag: str) -> StaffTexts:
-    """Return the librarians' sentences in the language of a tag; English where there is no translation."""
-    return _texts(nearest(tag))
-
-
 @cache
-def _texts(language: str) -> StaffTexts:
+def staff_texts(language: str) -> StaffTexts:
+    """The librarians' sentences in a language; English where there is no translation."""
     return StaffTexts(language)
 
 
