@@ -16,6 +16,7 @@ from typing import Any, Final, Literal, Self
 from attrs import Attribute, asdict, evolve, field, fields, frozen
 
 from refserver.app.endpoints import EndpointError, check_endpoint, resolve_endpoint
+from refserver.sasl.verifier import ITERATIONS, LEAST_ITERATIONS
 
 __all__ = [
     "C2S",
@@ -87,7 +88,8 @@ _must_be_stanza_limit = _must(
 )
 _must_be_resumption = _must(lambda value: 0 <= value <= 3600, "0 (none) or a number of seconds up to 3600")
 _must_be_iterations = _must(
-    lambda value: 4096 <= value <= 10_000_000, "a whole number from 4096 (RFC 7677, 4) to 10000000"
+    lambda value: LEAST_ITERATIONS <= value <= 10_000_000,
+    f"a whole number from {LEAST_ITERATIONS} (RFC 7677, 4) to 10000000",
 )
 _must_be_timeout = _must(lambda value: 1 <= value <= 3600, "a number of seconds from 1 to 3600")
 
@@ -167,7 +169,7 @@ class C2S:
     registration: Literal["closed", "open"] = "closed"
     unauthenticated_timeout: int = field(default=30, validator=_must_be_timeout)
     resume_seconds: int = field(default=300, validator=_must_be_resumption)
-    scram_iterations: int = field(default=100_000, validator=_must_be_iterations)
+    scram_iterations: int = field(default=ITERATIONS, validator=_must_be_iterations)
     scram_sha_1: bool = True
 
 

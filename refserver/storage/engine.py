@@ -116,13 +116,6 @@ class Database:
         with self._writing.begin() as connection:
             return function(connection, *args, **kwargs)
 
-    def outside_version(self) -> Deferred[int]:
-        """A number that changes when another process has committed (or `write_now` of this one).
-
-        A running server asks now and then, to see what `refserverctl` did.
-        """
-        return self.write(sqlite.data_version)
-
     def empty_log_now(self) -> bool:
         """Empty the write-ahead log, where deleted rows can still be read; False if somebody is reading."""
         return sqlite.empty_log(self._writing)

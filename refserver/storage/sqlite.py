@@ -21,7 +21,6 @@ from sqlalchemy.util import LRUCache
 
 __all__ = [
     "check_references",
-    "data_version",
     "empty_log",
     "is_locked",
     "make_file",
@@ -111,11 +110,6 @@ def is_locked(error: BaseException) -> bool:
     return (
         isinstance(error, sqlite3.OperationalError) and error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
     )
-
-
-def data_version(connection: Connection) -> int:
-    """A number that changes when anyone but this connection has committed."""
-    return int(connection.exec_driver_sql("PRAGMA data_version").scalar_one())
 
 
 def empty_log(engine: Engine) -> bool:

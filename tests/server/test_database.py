@@ -401,15 +401,6 @@ def test_closing_does_not_wait_for_a_lock_for_long(path: Path, turns: Turns) -> 
         turns.until(writing)
 
 
-def test_the_server_notices_what_another_process_wrote(database: Database, turns: Turns, path: Path) -> None:
-    before = turns.until(database.outside_version())
-    turns.until(database.write(add, "own.example"))
-    assert turns.until(database.outside_version()) == before
-    with sqlite3.connect(path) as other:
-        other.execute("INSERT INTO libraries (domain, name) VALUES ('other.example', '')")
-    assert turns.until(database.outside_version()) != before
-
-
 def test_the_command_line_reads_and_writes_without_threads(path: Path, turns: Turns) -> None:
     before = threading.active_count()
     database = Database.open(path)
