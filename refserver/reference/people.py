@@ -11,7 +11,16 @@ from twisted.internet.interfaces import IDelayedCall
 from refserver.components.service import Component
 from refserver.core.core import Core
 from refserver.jid import JID
-from refserver.reference.events import OwnerAway, QuestionEvent, Said
+from refserver.reference.events import (
+    Accepted,
+    Answered,
+    Claimed,
+    OwnerAway,
+    QuestionEvent,
+    Reopened,
+    Said,
+    TakenOver,
+)
 from refserver.reference.open_questions import OpenQuestions
 from refserver.reference.states import State
 from refserver.storage.questions import Question
@@ -163,6 +172,8 @@ class Absences:
             self._told.discard(question.id)
             self._returning.discard(question.id)
             if question.owner is not None and question.state == State.CLAIMED:
+                if isinstance(event, Claimed | Accepted | TakenOver | Reopened | Answered):
+                    self._wrote_at[question.owner] = self._clock.seconds()
                 self.look_at(question.owner)
 
     def _tell(self, question: Question) -> None:
