@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Coroutine
 from typing import Any, Final
 
+from sqlalchemy import Connection
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
@@ -43,7 +44,7 @@ from refserver.reference.service import ReferenceService
 from refserver.reference.states import UNCLAIMED, Outcome, State
 from refserver.reference.texts import PatronTexts, patron_texts
 from refserver.stanza import Stanza
-from refserver.storage import conversations
+from refserver.storage import conversations, questions
 from refserver.storage.outbox import Due
 from refserver.storage.questions import Question
 from refserver.xml.element import child_text, element
@@ -119,9 +120,9 @@ class PatronChat:
 
     async def _received(self, stanza: Stanza, patron: JID, id: str) -> None:
         """A receipt is passed on once it is durable: what has one is never sent again."""
-        question = self._open.latest_of(self._profile.id, patron)
+        question: Question | None = await self._core.database.write(_confirmed, self._profile.id, patron, id)
+        question = question or self._open.latest_of(self._profile.id, patron)
         if question is not None and question.owner is not None:
-            await self._core.database.write(conversations.confirm, question.id, id)
             children = [*signals(stanza), element(ns.RECEIPTS, "received", {"id": id})]
             self._relay.pass_signals(question, stanza, children)
 
@@ -232,3 +233,9 @@ class PatronChat:
     def _run(self, doing: Coroutine[Deferred[Any], Any, Any]) -> None:
         done = Deferred.fromCoroutine(doing)
         done.addErrback(lambda failure: log.failure("a patron's message failed", failure=failure))
+
+
+def _confirmed(connection: Connection, queue_id: int, patron: JID, id: str) -> Question | None:
+    """Note that a patron has received the answer of that id; the question in which it was said."""
+    question_id = conversations.confirm(connection, queue_id, patron, id)
+    return None if question_id is None else questions.get(connection, question_id)

@@ -179,14 +179,20 @@ def last_spoken(connection: Connection, question_id: int) -> float | None:
     return connection.execute(query).scalar()
 
 
-def confirm(connection: Connection, question_id: int, origin_id: str) -> None:
-    """Note that the patron's client has acknowledged an answer with that id: the oldest that is to do."""
+def confirm(connection: Connection, queue_id: int, patron: JID, origin_id: str) -> int | None:
+    """Note that a patron's client has acknowledged a queue's answer with that id: the oldest that is to do.
+
+    Returns the id of the newest question with such an answer.
+    """
     columns = question_messages.c
-    answers = select(func.min(columns.id)).where(
-        columns.question == question_id, columns.origin_id == origin_id, columns.direction == Direction.STAFF
-    )
-    oldest = answers.where(columns.relay == Relay.TO_DO).scalar_subquery()
-    connection.execute(update(question_messages).where(columns.id == oldest).values(relay=Relay.DONE))
+    theirs = select(questions.c.id).where(questions.c.queue == queue_id, questions.c.patron == patron.text)
+    answers = (columns.origin_id == origin_id, columns.direction == Direction.STAFF)
+    of_patron = columns.question.in_(theirs)
+    oldest = select(func.min(columns.id)).where(of_patron, *answers, columns.relay == Relay.TO_DO)
+    done = update(question_messages).where(columns.id == oldest.scalar_subquery())
+    connection.execute(done.values(relay=Relay.DONE))
+    newest = select(func.max(columns.question)).where(of_patron, *answers)
+    return connection.execute(newest).scalar()
 
 
 def openings(connection: Connection, queue_id: int | None, states: Collection[str]) -> dict[int, str]:

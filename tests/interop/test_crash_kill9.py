@@ -7,11 +7,10 @@ What is promised without stream management (XEP-0198), and shown here:
 - A message whose sender has a receipt is in the store exactly once, and its recipient gets it: a patron's
   words the librarian who has the question or takes it later, a librarian's words the patron. (The server
   sends the patron's receipt once the message is stored; the librarian's comes from the patron's client.)
-  Of a patron's words that may or may not have reached her before the kill, the librarian is told afterwards.
 - A message whose sender has no receipt is in the store once or not at all; sent again under its id, it is
   there once. A text that was refused is nowhere.
-- A recipient's client is given a message under its id a second time only if the kill fell between the first
-  time and the receipt: then nobody can know whether it had arrived. It is then marked as late (XEP-0203).
+- A recipient's client is given a message under its id a second time only if the kill fell before the server
+  knew that it had arrived: in a later run. An answer is then marked as late (XEP-0203).
 """
 
 from __future__ import annotations

@@ -42,7 +42,8 @@ def test_a_note_is_for_the_staff(staffed):
     note = ben.hears(1, "seems to mean the registers of the cathedral")
     assert "(Note by mia: seems to mean the registers of the cathedral)" == body(note)
     assert note.find(DELAY) is not None
-    assert ["ben takes over from here."] == pat.take_words(staffed.queue)
+    pat.hears("ben takes over from here.")
+    assert [] == pat.take_words(staffed.queue)
 
 
 def test_a_canned_reply_is_listed_and_sent(start_refserver):
@@ -110,7 +111,8 @@ def test_a_question_is_handed_over_when_the_other_accepts(staffed):
     mia.hears(1, "ben was asked to take #1. It stays yours until then.")
     told = body(ben.hears(1, "mia asks you to take over #1"))
     assert "Why: knows the registers" in told
-    assert WORDS in told
+    retold = [text for text in ben.take_words(ben.chat(1)) if not text.startswith("*")]
+    assert [WORDS, "mia: Which parish?", "Saint Mary"] == retold
     mia.write(1, "A colleague will look.")
     pat.hears("A colleague will look.")
     assert ("mia", "ben") == (staffed.question(1)["librarian"], staffed.question(1)["handed_to"])
@@ -120,7 +122,7 @@ def test_a_question_is_handed_over_when_the_other_accepts(staffed):
     mia.hears(1, "ben has taken over #1.")
     assert ["ben takes over from here.", "I have them here."] == pat.take_words(staffed.queue)
     retold = [text for text in ben.take_words(ben.chat(1)) if not text.startswith("*")]
-    assert [WORDS, "mia: Which parish?", "Saint Mary", "mia: A colleague will look."] == retold
+    assert ["mia: A colleague will look."] == retold
     pat.ask("Thank you, ben")
     ben.hears(1, "Thank you, ben")
     mia.write(1, "I am still here")

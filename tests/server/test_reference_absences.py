@@ -277,7 +277,7 @@ def test_a_log_in_asks_no_queue_but_the_patrons_and_the_librarians(
 def test_the_question_of_a_librarian_whose_account_ends_waits_again_and_the_desk_is_told(
     library: Library,
 ) -> None:
-    mia, noa, pat = claimed(library)
+    _, noa, pat = claimed(library)
     library.remove_account(MIA.text)
     assert (library.question().owner, library.question().offered_to) == (None, NOA)
     assert "#1 waits again: mia is not there any more." in bodies(noa, ROOM)

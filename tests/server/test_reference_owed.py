@@ -299,7 +299,7 @@ def test_what_is_tried_again_and_has_no_known_fate_is_tried_again(library: Libra
 def test_what_is_said_while_the_store_is_asked_is_sent_too(library: Library, home: Home) -> None:
     answered_in_vain(library, home)
     home.away = None
-    library.database.write_now(conversations.confirm, library.question().id, "a1")
+    library.database.write_now(conversations.confirm, library.queue.profile.id, PAT, "a1")
     library.core.hooks.tell(RemoteReachable(HOME))
     with library.holding():
         library.clock.advance(outbox.SOONEST_SECONDS)  # there is nothing in the store yet

@@ -19,6 +19,7 @@ from tests.server.elsewhere import (
     HOUR,
     KEPT,
     MINUTE,
+    PAT,
     Home,
     answered_in_vain,
     ask,
@@ -198,7 +199,7 @@ def test_what_comes_back_while_the_store_is_asked_is_not_forgotten(library: Libr
     write(mia, chat(), "Answer 2.", "a2")
     home.away = None
     home.taken()
-    library.database.write_now(conversations.confirm, library.question().id, "a2")
+    library.database.write_now(conversations.confirm, library.queue.profile.id, PAT, "a2")
     library.core.hooks.tell(RemoteReachable(HOME))
     with library.holding():
         send_back(library, "a1", "resource-constraint", "wait")

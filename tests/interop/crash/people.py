@@ -130,7 +130,7 @@ class Patron(Person):
         elif body(stanza) and stanza.get("id", "") in self.floor.said.by_id:
             id = stanza.get("id", "")
             assert body(stanza).startswith(f"{id} "), "an id and the words of another"
-            self.floor.said.see(id, stanza.find(DELAY) is not None)
+            self.floor.said.see(id, stanza.find(DELAY) is not None, self.name)
             received = f"<received xmlns='urn:xmpp:receipts' id='{id}'/>"
             self.send(f"<message to='{self.floor.queue}' type='chat'>{received}</message>")
             self.floor.told()
@@ -146,6 +146,10 @@ _YES = {
     Doing.CLOSE: re.compile(r"\* #\d+ is closed\."),
     Doing.REOPEN: re.compile(r"\* #\d+ is open again and yours\."),
 }
+_NEWS = re.compile(
+    r"\(Noted\.|could not be delivered|is no longer offered|was first: #|is back in the queue"
+    r"|has left the line"
+)
 _NO = re.compile(
     r"was first: #\d+ is taken\.|is not yours|Nobody has taken this question yet|This question is closed"
     r"|This question is open and has an owner|Nobody asked you to take over"
@@ -270,7 +274,7 @@ class Librarian(Person):
         id = stanza.get("id", "")
         if id in self.floor.said.by_id:
             assert body(stanza).startswith(f"{id} "), "an id and the words of another"
-            self.floor.said.see(id, stanza.find(DELAY) is not None)
+            self.floor.said.see(id, stanza.find(DELAY) is not None, self.name)
         else:
             self._retold(body(stanza))
         self.floor.told()
@@ -298,8 +302,6 @@ class Librarian(Person):
         if words.startswith(f"* New question #{number} "):
             self.floor.ledger.offered(number, self.name)
             self.waiting.add(number)
-        elif words.startswith("* Before the server was interrupted"):
-            self._retold(words)
         elif "asks you to take over" in words:
             self.asked.add(number)
         elif "has taken over" in words:
@@ -312,7 +314,7 @@ class Librarian(Person):
         elif deed is not None and _NO.search(words):
             self._end(number, done=False)
         else:
-            assert "(Noted." in words or "could not be delivered" in words, words
+            assert _NEWS.search(words), words
         self.floor.told()
 
     def _end(self, number: int, done: bool) -> None:

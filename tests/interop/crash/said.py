@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from attrs import define, field, frozen
 
 from tests.interop.crash.store import Snapshot
@@ -9,10 +11,11 @@ from tests.interop.crash.store import Snapshot
 
 @frozen
 class Sight:
-    """A client was given a message under its id: in which run of the server, and whether marked as late."""
+    """A client was given a message under its id: whose, in which run, and whether marked as late."""
 
     run: int
     late: bool
+    by: str
 
 
 @define(eq=False)
@@ -31,11 +34,14 @@ class Said:
         wrong = []
         if self.refused and (self.seen or self.retold):
             wrong.append(f"{self.id} was refused, and seen all the same")
-        for first, again in zip(self.seen, self.seen[1:], strict=False):
-            if again.run == first.run or 0 < self.receipt <= first.run:
-                wrong.append(f"{self.id} was seen twice: {self.seen}, receipt in run {self.receipt}")
-            elif not again.late:
-                wrong.append(f"{self.id} was seen again and not marked as late: {self.seen}")
+        for by in {sight.by for sight in self.seen}:
+            seen = [sight for sight in self.seen if sight.by == by]
+            for first, again in pairwise(seen):
+                received = self.direction == "staff" and 0 < self.receipt <= first.run
+                if again.run == first.run or received:
+                    wrong.append(f"{self.id} was seen twice: {seen}, receipt in run {self.receipt}")
+                elif self.direction == "staff" and not again.late:
+                    wrong.append(f"{self.id} was seen again and not marked as late: {seen}")
         return wrong
 
 
@@ -55,9 +61,9 @@ class Record:
         said = self.by_id[id]
         said.receipt = said.receipt or self.run
 
-    def see(self, id: str, late: bool) -> None:
+    def see(self, id: str, late: bool, by: str) -> None:
         """A recipient was given it."""
-        self.by_id[id].seen.append(Sight(self.run, late))
+        self.by_id[id].seen.append(Sight(self.run, late, by))
 
     def check(self, snapshot: Snapshot) -> list[str]:
         """What the store lacks, has twice or should not have, and what recipients saw twice."""

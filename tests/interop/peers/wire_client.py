@@ -15,6 +15,7 @@ from typing import Any
 from xml.etree.ElementTree import Element, XMLPullParser
 
 _CLIENT = "{jabber:client}"
+_PING = "{urn:xmpp:ping}ping"
 _STREAM = "{http://etherx.jabber.org/streams}"
 _SASL = "urn:ietf:params:xml:ns:xmpp-sasl"
 _BIND = "urn:ietf:params:xml:ns:xmpp-bind"
@@ -111,4 +112,7 @@ class WireClient:
             self._logging_in.put_nowait(element)
             return
         assert element.tag != f"{_STREAM}error", [child.tag for child in element]
+        if element.find(_PING) is not None and element.get("type") == "get":
+            self.send(f"<iq type='result' id='{element.get('id')}' to='{element.get('from')}'/>")
+            return
         self._taken(element)
