@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from refserver.stanza import Stanza
 from refserver.stream import Malformed, StreamClosed, StreamFailed
+from refserver.stream.events import Reply
 from tests.unit.scram_client import ScramClient
 from tests.unit.stream_shell import (
     BIND,
@@ -33,6 +34,8 @@ STANZAS = (
 def tell(event) -> str:
     if isinstance(event, Stanza):
         return f"{event.kind} {event.id} {event.wire()!r}"
+    if isinstance(event, Reply):
+        return f"reply {event.stanza.wire()!r}"
     return event.error.condition.value if isinstance(event, Malformed) else repr(event)
 
 
@@ -63,7 +66,8 @@ def test_the_login_that_is_cut_below_succeeds():
     events, output = WHOLE
     assert events[-1] == "StreamClosed(peer_error='')"
     assert output.endswith(b"</stream:stream>")
-    assert ["presence", "message", "jid-malformed", "iq"] == [event.split()[0] for event in events[-5:-1]]
+    words = [event.split()[0] for event in events[-6:-1]]
+    assert ["presence", "message", "jid-malformed", "reply", "iq"] == words
 
 
 @settings(max_examples=60, deadline=None)

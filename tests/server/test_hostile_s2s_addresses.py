@@ -80,7 +80,7 @@ def test_a_domain_that_leads_to_ourselves_is_not_found(request: pytest.FixtureRe
         assert f"{STANZAS}remote-server-not-found" == error[0].tag
     told = [line for line in town.server.process.log.splitlines() if ITSELF in line]
     assert 1 == len(told)
-    assert told[0].endswith(f"no stream to {ITSELF}: the server does not know this domain")
+    assert told[0].endswith(f"no stream to {ITSELF}: the server does not serve this domain")
 
 
 def test_a_key_of_a_domain_that_leads_to_ourselves_is_not_verified(believing_town: Town) -> None:
