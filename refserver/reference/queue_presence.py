@@ -54,6 +54,7 @@ class QueuePresence:
         self._on_duty = on_duty
         self._waits = waits
         self._pushed: Status | None = None
+        self._gone = False
         self._pushed_at = float("-inf")
         self._timer: IDelayedCall | None = None
         self.subscribers = Subscribers(core, self._presence)
@@ -95,6 +96,7 @@ class QueuePresence:
         for jid in self.subscribers:
             self._core.router.route(gone.copy_to(jid))
         self.subscribers.clear()
+        self._gone = True
 
     def _push(self) -> None:
         self._timer = None
@@ -147,7 +149,9 @@ class QueuePresence:
     def _probed(self, who: JID) -> None:
         """4.3.2."""
         route = self._core.router.route
-        if who.bare in self.subscribers:
+        if self._gone:  # `unsubscribed` would end a subscription that holds after the next start
+            route(Stanza.presence(who, self._profile.address, "unavailable"))
+        elif who.bare in self.subscribers:
             route(self._presence(self.status()).copy_to(who))
         else:
             route(Stanza.presence(who.bare, self._profile.jid, "unsubscribed"))

@@ -8,7 +8,7 @@ import pytest
 from twisted.internet.defer import fail
 
 from refserver import ns
-from refserver.core.hooks import HostRemoved
+from refserver.core.hooks import HostRemoved, HostStopping
 from refserver.jid import JID
 from refserver.reference import answering, asking
 from refserver.reference.feature import Reference
@@ -47,6 +47,17 @@ def test_after_a_stop_nothing_is_offered_pushed_or_forgotten(library: Library) -
     library.clock.advance(100_000)
     assert library.question().state == "waiting"
     assert mia.received() == []
+
+
+def test_a_stop_makes_the_queue_unavailable_and_ends_no_subscription(library: Library) -> None:
+    library.arrive(f"<presence from='pat@a.example' to='{ASK}' type='subscribe'/>")
+    library.elsewhere.told()
+    host = library.core.hosts.get(DOMAIN)
+    assert host is not None
+    library.core.hooks.tell(HostStopping(host))
+    assert [stanza.type for stanza in library.elsewhere.received()] == ["unavailable"]
+    library.arrive(f"<presence from='pat@a.example/phone' to='{ASK}' type='probe'/>")
+    assert [stanza.type for stanza in library.elsewhere.received()] == ["unavailable"]
 
 
 def test_what_policy_does_not_keep_is_forgotten_while_the_server_runs(library: Library) -> None:
