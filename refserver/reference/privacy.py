@@ -29,7 +29,6 @@ from refserver.storage import (
     outbox,
     questions,
     queues,
-    rooms,
     rosters,
     secrets,
     statistics,
@@ -141,7 +140,7 @@ def forget_patron(connection: Connection, jid: JID, now: float) -> Unlinked:
     """Delete all words and links of a patron, at every queue, at once.
 
     Her open questions end first. Words go from the questions, from what is still to be delivered, from
-    offline messages, from the desks' history and from librarians' rosters. The numbers in the
+    offline messages and from librarians' rosters. The numbers in the
     statistics stay, and a block on her stays until it expires.
     """
     asked = questions.all_of_patron(connection, jid.bare)
@@ -174,7 +173,7 @@ def _ended(connection: Connection, asked: Sequence[Question], now: float) -> tup
 
 
 def _delete_traces(connection: Connection, asked: Sequence[Question]) -> None:
-    """Delete copies of what was said: in offline messages, in the desk's history, in librarians' rosters."""
+    """Delete copies of what was said, in offline messages and librarians' rosters; desks keep no history."""
     for question in asked:
         queue = queues.get(connection, question.queue_id)
         chat = JID.of(f"{queue.jid.localpart}+{question.number}", queue.jid.domainpart)
@@ -186,8 +185,6 @@ def _delete_traces(connection: Connection, asked: Sequence[Question]) -> None:
                 continue
         if question.patron is not None:
             _delete_offline(connection, question.patron, queue.jid)
-        desk = JID.of(queue.jid.localpart, f"rooms.{queue.jid.domainpart}")
-        rooms.delete_history(connection, desk, re.compile(rb"#%d(?!\d)" % question.number))
 
 
 def _delete_offline(connection: Connection, account: JID, sender: JID) -> None:

@@ -6,7 +6,6 @@ What a configuration means is decided in refserver/muc; here it is JSON.
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping, Sequence
 from enum import IntEnum
 from typing import Any, Final
@@ -25,7 +24,6 @@ __all__ = [
     "StoredRoom",
     "Subject",
     "append_history",
-    "delete_history",
     "delete_room",
     "delete_service",
     "history",
@@ -250,11 +248,3 @@ def _id_of(connection: Connection, room: JID) -> int:
     if found is None:
         raise NoSuchRoom("there is no such room")
     return found
-
-
-def delete_history(connection: Connection, room: JID, matching: re.Pattern[bytes]) -> None:
-    """Delete the messages of a room's history that match."""
-    of_room = select(_rooms.c.id).where(_rooms.c.jid == room.text).scalar_subquery()
-    rows = connection.execute(select(_history.c.id, _history.c.stanza).where(_history.c.room == of_room))
-    found = [row.id for row in rows if matching.search(row.stanza)]
-    connection.execute(delete(_history).where(_history.c.id.in_(found)))

@@ -22,7 +22,6 @@ from refserver.storage import (
     outbox,
     questions,
     queues,
-    rooms,
     rosters,
     schema,
     statistics,
@@ -216,7 +215,7 @@ def test_a_pass_with_nothing_to_do_does_not_grow_with_the_tables(connection: Con
 
 
 def scattered(connection: Connection) -> Question:
-    """A question in all places where words and links are kept: offline, history, rosters, subscriptions."""
+    """A question in all places where words and links are kept: offline, rosters, subscriptions."""
     question = ask(connection).question
     answering.claim(connection, question.id, MIA, NOW)
     answering.answer(connection, question.id, MIA, Utterance("canary answer"), NOW)
@@ -225,10 +224,6 @@ def scattered(connection: Connection) -> Question:
     kept = f"<message from='{CHAT}/queue' to='{MIA}'><body>{WORDS}</body></message>"
     offline.store(connection, MIA, kept.encode(), NOW, 0)
     rosters.save(connection, MIA, RosterItem(CHAT, f"#1 {WORDS}", "both"))
-    desk = JID.parse("ask@rooms.library.example")
-    rooms.save_room(connection, desk, {})
-    announced = f"<message><body>#1 ask {WORDS}</body></message>"
-    rooms.append_history(connection, desk, NOW, announced.encode(), 20)
     queues.subscribe(connection, question.queue_id, PAT, NOW)
     return question
 
