@@ -130,7 +130,8 @@ STAND_INS = {
 
 def commands(installed: Path, root: Path) -> list[str]:
     """The page's blocks of commands, under another root, without what would install from elsewhere."""
-    blocks = re.findall(r"(?:^    .*\n|^\n(?=    ))+", PAGE, re.MULTILINE)
+    page = PAGE.partition("## Every day")[0]
+    blocks = re.findall(r"(?:^    .*\n|^\n(?=    ))+", page, re.MULTILINE)
     script = "\n".join(textwrap.dedent(block).strip("\n") for block in blocks if " IN SRV " not in block)
     script = script.replace("/opt/refserver/bin", str(installed))
     for folder in ("/etc/", "/var/lib/", "/usr/local/bin"):
