@@ -125,8 +125,11 @@ class Libraries:
         rooms.start(stored)
         self.core.hooks.tell(HostAdded(host))
 
-    def remove(self, domain: str) -> None:
-        """Serve a library no more: its queues, rooms and accounts become unavailable, its streams end."""
+    def remove(self, domain: str, events: Iterable[object] = ()) -> None:
+        """Serve a library no more: its queues, rooms and accounts become unavailable, its streams end.
+
+        `events` are published while it can still send, after its clients' streams have ended.
+        """
         host = self.core.hosts.get(domain)
         if host is None:
             return
@@ -134,6 +137,8 @@ class Libraries:
         for session in list(self.core.sessions):
             if session.host is host:
                 session.close(StreamError(StreamCondition.HOST_GONE))
+        for event in events:
+            self.core.hooks.tell(event)
         self.core.hosts.remove(domain)
         self.rooms.pop(domain).remove()
         self.core.hooks.tell(HostRemoved(host))

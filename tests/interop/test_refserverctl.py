@@ -92,27 +92,27 @@ def alone(start_refserver: Any) -> Library:
 )
 def test_an_accounts_sessions_end_at_once(alone, slixmpp_client, verb, condition):
     """On a server of its own: who fails to log in is made to wait."""
-    mia = slixmpp_client(alone.mia, "word", alone.server.port)
-    how = ["--password-stdin"] if verb == "password" else []
+    mia = slixmpp_client(alone.mia, "a long word", alone.server.port)
+    how = {"password": ["--password-stdin"], "remove": ["--yes"]}.get(verb, [])
     alone.server.ctl("account", verb, alone.mia, *how, stdin="new word\n")
     mia.wait_for(lambda e: e.tag.endswith("}error") and any(c.tag.endswith(f"}}{condition}") for c in e))
     with pytest.raises(LoginFailed):
-        slixmpp_client(alone.mia, "word", alone.server.port)
+        slixmpp_client(alone.mia, "a long word", alone.server.port)
     if verb == "password":
         slixmpp_client(alone.mia, "new word", alone.server.port)
     if verb == "disable":
         alone.server.ctl("account", "enable", alone.mia)
-        slixmpp_client(alone.mia, "word", alone.server.port)
+        slixmpp_client(alone.mia, "a long word", alone.server.port)
 
 
 def test_a_removed_librarys_sessions_end_at_once(library, slixmpp_client):
-    mia = slixmpp_client(library.mia, "word", library.server.port)
+    mia = slixmpp_client(library.mia, "a long word", library.server.port)
     library.server.ctl("library", "remove", library.domain, "--yes")
     mia.wait_for(lambda e: e.tag.endswith("}error") and any(c.tag.endswith("}host-gone") for c in e))
 
 
 def test_a_queue_takes_questions_as_soon_as_it_is_there(library, slixmpp_client):
-    pat = slixmpp_client(library.pat, "word", library.server.port)
+    pat = slixmpp_client(library.pat, "a long word", library.server.port)
     library.server.ctl("queue", "add", library.ask, "--title", "Ask us")
     library.server.ctl("librarian", "add", library.ask, library.mia)
     pat.message(library.ask, "do you have a book about bees?")
@@ -144,7 +144,7 @@ def test_check_finds_a_running_server_well(library):
 
 
 def test_status_tells_a_running_server_from_one_that_is_not(alone, slixmpp_client):
-    slixmpp_client(alone.mia, "word", alone.server.port)
+    slixmpp_client(alone.mia, "a long word", alone.server.port)
     shown = alone.json("status")
     assert (shown["running"], shown["sessions"], shown["accounts"]) == (True, 1, 2)
     assert shown["process"] == alone.server.process.pid
@@ -197,7 +197,7 @@ def test_a_backup_of_a_running_server_is_whole_and_restored_when_it_has_ended(
     alone.server.stop()
     alone.server.ctl("restore", str(copy), "--yes")
     alone.server.start()
-    slixmpp_client(alone.pat, "word", alone.server.port)
+    slixmpp_client(alone.pat, "a long word", alone.server.port)
 
 
 def test_check_finds_a_port_taken_before_the_server_does(alone):

@@ -328,7 +328,7 @@ class _Stream:
 
     def close(self, error: StreamError | None = None) -> None:
         """See `Transport`."""
-        self.closed = error or True
+        self.closed = self.closed or error or True  # a stream ends once
 
     def take(self) -> bytes:
         """All that was sent since the last call."""

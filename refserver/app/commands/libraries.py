@@ -101,10 +101,14 @@ class RemoveLibrary(Request):
         return Done(data, tuple(dict.fromkeys(events)))
 
     async def apply(self, server: RunningServer, done: Done) -> Any:
-        """See `Request`. Accounts end first: their contacts are told while the library is still served."""
-        await super().apply(server, done)
-        await server.core.hooks.ask(hooks.QueuesChanged(done.data["domain"]))
-        server.libraries.remove(done.data["domain"])
+        """See `Request`. The accounts' contacts are told while the library is still served."""
+        domain = done.data["domain"]
+        ended = [event for event in done.events if isinstance(event, hooks.AccountRemoved)]
+        await server.core.hooks.ask(hooks.QueuesChanged(domain))
+        server.libraries.remove(domain, ended)
+        for event in done.events:
+            if event not in ended:
+                await server.core.hooks.ask(event)
         return done.data
 
 
