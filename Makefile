@@ -55,7 +55,7 @@ else
 endif
 
 soak: $(TOOLS) peers ## kill other servers in the middle of a conversation, again and again
-	$(BIN)/python -m pytest -s tests/interop/test_federation_restarts.py --rounds $(or $(ROUNDS),20) $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -s tests/interop/test_federation_restarts.py tests/interop/test_stream_management.py --rounds $(or $(ROUNDS),20) $(PYTEST_ARGS)
 
 peers: ## install the servers and clients the tests talk to (apt, as root only)
 	@$(PEERS)
