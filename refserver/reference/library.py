@@ -77,36 +77,38 @@ class Library:
 
     def refresh(self, stored: Iterable[Stored], ended: Iterable[Question]) -> None:
         """Take over what was changed in the store: queues, staff, settings, questions that were `ended`."""
-        for question in ended:
-            known = self.open_questions.numbered(question.number)
-            self.events.publish(Ended(question, None if known is None else known.owner))
+        owners = {question.number: question.owner for question in self.open_questions}
         found = {one.record.id: one for one in stored}
+        # All of it is in memory before anything follows from it.
+        for one in found.values():
+            self._take_over(one)
+        for id, one in found.items():
+            if id in self.queues:
+                self.queues[id].refresh(one)
+            else:
+                self._open(one)
+        for question in ended:
+            self.events.publish(Ended(question, owners.get(question.number)))
+        for question in self.open_questions:
+            owner = owners.get(question.number)
+            now = self.open_questions.numbered(question.number)
+            if owner is not None and now is not None and now.state in UNCLAIMED:
+                self.events.publish(Returned(now, owner, ReturnCause.OFFICE_ENDED))
         for gone in self.queues.keys() - found.keys():
             self.queues.pop(gone).remove()
             for question in self.open_questions.of_queue(gone):
                 self.open_questions.remove(question)
-        for id, one in found.items():
-            if id in self.queues:
-                before = self.open_questions.of_queue(id)
-                self.queues[id].refresh(one)
-                self._take_over(before, one)
-            else:
-                self._open(one)
         for queue in self.queues.values():
             queue.update()
 
-    def _take_over(self, before: Iterable[Question], stored: Stored) -> None:
-        """Take over the questions of one queue; whose librarian's office has ended waits again."""
-        now = {question.number: (question, words) for question, words in stored.questions}
-        for old in before:
-            if old.number not in now:
-                self.open_questions.remove(old)
-        owners = {old.number: old.owner for old in before}
-        for question, words in now.values():
-            owner = owners.get(question.number)
+    def _take_over(self, stored: Stored) -> None:
+        """Take over the questions of one queue."""
+        now = {question.number for question, _ in stored.questions}
+        for question in self.open_questions.of_queue(stored.record.id):
+            if question.number not in now:
+                self.open_questions.remove(question)
+        for question, words in stored.questions:
             self.open_questions.put(question, words)
-            if owner is not None and question.state in UNCLAIMED:
-                self.events.publish(Returned(question, owner, ReturnCause.OFFICE_ENDED))
 
     def stop(self) -> None:
         """The server ends: nothing is begun any more."""
