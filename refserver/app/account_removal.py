@@ -14,8 +14,6 @@ from refserver.jid import JID
 from refserver.reference import offices
 from refserver.storage import rooms
 
-__all__ = ["STEPS", "remove_account"]
-
 
 def _leave_rooms(connection: Connection, account: JID, now: float) -> Iterable[object]:
     """Remove the account's affiliations, and the rooms that nobody else owns."""

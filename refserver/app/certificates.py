@@ -25,8 +25,6 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-__all__ = ["Authority", "Certificate", "ensure"]
-
 # What a library's domain serves besides itself. Listed beside the wildcard, because OpenSSL lets no wildcard
 # stand directly below a top-level name such as localhost.
 SERVICES = ("rooms", "guest", "upload", "pubsub")
@@ -42,7 +40,7 @@ _IA5_STRING, _UTF8_STRING = 0x16, 0x0C
 
 @frozen
 class Certificate:
-    """What a certificate is to say of a domain; without further words a good one for that domain.
+    """The content of a certificate; by default a good one for the domain.
 
     `names` are the DNS names, None for the domain, `*.domain` and its services; `common_name_only` leaves
     out every alternative name; `xmpp_names` adds SRVName and XmppAddr; `start` None is an hour ago, and an
@@ -129,7 +127,7 @@ class Authority:
         return _key_pem(key) + certificate.public_bytes(serialization.Encoding.PEM) + self.pem
 
     def has_issued(self, certificate: x509.Certificate) -> bool:
-        """Whether this authority, with the key it has now, signed `certificate`."""
+        """Return True if this authority, with its present key, signed `certificate`."""
         try:
             certificate.verify_directly_issued_by(self.certificate)
         except (ValueError, TypeError, InvalidSignature):

@@ -14,22 +14,10 @@ from refserver.app.parts import open_ports
 from refserver.app.server import CannotStart
 from refserver.components.service import ComponentService, DomainTaken
 
-__all__ = [
-    "KEY",
-    "SHORTEST",
-    "Components",
-    "UnusableSecret",
-    "is_open",
-    "is_short",
-    "read_secret",
-    "read_secrets",
-]
-
 log = Logger()
 
 
-KEY: Final = "components.secret_files"
-"""Where the configuration names the files."""
+KEY: Final = "components.secret_files"  # in the configuration
 
 SHORTEST: Final = 8  # characters; a shorter secret works, with a warning
 

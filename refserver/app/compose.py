@@ -12,7 +12,8 @@ from twisted.internet.threads import deferToThreadPool
 
 from refserver.app.account_removal import remove_account
 from refserver.app.components import Components
-from refserver.app.control import SOCKET, Control
+from refserver.app.control import Control
+from refserver.app.data import SOCKET
 from refserver.app.federation import make_federation
 from refserver.app.parts import (
     Clients,
@@ -50,8 +51,6 @@ from refserver.sasl import FakeVerifiers, Hashing
 from refserver.storage import secrets
 from refserver.stream.policy import StreamPolicy
 from refserver.xml import Limits
-
-__all__ = ["FEATURES", "compose"]
 
 FEATURES: tuple[type[Feature], ...] = (
     LibraryAccess,

@@ -23,8 +23,6 @@ from cattrs.gen import make_dict_structure_fn
 from refserver.app.settings import NOT_BUILT, HostPort, ImpossibleValue, Settings
 from refserver.jid import JID, InvalidJID
 
-__all__ = ["SEARCHED", "ConfigurationError", "Problem", "Settings", "find", "load"]
-
 # Where a configuration file is looked for when none is named.
 SEARCHED = (Path("refserver.toml"), Path("/etc/refserver/refserver.toml"))
 

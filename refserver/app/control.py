@@ -22,12 +22,10 @@ from twisted.python.failure import Failure
 
 from refserver.app.commands import Refused, Request, ServerRequest, load_requests
 from refserver.app.commands.request import decode, ok, refused
-from refserver.app.data import SOCKET, UnixPath
+from refserver.app.data import UnixPath
 from refserver.app.parts import RunningServer
 from refserver.app.server import CannotStart
 from refserver.storage.errors import StorageError
-
-__all__ = ["SOCKET", "Control"]
 
 log = Logger()
 
@@ -92,7 +90,7 @@ class Control:
 
     @property
     def waiting(self) -> int:
-        """How many requests wait for the one that is being executed."""
+        """The number of requests that wait for the one that is being executed."""
         return len(self._one_at_a_time.waiting)
 
     async def answer(self, line: bytes) -> bytes:
@@ -146,7 +144,6 @@ class _Door(Factory):
         self._control = control
 
     def buildProtocol(self, addr: IAddress | None) -> _Connection:
-        """See `Factory`."""
         return _Connection(self._control)
 
 
@@ -160,15 +157,12 @@ class _Connection(LineReceiver):
         self._control = control
 
     def connectionMade(self) -> None:
-        """See `Protocol`."""
         self._control.connected(self)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        """See `Protocol`."""
         self._control.lost(self)
 
     def lineReceived(self, line: bytes) -> None:
-        """See `LineReceiver`."""
         answered = Deferred.fromCoroutine(self._control.answer(line))
         answered.addCallback(self._send)
         answered.addErrback(lambda failure: log.failure("an answer could not be sent", failure=failure))

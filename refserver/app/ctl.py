@@ -16,8 +16,6 @@ from refserver.app.commands import MODULES, Refused
 from refserver.app.commands.context import Context
 from refserver.app.config import ConfigurationError
 
-__all__ = ["command", "main"]
-
 NAME = "refserverctl"
 
 
@@ -25,11 +23,9 @@ class _Commands(click.Group):
     """Imports a command when it is called, and turns what is refused into a line and status 1."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """See `click.Group`."""
         return sorted(MODULES)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """See `click.Group`."""
         module = MODULES.get(cmd_name)
         if module is None:
             return None
@@ -37,7 +33,6 @@ class _Commands(click.Group):
         return found
 
     def invoke(self, ctx: click.Context) -> object:
-        """See `click.Group`."""
         try:
             return super().invoke(ctx)
         except (Refused, ConfigurationError) as error:

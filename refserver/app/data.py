@@ -12,15 +12,12 @@ from attrs import define, field, frozen
 if TYPE_CHECKING:
     from refserver.storage.engine import Database
 
-__all__ = ["DATABASE", "SOCKET", "DataInUse", "DataLock", "OpenData", "UnixPath", "give_to_owner"]
-
 DATABASE: Final = "refserver.sqlite"
 """The database's name."""
 SOCKET: Final = "control.sock"
 """The name of the socket on which a running server takes requests."""
 
-LONGEST_SOCKET_PATH: Final = 107
-"""How many bytes of path a socket's address holds (unix(7))."""
+LONGEST_SOCKET_PATH: Final = 107  # bytes (unix(7))
 
 
 class DataInUse(RuntimeError):

@@ -37,8 +37,6 @@ from refserver.reference.states import State
 from refserver.sasl.verifier import Verifier, check_password, make_verifiers
 from refserver.storage import accounts, libraries, questions, queues
 
-__all__ = ["DOMAIN", "LIBRARIAN", "PATRON", "PEOPLE", "QUEUE", "CannotRun", "Prepared", "main", "prepare"]
-
 FOLDER: Final = Path("var")
 DOMAIN: Final = "localhost"
 QUEUE: Final = f"ask@{DOMAIN}"

@@ -15,8 +15,6 @@ from pathlib import Path
 
 from attrs import frozen
 
-__all__ = ["EndpointError", "check_endpoint", "resolve_endpoint", "tcp_address"]
-
 MAX_PORT = 65535
 
 _WORD = re.compile(r":((?:\\.|[^:\\])*)")
@@ -92,7 +90,7 @@ def resolve_endpoint(description: str, folder: Path) -> str:
 
 
 def tcp_address(description: str) -> tuple[str, int] | None:
-    """Where it listens: an address ("" for all of IPv4, "::" for all) and a port; None: not TCP."""
+    """Return address ("" is all of IPv4, "::" all) and port of an endpoint; None if it is not TCP."""
     kind, given = _parse(description)
     if kind not in ("tcp", "tcp6"):
         return None

@@ -22,8 +22,6 @@ from refserver.storage import secrets
 from refserver.stream import ServerPolicy
 from refserver.xml import Limits
 
-__all__ = ["Federation", "federation_policy", "make_federation", "make_resolver"]
-
 BEFORE_PROOF = Limits(stanza_bytes=10_000)
 """RFC 6120 13.12 has a server take 10,000 bytes; until a domain is proved nobody gets more."""
 
@@ -74,7 +72,7 @@ def make_federation(
 
 
 def federation_policy(settings: Settings) -> FederationPolicy:
-    """What the configuration says about other servers.
+    """Return the settings of streams to and from other servers.
 
     Where there is no limit of bytes there is none of stanzas either: who sets it to 0 wants no limits.
     """

@@ -24,8 +24,6 @@ from twisted.logger import (
 )
 from twisted.python.logfile import LogFile
 
-__all__ = ["LOG", "Log"]
-
 _PRIORITIES: Final = {
     LogLevel.debug: 7,
     LogLevel.info: 6,

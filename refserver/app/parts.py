@@ -38,8 +38,6 @@ from refserver.s2s.service import FederationService
 from refserver.storage import libraries
 from refserver.storage.engine import Database
 
-__all__ = ["Clients", "Desks", "Libraries", "LibraryCertificates", "Storage", "open_ports"]
-
 log = Logger()
 
 
@@ -215,11 +213,9 @@ class LibraryCertificates:
                 log.error("no certificate can be read: {problem}", problem=str(problem))
 
     def __bool__(self) -> bool:
-        """See `c2s.service.Contexts`."""
         return self.certificates is not None and any(True for _ in self.certificates)
 
     def context_for(self, domain: str) -> SSL.Context:
-        """See `c2s.service.Contexts`."""
         return self.loaded().context_for(domain)
 
     def loaded(self) -> Certificates:
@@ -320,7 +316,7 @@ class Desks:
 
 @define(eq=False)
 class RunningServer:
-    """What requests of refserverctl act on. `servers` is None if there are no streams to other servers.
+    """The server that requests of refserverctl act on. `servers` is None if there is no federation.
 
     `started` is when the server started, in Unix seconds.
     """
@@ -332,12 +328,12 @@ class RunningServer:
 
     @property
     def rooms(self) -> int:
-        """How many rooms are open."""
+        """The number of open rooms."""
         return sum(map(len, self.libraries.rooms.values()))
 
     @property
     def streams(self) -> int:
-        """How many streams from and to other servers are open."""
+        """The number of open streams from and to other servers."""
         remotes = [] if self.servers is None else self.servers.status()
         return sum(remote.outgoing + remote.incoming for remote in remotes)
 
@@ -362,7 +358,6 @@ class _Port(Factory):
         self._key = key
 
     def logPrefix(self) -> str:
-        """See `ILoggingContext`."""
         return self._key
 
 

@@ -23,8 +23,6 @@ from twisted.logger import Logger
 from refserver.app.data import DataInUse
 from refserver.storage.errors import StorageError
 
-__all__ = ["CannotStart", "Part", "Server"]
-
 log = Logger()
 
 
@@ -63,7 +61,6 @@ class Server(Service):
         self._started: list[Part] = []
 
     def startService(self) -> None:
-        """See `IService`."""
         super().startService()  # type: ignore[no-untyped-call]  # Twisted has no annotations here
         _allow_descriptors()
         try:
@@ -100,7 +97,6 @@ class Server(Service):
             log.info("certificates and settings were read again")
 
     def stopService(self) -> Deferred[None]:
-        """See `IService`."""
         super().stopService()  # type: ignore[no-untyped-call]  # nor here
         return Deferred.fromCoroutine(self._stop())
 

@@ -18,22 +18,6 @@ from attrs import Attribute, asdict, evolve, field, fields, frozen
 from refserver.app.endpoints import EndpointError, check_endpoint, resolve_endpoint
 from refserver.sasl.verifier import ITERATIONS, LEAST_ITERATIONS
 
-__all__ = [
-    "C2S",
-    "NOT_BUILT",
-    "S2S",
-    "TLS",
-    "Components",
-    "HostPort",
-    "ImpossibleValue",
-    "Limits",
-    "Listen",
-    "Log",
-    "LogLevel",
-    "Server",
-    "Settings",
-]
-
 Endpoints = tuple[str, ...]
 LogLevel = Literal["debug", "info", "warn", "error"]
 _Validator = Callable[[Any, "Attribute[Any]", Any], None]
@@ -96,7 +80,7 @@ _must_be_timeout = _must(lambda value: 1 <= value <= 3600, "a number of seconds 
 
 @frozen
 class HostPort:
-    """Where a server is reached: a host name or address, and a port."""
+    """The place of a server: a host name or address, and a port."""
 
     host: str
     port: int
@@ -125,7 +109,7 @@ def _must_be_addresses(_: object, attribute: Attribute[Any], value: tuple[HostPo
 
 @frozen
 class Server:
-    """Where the server keeps what it must not forget."""
+    """The place of all that is stored."""
 
     data: Path = Path("var")
     database: Literal["sqlite"] = "sqlite"
@@ -133,7 +117,7 @@ class Server:
 
 @frozen
 class Listen:
-    """What the server listens on: Twisted endpoint descriptions; an empty list switches a listener off."""
+    """Twisted endpoint descriptions to listen on; an empty list switches a listener off."""
 
     c2s: Endpoints = field(default=("tcp:5222",), validator=_must_be_endpoints)
     c2s_tls: Endpoints = field(default=("tcp:5223",), validator=_must_be_endpoints)
@@ -162,7 +146,7 @@ class TLS:
 
 @frozen
 class C2S:
-    """What a client must do, and may do, to get a session; times in seconds."""
+    """Conditions for sessions of clients; times in seconds."""
 
     require_tls: bool = True
     plain_without_tls: bool = False
@@ -175,7 +159,7 @@ class C2S:
 
 @frozen
 class S2S:
-    """Whether and how other servers are trusted, and where to find those that DNS does not know."""
+    """Other servers: how they are trusted, and the places of those that DNS does not know."""
 
     enabled: bool = True
     authentication: Literal["certificate", "dialback"] = "certificate"
@@ -193,14 +177,14 @@ class Components:
 
 @frozen
 class Log:
-    """What is logged: events of `level` and above."""
+    """Events of `level` and above are logged."""
 
     level: LogLevel = "info"
 
 
 @frozen
 class Limits:
-    """What one stranger may cost; 0 is no limit. Rates are per connection unless the name says otherwise."""
+    """Limits for one stranger; 0 is no limit. Rates are per connection unless the name says otherwise."""
 
     c2s_bytes_per_second: int = field(default=16_384, validator=_must_be_limit)
     s2s_bytes_per_second: int = field(default=65_536, validator=_must_be_limit)
@@ -227,7 +211,7 @@ class Settings:
 
     @classmethod
     def without_file(cls) -> Self:
-        """What holds where no configuration file is found: the defaults, on loopback only."""
+        """Return the settings without a configuration file: the defaults, on loopback only."""
         return cls(listen=Listen.on_loopback())
 
     def relative_to(self, folder: Path) -> Self:

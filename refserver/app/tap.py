@@ -1,4 +1,4 @@
-"""What twistd calls: the options of `twistd refserver` and the service they make."""
+"""The plugin of twistd: the options of `twistd refserver` and the service they make."""
 
 from __future__ import annotations
 
@@ -11,8 +11,6 @@ from twisted.python import usage
 
 from refserver.app.config import ConfigurationError, load
 from refserver.app.log import LOG
-
-__all__ = ["Options", "makeService"]
 
 
 class Options(usage.Options):

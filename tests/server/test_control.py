@@ -30,7 +30,8 @@ from refserver.app.commands.libraries import AddLibrary, ListLibraries, RemoveLi
 from refserver.app.commands.queues import AddQueue, QueueOptions, RemoveQueue, SetQueue
 from refserver.app.commands.request import decode, encode, from_json
 from refserver.app.commands.status import ShowStatus
-from refserver.app.control import SOCKET, Control
+from refserver.app.control import Control
+from refserver.app.data import SOCKET
 from refserver.app.parts import Libraries, LibraryCertificates, RunningServer
 from refserver.app.server import CannotStart
 from refserver.app.settings import Server, Settings

@@ -13,8 +13,6 @@ from typing import Final
 
 from attrs import frozen
 
-__all__ = ["ENTER", "READ", "WRITE", "Finding", "Result", "ServerUser"]
-
 READ: Final = os.R_OK
 WRITE: Final = os.W_OK
 ENTER: Final = os.X_OK

@@ -19,8 +19,6 @@ from refserver.app.checks import READ, Finding, ServerUser
 from refserver.net.certificates import Certificate, ascii_name, explain, load
 from refserver.net.identity import PeerIdentity
 
-__all__ = ["check_certificates"]
-
 ENDS_SOON: Final = timedelta(days=30)
 
 _ABOUT = "certificate"
@@ -169,7 +167,7 @@ class Authorities:
             store.add_cert(crypto.X509.from_cryptography(certificate))
 
     def have_signed(self, certificate: x509.Certificate) -> bool:
-        """Whether one of them has signed it itself, without others between; however long it is valid."""
+        """Return True if one of them has signed `certificate` directly; its dates do not matter."""
         looked_at = crypto.X509.from_cryptography(certificate)
         try:
             crypto.X509StoreContext(self._store, looked_at).verify_certificate()

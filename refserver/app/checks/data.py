@@ -15,8 +15,6 @@ from refserver.app.checks import ENTER, READ, WRITE, Finding, ServerUser
 from refserver.app.components import KEY, SHORTEST, UnusableSecret, is_open, is_short, read_secret
 from refserver.storage import migrations, sqlite
 
-__all__ = ["check_components", "check_data", "check_desks", "check_plugins"]
-
 LEAST_FREE: Final = 64 * 1024 * 1024  # bytes
 
 _ABOUT_FOLDER, _ABOUT_DATABASE = "data", "database"

@@ -21,8 +21,6 @@ from typing import Any, Final, Literal, Protocol
 from attrs import define, field, frozen
 from twisted.names import dns
 
-__all__ = ["Answer", "LookUp", "NameServers", "Question", "Service", "system_name_servers"]
-
 Kind = Literal["SRV", "A", "AAAA"]
 Place = tuple[str, int]
 
@@ -36,7 +34,7 @@ QUESTIONS_PER_SECOND: Final = 500  # as much longer may a try with many take
 
 @frozen
 class Question:
-    """What is asked: the `kind` of records of a name in A-labels, without the last dot."""
+    """A question for the records of one `kind`; `name` is in A-labels, without the last dot."""
 
     kind: Kind
     name: str
@@ -54,7 +52,7 @@ class Service:
 
 @frozen
 class Answer:
-    """What is known: SRV records or addresses. `alias`: the name is a CNAME for that one.
+    """An answer: SRV records or addresses. `alias` is the name that a CNAME record leads to.
 
     `trouble`: no name server answered, or none could; nothing is known then.
     """
@@ -66,7 +64,7 @@ class Answer:
 
 
 class LookUp(Protocol):
-    """Who answers questions."""
+    """A function that answers questions, each of them."""
 
     def __call__(self, questions: Collection[Question]) -> Mapping[Question, Answer]:
         """An answer to each question."""
@@ -89,7 +87,7 @@ class NameServers:
     places: Sequence[Place]
 
     def __call__(self, questions: Collection[Question]) -> dict[Question, Answer]:
-        """See `LookUp`. Of a few questions each try ends after about SECONDS_PER_TRY, answered or not."""
+        """Of a few questions each try ends after about SECONDS_PER_TRY, answered or not."""
         answers: dict[Question, Answer] = {}
         places = self.places[:MOST_SERVERS]
         for number in range(TRIES):
@@ -172,7 +170,7 @@ def _read(data: bytes) -> dns.Message | None:
 
 
 def _question(message: dns.Message) -> Question | None:
-    """What a message says that it answers."""
+    """Return the question that a message answers; None if it is none of ours."""
     kinds: dict[int, Kind] = {dns.SRV: "SRV", dns.A: "A", dns.AAAA: "AAAA"}
     if len(message.queries) != 1 or message.queries[0].type not in kinds:
         return None

@@ -19,8 +19,6 @@ from refserver.app.settings import Settings
 from refserver.net.certificates import ascii_name
 from refserver.s2s.resolver import literal
 
-__all__ = ["check_federation"]
-
 KEY: Final = "dns"
 
 _NOT_IN_DNS: Final = {
@@ -37,7 +35,7 @@ _LOOPBACK: Final = ("127.", "::1")
 
 @frozen
 class _Visitors:
-    """Who looks a library up: what their SRV records are called, the port they try without any, and ours."""
+    """Those who look a library up. `usual_port` is the one that they try without SRV records."""
 
     who: str
     kind: str
@@ -47,7 +45,7 @@ class _Visitors:
     tls_ports: Collection[int]
 
     def names(self, domain: str) -> tuple[str, str]:
-        """Where the SRV records of a domain are: without TLS at first, and with."""
+        """Return the names of the SRV records of a domain: for STARTTLS and for direct TLS."""
         return f"_xmpp-{self.kind}._tcp.{domain}", f"_xmpps-{self.kind}._tcp.{domain}"
 
 
@@ -207,7 +205,7 @@ class _Look:
     def _target(
         self, domain: str, visitors: _Visitors, service: Service, ports: Collection[int], key: str
     ) -> Iterator[Finding]:
-        """What is wrong with one SRV record."""
+        """Findings on one SRV record."""
         place = f"{domain}: {visitors.who} are sent to {service.target}:{service.port}"
         alias = next((each.alias for each in self._answers(service.target) if each.alias), "")
         addresses = self._addresses(service.target)
@@ -254,7 +252,7 @@ class _Look:
         return [address for answer in self._answers(name) for address in answer.addresses]
 
     def _is_address_unknown(self, name: str) -> bool:
-        """Whether the name servers could not tell if there is an address."""
+        """Return True if the name servers could not tell if there is an address."""
         return not self._addresses(name) and any(answer.trouble for answer in self._answers(name))
 
     def _records(self, name: str, visitors: _Visitors) -> str:

@@ -15,8 +15,6 @@ from refserver.app.checks import Finding
 from refserver.app.endpoints import tcp_address
 from refserver.app.settings import Settings
 
-__all__ = ["Machine", "bind_error", "check_ports", "listeners", "this_machine"]
-
 _LOOPBACK: Final = ("127.", "::1")
 
 

@@ -40,17 +40,6 @@ else:
     offices = late("refserver.reference", "offices")
     accounts, libraries, queues = late("refserver.storage", "accounts", "libraries", "queues")
 
-__all__ = [
-    "AccountVerifiers",
-    "AddAccount",
-    "DisableAccount",
-    "EnableAccount",
-    "ListAccounts",
-    "RemoveAccount",
-    "SetPassword",
-    "account",
-]
-
 SHORTEST_PASSWORD: Final = 8  # characters
 LONGEST_PASSWORD: Final = 1023  # bytes
 
@@ -66,7 +55,6 @@ class AddAccount(Request):
     verifiers: Mapping[str, Verifier]
 
     def run(self, connection: Connection, now: float) -> Done:
-        """See `Request`."""
         jid = bare_address(self.jid)
         domain_of(connection, jid)
         refuse_shadowing(connection, jid)
@@ -93,7 +81,7 @@ class AccountVerifiers(Request):
     jid: str
 
     def run(self, connection: Connection, now: float) -> Done:
-        """See `Request`. The data is as `AddAccount.verifiers`; empty if there is no such account."""
+        """The data is as `AddAccount.verifiers`; empty if there is no such account."""
         return Done(dict(accounts.verifiers(connection, bare_address(self.jid)) or {}))
 
 
@@ -106,7 +94,6 @@ class ListAccounts(Request):
     domain: str | None = None
 
     def run(self, connection: Connection, now: float) -> Done:
-        """See `Request`."""
         if self.domain is None:
             domains = [library.domain for library in libraries.list(connection)]
         else:
@@ -128,7 +115,6 @@ class RemoveAccount(Request):
     jid: str
 
     def run(self, connection: Connection, now: float) -> Done:
-        """See `Request`."""
         jid = _account(connection, self.jid)
         events = account_removal.remove_account(connection, jid, now)
         return Done({"jid": jid.text, "done": "removed"}, events)
@@ -143,13 +129,11 @@ class SetPassword(Request):
     verifiers: Mapping[str, Verifier]
 
     def run(self, connection: Connection, now: float) -> Done:
-        """See `Request`."""
         jid = _account(connection, self.jid)
         accounts.set_verifiers(connection, jid, self.verifiers)
         return Done({"jid": jid.text, "done": "password changed"}, (hooks.CredentialsChanged(jid),))
 
     async def apply(self, server: RunningServer, done: Done) -> Any:
-        """See `Request`."""
         await super().apply(server, done)
         server.end_sessions(bare_address(self.jid), StreamCondition.RESET, "the password was changed")
         return done.data
@@ -163,7 +147,6 @@ class DisableAccount(Request):
     jid: str
 
     def run(self, connection: Connection, now: float) -> Done:
-        """See `Request`."""
         jid = _account(connection, self.jid)
         if _is_disabled(connection, jid):
             return Done({"jid": jid.text, "done": "unchanged"})
@@ -171,7 +154,6 @@ class DisableAccount(Request):
         return Done({"jid": jid.text, "done": "disabled"}, (hooks.CredentialsChanged(jid),))
 
     async def apply(self, server: RunningServer, done: Done) -> Any:
-        """See `Request`."""
         await super().apply(server, done)
         if done.events:
             server.end_sessions(
@@ -188,7 +170,6 @@ class EnableAccount(Request):
     jid: str
 
     def run(self, connection: Connection, now: float) -> Done:
-        """See `Request`."""
         jid = _account(connection, self.jid)
         if not _is_disabled(connection, jid):
             return Done({"jid": jid.text, "done": "unchanged"})

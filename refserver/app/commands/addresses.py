@@ -18,18 +18,6 @@ if TYPE_CHECKING:
 else:
     accounts, libraries, queues = late("refserver.storage", "accounts", "libraries", "queues")
 
-__all__ = [
-    "bare_address",
-    "domain_of",
-    "library_domain",
-    "queue_at",
-    "queue_of",
-    "queues_at",
-    "refuse_shadowed_accounts",
-    "refuse_shadowing",
-    "served_domain",
-]
-
 
 def library_domain(text: str) -> str:
     """Return a domain in its normal form. Raises `Refused`."""

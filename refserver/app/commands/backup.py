@@ -27,8 +27,6 @@ if TYPE_CHECKING:
 else:
     errors, migrations = late("refserver.storage", "errors", "migrations")
 
-__all__ = ["back_up", "backup", "put_back", "restore"]
-
 LOCK_SECONDS: Final = 60.0
 _SQLITE: Final = b"SQLite format 3\0"
 

@@ -28,20 +28,6 @@ else:
     library_access = late("refserver.features", "library_access")
     access_rules, libraries, queues = late("refserver.storage", "access_rules", "libraries", "queues")
 
-__all__ = [
-    "AddAllow",
-    "AddBlock",
-    "AllowOnly",
-    "ListAllows",
-    "ListBlocks",
-    "ListSpam",
-    "RemoveAllow",
-    "RemoveBlock",
-    "allow",
-    "block",
-    "spam",
-]
-
 ALL: Final = "*"
 """Written in place of a library, it means all libraries."""
 LONGEST_REASON: Final = 200
@@ -71,7 +57,6 @@ class _SenderRequest(Request):
     sender: str
 
     def run(self, connection: Connection, now: float) -> Done:
-        """See `Request`."""
         return self._run(connection, _library(connection, self.library), _sender(self.sender), now)
 
     @abstractmethod
@@ -79,7 +64,7 @@ class _SenderRequest(Request):
         """Execute the request with parsed arguments. Raises `Refused`."""
 
     async def apply(self, server: RunningServer, done: Done) -> Any:
-        """See `Request`. Streams of servers that are not welcome any more end."""
+        """Streams of servers that are not welcome any more end."""
         lists = server.core.feature(library_access.LibraryAccess)
         for event in done.events:
             if isinstance(event, RuleSet):
@@ -123,7 +108,6 @@ class _List(Request):
     library: str
 
     def run(self, connection: Connection, now: float) -> Done:
-        """See `Request`."""
         library = _library(connection, self.library)
         rows = [
             _row(at, rule)
@@ -221,7 +205,6 @@ class AllowOnly(Request):
     on: bool | None = None
 
     def run(self, connection: Connection, now: float) -> Done:
-        """See `Request`."""
         library = served_domain(connection, self.library)
         was = access_rules.is_allow_only(connection, library)
         if self.on is None or self.on == was:
@@ -232,7 +215,6 @@ class AllowOnly(Request):
         return Done(data, (self,))
 
     async def apply(self, server: RunningServer, done: Done) -> Any:
-        """See `Request`."""
         if done.events:
             lists = server.core.feature(library_access.LibraryAccess)
             lists.allow_only(done.data["library"], done.data["allow_only"])
@@ -249,7 +231,6 @@ class ListSpam(Request):
     first_day: str = ""
 
     def run(self, connection: Connection, now: float) -> Done:
-        """See `Request`."""
         library = _library(connection, self.library)
         day = self.first_day
         since = datetime.combine(day_of(day), time(), UTC).timestamp() if day else 0.0
@@ -433,7 +414,7 @@ def allow_only(context: Context, library: str, on: bool | None) -> None:
 
 @click.group()
 def spam() -> None:
-    """What librarians reported with !spam."""
+    """Spam that librarians reported with !spam."""
 
 
 @spam.command("list")

@@ -24,12 +24,8 @@ if TYPE_CHECKING:
 else:
     migrations, sqlite = late("refserver.storage", "migrations", "sqlite")
 
-__all__ = ["Caller"]
-
-ANSWER_SECONDS: Final = 60.0
-"""How long a running server may take for one request."""
-STARTING_SECONDS: Final = 15.0
-"""How long a server may take to start or to stop. In this time it has the lock and no socket."""
+ANSWER_SECONDS: Final = 60.0  # for one request to a running server
+STARTING_SECONDS: Final = 15.0  # a server that starts or stops has the lock and no socket
 PAUSE_SECONDS: Final = 0.1
 
 

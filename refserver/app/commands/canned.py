@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 else:
     queues = late("refserver.storage", "queues")
 
-__all__ = ["ListCanned", "RemoveCanned", "SetCanned", "canned"]
-
 LONGEST_NAME: Final = 40
 LONGEST_TEXT: Final = 4000
 MOST_REPLIES: Final = 200
@@ -35,7 +33,6 @@ class SetCanned(Request):
     text: str
 
     def run(self, connection: Connection, now: float) -> Done:
-        """See `Request`."""
         queue = queue_at(connection, self.queue)
         known = queues.canned(connection, queue.id)
         name, text = self.name.casefold(), self.text.strip()
@@ -61,7 +58,6 @@ class ListCanned(Request):
     queue: str
 
     def run(self, connection: Connection, now: float) -> Done:
-        """See `Request`."""
         queue = queue_at(connection, self.queue)
         found = queues.canned(connection, queue.id)
         return Done([{"queue": queue.jid.text, "name": name, "text": found[name]} for name in sorted(found)])
@@ -76,7 +72,6 @@ class RemoveCanned(Request):
     name: str
 
     def run(self, connection: Connection, now: float) -> Done:
-        """See `Request`."""
         queue, name = queue_at(connection, self.queue), self.name.casefold()
         if name not in queues.canned(connection, queue.id):
             raise Refused(

@@ -24,8 +24,6 @@ else:
         "refserver.app.checks", "certificates", "data", "dns", "federation", "ports"
     )
 
-__all__ = ["check"]
-
 
 @click.command()
 @click.pass_context

@@ -1,4 +1,4 @@
-"""What every command is given: settings, a way to have requests executed, and how answers are printed."""
+"""The context that every command is given: settings, execution of requests, printing of answers."""
 
 from __future__ import annotations
 
@@ -19,8 +19,6 @@ from refserver.app.settings import Settings
 
 if TYPE_CHECKING:
     from refserver.app.commands.request import Request
-
-__all__ = ["Context", "confirm", "pass_context", "print_json", "print_one", "print_table", "printable"]
 
 _ODD: Final = re.compile("[^ -~\n]")  # perhaps not printable
 

@@ -8,8 +8,6 @@ from typing import Final
 
 import click
 
-__all__ = ["EXAMPLES", "example"]
-
 EXAMPLES: Final = {"config": "refserver.toml", "unit": "refserver.service", "certificates": "certificates.sh"}
 
 _FOLDER: Final = Path(__file__).parents[1] / "examples"

@@ -23,8 +23,6 @@ else:
     offices = late("refserver.reference", "offices")
     accounts, libraries, queues = late("refserver.storage", "accounts", "libraries", "queues")
 
-__all__ = ["AddLibrarian", "ListLibrarians", "RemoveLibrarian", "librarian"]
-
 DEFAULT_CHATS: Final = 3
 MOST_CHATS: Final = 100
 RESERVED_NICKS: Final = frozenset({"queue", "partner"})  # what `!to` takes besides a nick
@@ -41,7 +39,6 @@ class AddLibrarian(Request):
     max_chats: int | None = None
 
     def run(self, connection: Connection, now: float) -> Done:
-        """See `Request`."""
         queue, jid = queue_at(connection, self.queue), bare_address(self.jid)
         known = queues.librarian(connection, queue.id, jid)
         wanted = self._applied_to(known or queues.Librarian(jid, jid.localpart, DEFAULT_CHATS))
@@ -74,7 +71,6 @@ class ListLibrarians(Request):
     queue: str | None = None
 
     def run(self, connection: Connection, now: float) -> Done:
-        """See `Request`."""
         return Done(
             [
                 {
@@ -98,7 +94,6 @@ class RemoveLibrarian(Request):
     jid: str
 
     def run(self, connection: Connection, now: float) -> Done:
-        """See `Request`."""
         queue, jid = queue_at(connection, self.queue), bare_address(self.jid)
         if queues.librarian(connection, queue.id, jid) is None:
             raise Refused(

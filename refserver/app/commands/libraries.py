@@ -25,8 +25,6 @@ else:
     offices = late("refserver.reference", "offices")
     accounts, libraries, queues = late("refserver.storage", "accounts", "libraries", "queues")
 
-__all__ = ["AddLibrary", "ListLibraries", "RemoveLibrary", "library"]
-
 SERVICES: Final = ("rooms", "guest", "upload", "pubsub")
 """Labels of the domains under a library's that are its services."""
 
@@ -40,7 +38,6 @@ class AddLibrary(Request):
     name: str | None = None
 
     def run(self, connection: Connection, now: float) -> Done:
-        """See `Request`."""
         domain = library_domain(self.domain)
         known = libraries.get(connection, domain)
         name = self.name if self.name is not None else known.name if known else ""
@@ -56,7 +53,6 @@ class AddLibrary(Request):
         return Done({"domain": domain, "name": name, "done": done})
 
     async def apply(self, server: RunningServer, done: Done) -> Any:
-        """See `Request`."""
         if done.data["done"] != "unchanged":
             server.libraries.take_up(done.data["domain"], done.data["name"])
         return done.data
@@ -70,7 +66,6 @@ class ListLibraries(Request):
     writes: ClassVar[bool] = False
 
     def run(self, connection: Connection, now: float) -> Done:
-        """See `Request`."""
         return Done([{"domain": each.domain, "name": each.name} for each in libraries.list(connection)])
 
 
@@ -82,7 +77,6 @@ class RemoveLibrary(Request):
     domain: str
 
     def run(self, connection: Connection, now: float) -> Done:
-        """See `Request`."""
         domain = served_domain(connection, self.domain)
         lost_queues = queues.all_queues(connection, domain)
         lost_accounts = [account.jid for account in accounts.list(connection, domain)]
@@ -101,7 +95,7 @@ class RemoveLibrary(Request):
         return Done(data, tuple(dict.fromkeys(events)))
 
     async def apply(self, server: RunningServer, done: Done) -> Any:
-        """See `Request`. The accounts' contacts are told while the library is still served."""
+        """The accounts' contacts are told while the library is still served."""
         domain = done.data["domain"]
         ended = [event for event in done.events if isinstance(event, hooks.AccountRemoved)]
         await server.core.hooks.ask(hooks.QueuesChanged(domain))

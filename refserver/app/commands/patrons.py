@@ -25,8 +25,6 @@ else:
     privacy = late("refserver.reference", "privacy")
     questions, queues = late("refserver.storage", "questions", "queues")
 
-__all__ = ["ForgetPatron", "PurgeTranscripts", "patron", "transcript"]
-
 
 @frozen
 class ForgetPatron(Request):
@@ -36,7 +34,7 @@ class ForgetPatron(Request):
     jid: str
 
     def run(self, connection: Connection, now: float) -> Done:
-        """See `Request`. There need be no account: patrons have theirs elsewhere."""
+        """There need be no account: patrons have theirs elsewhere."""
         jid = bare_address(self.jid)
         asked_at = {question.queue_id for question in questions.all_of_patron(connection, jid)}
         libraries = {queues.get(connection, queue).jid.domainpart for queue in asked_at}
@@ -53,7 +51,7 @@ class ForgetPatron(Request):
         return Done(data, (hooks.PatronForgotten(jid), *changed))
 
     async def apply(self, server: RunningServer, done: Done) -> Any:
-        """See `Request`. No copy is left in the database's log."""
+        """No copy is left in the database's log."""
         await super().apply(server, done)
         await server.core.offload(server.core.database.empty_log_now)
         return done.data
@@ -71,7 +69,6 @@ class PurgeTranscripts(Request):
     before: str
 
     def run(self, connection: Connection, now: float) -> Done:
-        """See `Request`."""
         if self.of == "*":
             where = None
         elif "@" in self.of:
@@ -84,7 +81,7 @@ class PurgeTranscripts(Request):
         )
 
     async def apply(self, server: RunningServer, done: Done) -> Any:
-        """See `Request`. No copy is left in the database's log."""
+        """No copy is left in the database's log."""
         if not done.data["messages"]:
             await server.core.offload(server.core.database.empty_log_now)
         return done.data

@@ -27,14 +27,12 @@ else:
         "refserver.storage", "conversations", "questions", "queues", "statistics"
     )
 
-__all__ = ["STATES", "ListQuestions", "MakeReport", "ShowQuestion", "question", "report"]
-
 STATES: Final[Mapping[str, frozenset[State]]] = {
     "open": OPEN,
     "all": frozenset(State),
     **{state.value: frozenset({state}) for state in State},
 }
-"""What `question list --state` takes."""
+"""The values of `question list --state`."""
 
 
 @frozen
@@ -47,7 +45,6 @@ class ListQuestions(Request):
     state: str = "open"
 
     def run(self, connection: Connection, now: float) -> Done:
-        """See `Request`."""
         if self.state not in STATES:
             raise Refused(f"{self.state!r} is no state: choose one of {', '.join(STATES)}")
         return Done(
@@ -69,7 +66,6 @@ class ShowQuestion(Request):
     queue: str | None = None
 
     def run(self, connection: Connection, now: float) -> Done:
-        """See `Request`."""
         queue, question = self._found(connection)
         counted = statistics.of(connection, question.id)
         said = conversations.counts(connection, question.id)
@@ -123,7 +119,7 @@ class MakeReport(Request):
     last_day: str = ""
 
     def run(self, connection: Connection, now: float) -> Done:
-        """See `Request`. The data is a list of `reference.report.Report` as objects."""
+        """The data is a list of `reference.report.Report` as objects."""
         domain, queue = self._whose(connection)
         for day in filter(None, (self.first_day, self.last_day)):
             day_of(day)

@@ -32,8 +32,6 @@ else:
     offices = late("refserver.reference", "offices")
     queues, rooms = late("refserver.storage", "queues", "rooms")
 
-__all__ = ["AddQueue", "ListQueues", "QueueOptions", "RemoveQueue", "SetQueue", "queue"]
-
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -71,7 +69,6 @@ class AddQueue(Request):
     options: QueueOptions = QueueOptions()
 
     def run(self, connection: Connection, now: float) -> Done:
-        """See `Request`."""
         jid = bare_address(self.address)
         domain_of(connection, jid)
         known = queues.find(connection, jid)
@@ -110,7 +107,6 @@ class SetQueue(Request):
     options: QueueOptions
 
     def run(self, connection: Connection, now: float) -> Done:
-        """See `Request`."""
         known = queue_at(connection, self.address)
         changed = self.options.applied_to(known)
         if changed == known:
@@ -130,7 +126,6 @@ class ListQueues(Request):
     domain: str | None = None
 
     def run(self, connection: Connection, now: float) -> Done:
-        """See `Request`."""
         domain = "" if self.domain is None else served_domain(connection, self.domain)
         return Done(
             [
@@ -155,7 +150,6 @@ class RemoveQueue(Request):
     address: str
 
     def run(self, connection: Connection, now: float) -> Done:
-        """See `Request`."""
         queue = queue_at(connection, self.address)
         offices.remove_queue(connection, queue.id, now)
         return Done(

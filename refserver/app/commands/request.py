@@ -29,23 +29,6 @@ if TYPE_CHECKING:
 
     from refserver.app.parts import RunningServer
 
-__all__ = [
-    "Done",
-    "Refused",
-    "Request",
-    "ServerRequest",
-    "day_of",
-    "decode",
-    "encode",
-    "from_json",
-    "late",
-    "moment",
-    "ok",
-    "read_answer",
-    "refused",
-    "to_json",
-]
-
 T = TypeVar("T")
 
 

@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from refserver.app.parts import RunningServer
     from refserver.s2s.known_servers import KnownServer
 
-__all__ = ["ListRemotes", "ShowRemote", "s2s"]
-
 COLUMNS: Final = (
     "domain",
     "streams_out",
@@ -40,7 +38,6 @@ class ListRemotes(ServerRequest):
     words: ClassVar[str] = "s2s list"
 
     def answer(self, server: RunningServer) -> list[dict[str, Any]]:
-        """See `ServerRequest`."""
         return [_described(remote) for remote in _remotes(server)]
 
 
@@ -52,7 +49,6 @@ class ShowRemote(ServerRequest):
     domain: str
 
     def answer(self, server: RunningServer) -> dict[str, Any]:
-        """See `ServerRequest`."""
         domain = _domain(self.domain)
         for remote in _remotes(server):
             if remote.domain == domain:

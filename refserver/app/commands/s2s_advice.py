@@ -8,8 +8,6 @@ from attrs import frozen
 
 from refserver.errors import Cause, StreamFault
 
-__all__ = ["Explained", "explain"]
-
 _WAIT: Final = "Wait: the next stanza for it begins another attempt."
 _ASK: Final = _WAIT + " If it lasts, ask its operator what its log says."
 _THEIR_OPERATOR: Final = "Only its operator can mend this: tell them."

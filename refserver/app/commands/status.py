@@ -26,8 +26,6 @@ if TYPE_CHECKING:
 else:
     migrations, outbox = late("refserver.storage", "migrations", "outbox")
 
-__all__ = ["ShowStatus", "status"]
-
 TABLES: Final = ("libraries", "accounts", "queues", "librarians")
 
 
@@ -39,7 +37,6 @@ class ShowStatus(Request):
     writes: ClassVar[bool] = False
 
     def run(self, connection: Connection, now: float) -> Done:
-        """See `Request`."""
         return Done(
             {
                 **{
@@ -54,7 +51,7 @@ class ShowStatus(Request):
         )
 
     async def apply(self, server: RunningServer, done: Done) -> Any:
-        """See `Request`. Adds what only the running server knows."""
+        """Adds what only the running server knows."""
         own = {
             "running": True,
             "process": os.getpid(),
