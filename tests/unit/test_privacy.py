@@ -318,3 +318,18 @@ def test_a_removed_queue_leaves_no_question_open_in_the_statistics(connection: C
     counted = statistics.of(connection, question.id)
     assert counted is not None
     assert "abandoned" == counted.outcome
+
+
+# -- the clock ---------------------------------------------------------------------
+
+
+def test_a_clock_that_is_set_back_makes_no_negative_figure(connection: Connection) -> None:
+    question = ask(connection).question
+    answering.claim(connection, question.id, MIA, NOW - 3600)
+    answering.answer(connection, question.id, MIA, Utterance("Upstairs."), NOW - 7200)
+    answering.answer(connection, question.id, MIA, Utterance("On the left."), NOW - 7300)
+    closing.close(connection, question.id, MIA, NOW - 7400, level=1)
+    counted = statistics.of(connection, question.id)
+    assert counted is not None
+    assert (0.0, 0.0) == (counted.wait, counted.duration)
+    assert min(counted.gaps, default=0.0) >= 0.0
