@@ -15,8 +15,6 @@ import idna
 from attrs import define, field
 from precis_i18n import get_profile
 
-__all__ = ["JID", "InvalidJID"]
-
 MAX_PART_BYTES: Final = 1023  # RFC 7622 3.1
 CACHE_SIZE: Final = 50_000
 CACHED_LENGTH: Final = 256  # longer texts are not kept: what strangers send cannot grow the cache much

@@ -21,8 +21,6 @@ from refserver.jid import JID, InvalidJID
 from refserver.xml.element import Element
 from refserver.xml.write import parse, serialise
 
-__all__ = ["Stanza", "Tracked", "new_id"]
-
 KINDS: Final = {
     f"{{{space}}}{kind}": kind for space in (ns.CLIENT, ns.SERVER) for kind in ("message", "presence", "iq")
 }

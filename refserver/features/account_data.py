@@ -14,8 +14,6 @@ from refserver.storage import private, vcards
 from refserver.xml.element import Element, element, split
 from refserver.xml.write import parse, serialise
 
-__all__ = ["PrivateData", "VCard"]
-
 LARGEST_VCARD: Final = 128 * 1024  # bytes, a small picture included
 RESERVED: Final = ("jabber:", "http://jabber.org/", "vcard-temp")  # XEP-0049 2.2
 LARGEST: Final = 64 * 1024  # bytes of one element

@@ -11,8 +11,6 @@ from refserver.errors import Condition, StanzaError
 from refserver.features.presence import Presence
 from refserver.payloads.disco import Identity, Info, Item
 
-__all__ = ["Disco"]
-
 
 class Disco(Feature):
     """Says what a library's domain and its accounts are, and what belongs to them."""

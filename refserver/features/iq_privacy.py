@@ -15,8 +15,6 @@ from refserver.features.presence import Presence
 from refserver.jid import JID
 from refserver.xml.element import clark
 
-__all__ = ["IqPrivacy"]
-
 _ROSTER = clark(ns.ROSTER, "query")
 
 

@@ -20,8 +20,6 @@ from refserver.jid import JID
 from refserver.storage import accounts
 from refserver.xml.element import Element, child_text, element
 
-__all__ = ["LastActivity"]
-
 log = Logger()
 
 LONGEST_STATUS: Final = 1000  # characters

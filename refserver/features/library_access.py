@@ -27,8 +27,6 @@ from refserver.jid import JID
 from refserver.storage import access_rules, queues
 from refserver.storage.access_rules import EVERYWHERE, Brief, Rule, fingerprint
 
-__all__ = ["LibraryAccess", "LibraryGate", "Rules", "end_subscriptions", "load"]
-
 log = Logger()
 
 LOOK_SECONDS: Final = 3600.0

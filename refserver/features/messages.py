@@ -28,8 +28,6 @@ from refserver.jid import JID
 from refserver.payloads.delay import delayed
 from refserver.stanza import IQ_REQUESTS, Stanza, Tracked
 
-__all__ = ["Messages"]
-
 KEPT: Final = ("", "normal", "chat")  # types of messages that may wait for their recipients
 MOST_HELD: Final = 1_000  # live messages for one account while its store is read
 

@@ -32,8 +32,6 @@ from refserver.storage.errors import NoSuchAccount
 from refserver.storage.offline import OfflineMessage
 from refserver.xml.element import clark
 
-__all__ = ["Offline"]
-
 log = Logger()
 
 MOST_MESSAGES: Final = 1000  # kept for one account

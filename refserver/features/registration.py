@@ -24,8 +24,6 @@ from refserver.storage import accounts, queues
 from refserver.storage.errors import AccountExists
 from refserver.xml.element import Element, child, child_text, element
 
-__all__ = ["Registration"]
-
 log = Logger()
 
 LONGEST_PASSWORD: Final = 1023  # bytes

@@ -20,8 +20,6 @@ from refserver.jid import JID, InvalidJID
 from refserver.stanza import Stanza
 from refserver.xml.element import Element, clark
 
-__all__ = ["Sanitising", "strip"]
-
 
 class Sanitising(Feature):
     """Strips forged stanza ids, delays, carbons and archived messages before a message is delivered."""

@@ -11,8 +11,6 @@ from refserver.core.feature import Feature, Request, Target, iq
 from refserver.errors import Condition, StanzaError
 from refserver.xml.element import Element, element
 
-__all__ = ["EntityTime", "Ping", "Version", "software_version"]
-
 
 class Ping(Feature):
     """Answers that the way to here and back is open."""

@@ -20,8 +20,6 @@ from refserver.jid import JID
 from refserver.sasl import Verifier, make_verifiers
 from refserver.storage import accounts
 
-__all__ = ["Verifiers"]
-
 MOST_KEPT: Final = 10_000  # accounts, at some 700 bytes each
 
 log = Logger()

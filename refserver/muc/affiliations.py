@@ -19,16 +19,6 @@ from refserver.storage import rooms
 from refserver.storage.rooms import Affiliate, Affiliation
 from refserver.xml.element import Element, child_text, clark, element
 
-__all__ = [
-    "apply_affiliations",
-    "change",
-    "listing",
-    "may_change_affiliation",
-    "may_change_role",
-    "remove_account",
-    "store_affiliations",
-]
-
 MOST_ITEMS: Final = 100
 _AFFILIATIONS: Final = {affiliation.word: affiliation for affiliation in Affiliation}
 _ROLES: Final = {role.word: role for role in Role}

@@ -21,8 +21,6 @@ from refserver.storage import rooms
 from refserver.storage.rooms import Affiliation
 from refserver.xml.element import Element, child, child_text, element
 
-__all__ = ["LONGEST_TEXT", "MOST_HISTORY", "changed", "config_form", "configuration", "configure"]
-
 MOST_HISTORY: Final = 100
 LONGEST_TEXT: Final = 1000
 

@@ -12,8 +12,6 @@ from attrs import frozen
 from refserver.stanza import Stanza
 from refserver.xml.element import Element
 
-__all__ = ["History", "HistoryRequest", "stamp"]
-
 MOST_BYTES: Final = 1024 * 1024
 MOST_DIGITS: Final = 9  # more are a number larger than any limit of ours
 UNLIMITED: Final = 10**MOST_DIGITS

@@ -24,8 +24,6 @@ from refserver.stanza import IQ_REQUESTS, Stanza, new_id
 from refserver.storage.rooms import Affiliation
 from refserver.xml.element import Element, clark
 
-__all__ = ["OccupantIqs", "Rooms"]
-
 ROOMS_PER_ACCOUNT: Final = 20
 MOST_PASSED_ON: Final = 10_000
 PASSED_ON_KEPT: Final = 300.0  # seconds

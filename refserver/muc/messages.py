@@ -25,8 +25,6 @@ from refserver.storage import rooms
 from refserver.storage.rooms import Affiliate, Affiliation
 from refserver.xml.element import Element, child, child_text, clark, element
 
-__all__ = ["Invitations", "groupchat", "private"]
-
 LONGEST_SUBJECT: Final = 1000  # characters: every newcomer is sent it
 _FORGEABLE: Final = (
     clark(ns.MUC_USER, "x"),

@@ -14,8 +14,6 @@ from refserver.jid import JID
 from refserver.stanza import Stanza
 from refserver.storage.rooms import Affiliation
 
-__all__ = ["Occupant", "Occupants", "Role", "initial_role", "nickname_key"]
-
 _nickname: Final = get_profile("NicknameCaseMapped:ToLower")
 
 

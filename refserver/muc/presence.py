@@ -22,8 +22,6 @@ from refserver.stanza import Stanza
 from refserver.storage.rooms import Affiliation
 from refserver.xml.element import Element, child, child_text, element, split
 
-__all__ = ["Departure", "dismiss", "expel", "leave", "present", "renew"]
-
 MOST_OCCUPANTS: Final = 1000
 MOST_SESSIONS: Final = 20  # of one occupant
 MOST_NICKS: Final = 10  # of one account

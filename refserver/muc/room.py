@@ -23,8 +23,6 @@ from refserver.storage.errors import NoSuchRoom
 from refserver.storage.rooms import Affiliate, Affiliation
 from refserver.xml.element import Element
 
-__all__ = ["Change", "Room", "RoomConfig", "RoomDirectory", "Watcher"]
-
 log = Logger()
 
 MOST_AFFILIATES: Final = 5000

@@ -27,8 +27,6 @@ from refserver.storage import rooms
 from refserver.storage.rooms import Affiliate, Affiliation
 from refserver.xml.write import parse
 
-__all__ = ["RoomService", "StoredRooms", "load_rooms"]
-
 StoredRooms: TypeAlias = list[tuple[rooms.StoredRoom, Iterable[tuple[float, bytes]]]]
 """Rooms, each with its history: when, and the stanza."""
 

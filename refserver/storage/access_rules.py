@@ -36,31 +36,6 @@ from refserver.storage.schema.access_rules import allow_only_libraries, sender_r
 from refserver.storage.schema.accounts import libraries
 from refserver.storage.schema.queues import queue_subscribers, queues
 
-__all__ = [
-    "EVERYWHERE",
-    "Brief",
-    "Rule",
-    "SpamCount",
-    "add_report",
-    "brief",
-    "delete_reports_before",
-    "drop_expired",
-    "fingerprint",
-    "fingerprint_key",
-    "has_reports_before",
-    "is_allow_only",
-    "libraries_with_rules",
-    "of_question",
-    "put",
-    "remove",
-    "remove_report",
-    "reports",
-    "rules",
-    "set_allow_only",
-    "subscribers_at",
-    "unsubscribe",
-]
-
 EVERYWHERE: Final = ""
 KEY_BYTES: Final = 32
 FINGERPRINT_BYTES: Final = 16

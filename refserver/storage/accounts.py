@@ -17,24 +17,6 @@ from refserver.storage.errors import AccountExists, NoSuchAccount, NoSuchLibrary
 from refserver.storage.schema import accounts as tables
 from refserver.storage.statement import Prepared, insert_new
 
-__all__ = [
-    "Account",
-    "LastActivity",
-    "add",
-    "disable",
-    "enable",
-    "exists",
-    "get",
-    "id_of",
-    "last_activity",
-    "list",
-    "logged_out",
-    "remove",
-    "renew_verifiers",
-    "set_verifiers",
-    "verifiers",
-]
-
 _accounts, _verifiers, _libraries = tables.accounts, tables.verifiers, tables.libraries
 _BY_JID = _accounts.c.jid == bindparam("by_jid")
 _COLUMNS = (_accounts.c.jid, _accounts.c.disabled, _accounts.c.created)

@@ -19,27 +19,6 @@ from refserver.storage.schema.accounts import libraries
 from refserver.storage.schema.questions import question_messages, questions
 from refserver.storage.schema.queues import queues
 
-__all__ = [
-    "Direction",
-    "Message",
-    "Relay",
-    "add",
-    "arrived",
-    "by_id",
-    "confirm",
-    "counts",
-    "delete_of",
-    "gaps",
-    "has_id",
-    "last_of",
-    "last_spoken",
-    "of",
-    "openings",
-    "repeated",
-    "set_relay",
-    "with_words",
-]
-
 REPEAT_SECONDS: Final = 600.0
 """For how long a message with the same id and words is taken for a repetition."""
 

@@ -19,8 +19,6 @@ from refserver.storage.errors import UnsupportedDatabase
 from refserver.storage.worker import CallFromThread, Inline, Job, Worker
 from refserver.storage.writer import GroupCommit
 
-__all__ = ["Database"]
-
 READERS = 2
 
 P = ParamSpec("P")

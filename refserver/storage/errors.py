@@ -2,18 +2,6 @@
 
 from __future__ import annotations
 
-__all__ = [
-    "AccountExists",
-    "DatabaseClosed",
-    "DatabaseTooNew",
-    "LibraryExists",
-    "NoSuchAccount",
-    "NoSuchLibrary",
-    "NoSuchRoom",
-    "StorageError",
-    "UnsupportedDatabase",
-]
-
 
 class StorageError(Exception):
     """Base of everything that storage refuses."""

@@ -12,8 +12,6 @@ from refserver.storage.errors import LibraryExists, NoSuchLibrary
 from refserver.storage.schema.accounts import libraries
 from refserver.storage.statement import Prepared, insert_new
 
-__all__ = ["Library", "add", "get", "list", "remove", "rename"]
-
 ROOMS = "rooms."  # the room service of a library is this and its domain
 
 _BY_DOMAIN = libraries.c.domain == bindparam("by_domain")

@@ -17,8 +17,6 @@ from refserver.storage.schema.accounts import accounts as _accounts
 from refserver.storage.schema.accounts import offline_messages as _messages
 from refserver.storage.statement import Prepared
 
-__all__ = ["OfflineMessage", "count", "delete", "fetch", "store"]
-
 _BY_JID = _accounts.c.jid == bindparam("by_jid")
 _insert = Prepared(_messages.insert().returning(_messages.c.id), ["account", "received_at", "stanza"])
 _size = Prepared(

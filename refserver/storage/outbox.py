@@ -31,24 +31,6 @@ from refserver.storage.conversations import Direction, Message, Relay
 from refserver.storage.questions import Question, get
 from refserver.storage.schema.questions import outbox_lines, question_messages, questions
 
-__all__ = [
-    "Due",
-    "Key",
-    "Line",
-    "add",
-    "arrived",
-    "count",
-    "delete_of",
-    "drop",
-    "find",
-    "left_in_queues",
-    "of_librarian",
-    "of_patron",
-    "recipients",
-    "sent",
-    "unsettled",
-]
-
 Key = int | str
 """Identifies something owed: the id of a message in the store, or of a line's stanza."""
 

@@ -10,8 +10,6 @@ from refserver.storage.schema.accounts import accounts as _accounts
 from refserver.storage.schema.accounts import private_elements as _elements
 from refserver.storage.statement import Prepared, upsert
 
-__all__ = ["get", "set", "size"]
-
 _BY_JID = _accounts.c.jid == bindparam("by_jid")
 _select = Prepared(
     select(_elements.c.element)

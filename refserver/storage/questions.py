@@ -21,28 +21,6 @@ from refserver.storage.schema.questions import questions
 from refserver.storage.schema.queues import queues
 from refserver.storage.statement import Prepared
 
-__all__ = [
-    "Question",
-    "add",
-    "all_of_patron",
-    "asked_since",
-    "compare_and_set",
-    "delete",
-    "due",
-    "find",
-    "get",
-    "in_states",
-    "is_due",
-    "is_named",
-    "of_patron",
-    "owned_by",
-    "pass_over",
-    "position",
-    "postpone",
-    "unlink",
-    "with_ids",
-]
-
 _any_due = Prepared(select(questions.c.id).where(questions.c.due <= bindparam("now")).limit(1))
 _postpone = Prepared(update(questions).where(questions.c.id == bindparam("of")), ["due"])
 

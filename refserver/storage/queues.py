@@ -20,34 +20,6 @@ from refserver.storage.schema.questions import questions
 from refserver.storage.schema.queues import canned_replies, librarians, queue_subscribers, queues
 from refserver.storage.statement import Prepared, insert_new, upsert
 
-__all__ = [
-    "Librarian",
-    "NickTaken",
-    "NoSuchQueue",
-    "Queue",
-    "QueueExists",
-    "add",
-    "all_queues",
-    "canned",
-    "desks_of",
-    "find",
-    "get",
-    "librarian",
-    "librarians_by_queue",
-    "librarians_of",
-    "put_canned",
-    "put_librarian",
-    "remove",
-    "remove_canned",
-    "remove_librarian",
-    "set_up",
-    "staff_of",
-    "subscribe",
-    "subscribers",
-    "subscribers_by_queue",
-    "unsubscribe",
-]
-
 _put_librarian = upsert(librarians)
 _put_canned = upsert(canned_replies)
 _subscribe = Prepared(insert_new(queue_subscribers, "queue", "jid"), ["queue", "jid", "since"])

@@ -18,23 +18,6 @@ from refserver.storage.errors import NoSuchRoom
 from refserver.storage.schema import rooms as tables
 from refserver.storage.statement import Prepared, insert_new, upsert
 
-__all__ = [
-    "Affiliate",
-    "Affiliation",
-    "StoredRoom",
-    "Subject",
-    "append_history",
-    "delete_room",
-    "delete_service",
-    "history",
-    "load_rooms",
-    "remove_account",
-    "save_room",
-    "set_affiliation",
-    "set_subject",
-    "trim_history",
-]
-
 TRIMMED_AT_ONCE: Final = 1000
 
 _rooms, _affiliations, _history = tables.rooms, tables.room_affiliations, tables.room_history

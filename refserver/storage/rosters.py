@@ -19,8 +19,6 @@ from refserver.storage.errors import NoSuchAccount
 from refserver.storage.schema import accounts as tables
 from refserver.storage.statement import Prepared, upsert
 
-__all__ = ["Removed", "Roster", "RosterItem", "changes_since", "delete", "forget_contact", "load", "save"]
-
 KEPT_VERSIONS = 500
 
 _accounts, _items, _removals = tables.accounts, tables.roster_items, tables.roster_removals

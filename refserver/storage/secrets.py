@@ -13,8 +13,6 @@ from refserver.storage.schema.accounts import secrets as _secrets
 from refserver.storage.schema.questions import pseudonym_keys as _keys
 from refserver.storage.statement import Prepared, upsert
 
-__all__ = ["delete", "destroy_older", "get_or_create", "is_older", "pseudonym_key"]
-
 PSEUDONYM_KEY_BYTES: Final = 32
 
 _insert = Prepared(_secrets.insert())

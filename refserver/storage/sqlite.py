@@ -19,19 +19,6 @@ from typing import Any
 from sqlalchemy import Connection, Dialect, Engine, StaticPool, create_engine, event, make_url
 from sqlalchemy.util import LRUCache
 
-__all__ = [
-    "check_references",
-    "empty_log",
-    "is_locked",
-    "make_file",
-    "memory_engine",
-    "migration_engine",
-    "query_only",
-    "read_engine",
-    "serialised",
-    "write_engine",
-]
-
 BUSY_TIMEOUT_MS = 5000  # how long one attempt waits for another process' transaction
 
 _COMMON = (f"PRAGMA busy_timeout={BUSY_TIMEOUT_MS}", "PRAGMA cache_size=-8192", "PRAGMA temp_store=MEMORY")

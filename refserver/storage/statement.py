@@ -17,8 +17,6 @@ from sqlalchemy.dialects.postgresql import Insert, insert
 from sqlalchemy.sql.base import Executable
 from sqlalchemy.sql.elements import CompilerElement
 
-__all__ = ["Prepared", "insert_new", "upsert"]
-
 
 class Prepared:
     """A statement whose SQL is made at its first use.

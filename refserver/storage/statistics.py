@@ -14,19 +14,6 @@ from sqlalchemy import Connection, Row, bindparam, delete, desc, insert, select,
 from refserver.storage.schema.questions import question_statistics
 from refserver.storage.statement import Prepared
 
-__all__ = [
-    "Statistics",
-    "add",
-    "change",
-    "count",
-    "delete_older",
-    "is_older",
-    "of",
-    "recent_durations",
-    "rows",
-]
-
-
 _columns = question_statistics.c
 _recent_durations = Prepared(
     select(_columns.duration)

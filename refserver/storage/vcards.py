@@ -10,8 +10,6 @@ from refserver.storage.schema.accounts import accounts as _accounts
 from refserver.storage.schema.accounts import vcards as _vcards
 from refserver.storage.statement import Prepared, upsert
 
-__all__ = ["get", "set"]
-
 _select = Prepared(
     select(_vcards.c.element).join_from(_accounts, _vcards).where(_accounts.c.jid == bindparam("by_jid"))
 )

@@ -20,8 +20,6 @@ from twisted.python.failure import Failure
 
 from refserver.storage.errors import DatabaseClosed
 
-__all__ = ["CallFromThread", "Inline", "Job", "Worker"]
-
 
 class CallFromThread(Protocol):
     """`reactor.callFromThread`: run `function` soon on the reactor's thread."""

@@ -17,8 +17,6 @@ from twisted.logger import Logger
 from refserver.storage import sqlite
 from refserver.storage.worker import Job
 
-__all__ = ["CommitThrottle", "GroupCommit"]
-
 LOCK_SECONDS = 30.0  # how long another process may hold the write lock before our jobs fail
 
 _log = Logger()

@@ -17,8 +17,6 @@ from refserver.features.roster import Rosters
 from refserver.jid import JID
 from refserver.stanza import Stanza
 
-__all__ = ["Delivery"]
-
 
 class Delivery:
     """Takes presences whose `from_` and (but for `fan_out`) `to` are set."""

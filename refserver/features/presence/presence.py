@@ -30,8 +30,6 @@ from refserver.features.roster.states import SUBSCRIPTION_TYPES
 from refserver.jid import JID
 from refserver.stanza import Stanza
 
-__all__ = ["Presence"]
-
 MOST_DIRECTED: Final = 500
 """To how many addresses outside the roster a session may be present at once: rooms, mostly."""
 

@@ -16,8 +16,6 @@ from refserver.features.roster.presence_stanzas import presences
 from refserver.jid import JID
 from refserver.stanza import Stanza, new_id
 
-__all__ = ["Probes"]
-
 
 class Probes:
     """Learns contacts' presence for a session, and tells others the presence of accounts here."""

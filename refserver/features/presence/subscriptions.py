@@ -26,8 +26,6 @@ from refserver.features.roster.states import INBOUND, OUTBOUND, Inbound
 from refserver.jid import JID
 from refserver.stanza import Stanza
 
-__all__ = ["Subscriptions"]
-
 MOST_REQUESTS: Final = 100
 """The most requests that wait for one account's answers (3.1.3's warning)."""
 REQUEST_BYTES: Final = 4096

@@ -27,8 +27,6 @@ from refserver.jid import JID
 from refserver.storage import Database, accounts, rosters
 from refserver.storage.rosters import RosterItem
 
-__all__ = ["Cache"]
-
 IDLE_KEPT: Final = 1000  # rosters of accounts without sessions
 IDLE_WEIGHT: Final = 256 * 1024  # a heavier one is not kept without sessions
 

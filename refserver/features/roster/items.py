@@ -17,8 +17,6 @@ from refserver.stanza import Stanza
 from refserver.storage.rosters import RosterItem
 from refserver.xml.element import Element, clark, element
 
-__all__ = ["ItemSet", "format_item", "format_push", "format_query", "format_removal", "read_set"]
-
 TEXT_BYTES: Final = 1023
 """The most that a name or a group's name may take in UTF-8."""
 GROUPS: Final = 1000

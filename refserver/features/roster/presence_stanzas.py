@@ -13,8 +13,6 @@ from refserver.jid import JID
 from refserver.stanza import Stanza, new_id
 from refserver.xml.element import clark
 
-__all__ = ["absences", "farewell", "presences", "priority_of"]
-
 LOWEST: Final = -128
 HIGHEST: Final = 127
 

@@ -35,8 +35,6 @@ from refserver.storage import NoSuchAccount, rosters
 from refserver.storage.rosters import RosterItem
 from refserver.xml.element import Element
 
-__all__ = ["RosterQueries"]
-
 _VERSION: Final = re.compile(r"([0-9]{1,18})(?:\.[0-9]+)?").fullmatch
 
 

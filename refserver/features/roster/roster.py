@@ -13,8 +13,6 @@ from refserver.features.roster.states import SubscriptionState, state_of
 from refserver.jid import JID
 from refserver.storage.rosters import RosterItem
 
-__all__ = ["Roster", "with_state"]
-
 MOST_ITEMS: Final = 5000
 MOST_WEIGHT: Final = 2 * 1024 * 1024
 _SHOWN: Final = ("from", "both")

@@ -29,8 +29,6 @@ from refserver.stanza import Stanza
 from refserver.storage import NoSuchAccount, StorageError, rosters
 from refserver.storage.rosters import RosterItem
 
-__all__ = ["Rosters"]
-
 log = Logger()
 
 P = ParamSpec("P")

@@ -16,16 +16,6 @@ from typing import Final
 
 from attrs import frozen
 
-__all__ = [
-    "INBOUND",
-    "OUTBOUND",
-    "SUBSCRIPTION_TYPES",
-    "Inbound",
-    "Outbound",
-    "SubscriptionState",
-    "state_of",
-]
-
 SUBSCRIPTION_TYPES: Final = ("subscribe", "unsubscribe", "subscribed", "unsubscribed")
 
 

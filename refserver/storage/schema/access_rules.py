@@ -16,8 +16,6 @@ from sqlalchemy import (
 
 from refserver.storage.schema.base import Timestamp, metadata, owned_by
 
-__all__ = ["allow_only_libraries", "sender_rules", "spam_reports"]
-
 _EXPIRES = text("expires_at IS NOT NULL")
 
 # One rule a sender and library. Whom a desk has blocked is not named, only recognised: by a keyed hash.

@@ -6,18 +6,6 @@ from sqlalchemy import Boolean, Column, Index, Integer, LargeBinary, Table, Text
 
 from refserver.storage.schema.base import Timestamp, metadata, owned_by
 
-__all__ = [
-    "accounts",
-    "libraries",
-    "offline_messages",
-    "private_elements",
-    "roster_items",
-    "roster_removals",
-    "secrets",
-    "vcards",
-    "verifiers",
-]
-
 libraries = Table(
     "libraries",
     metadata,

@@ -17,8 +17,6 @@ from sqlalchemy import (
 
 from refserver.storage.schema.base import Timestamp, metadata, owned_by
 
-__all__ = ["outbox_lines", "pseudonym_keys", "question_messages", "question_statistics", "questions"]
-
 _NOT_HANDED_OVER = text("relay = 0")
 _DUE = text("due IS NOT NULL")
 _NAMED = text("pseudonym <> ''")

@@ -6,8 +6,6 @@ from sqlalchemy import Column, Index, Integer, Table, Text, UniqueConstraint
 
 from refserver.storage.schema.base import Timestamp, metadata, owned_by
 
-__all__ = ["canned_replies", "librarians", "queue_subscribers", "queues"]
-
 queues = Table(
     "queues",
     metadata,

@@ -6,8 +6,6 @@ from sqlalchemy import Column, Index, Integer, LargeBinary, Table, Text
 
 from refserver.storage.schema.base import Timestamp, metadata, owned_by
 
-__all__ = ["room_affiliations", "room_history", "rooms"]
-
 rooms = Table(
     "rooms",
     metadata,
