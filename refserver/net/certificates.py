@@ -29,6 +29,7 @@ import idna
 from attrs import define, field, frozen
 from cachetools import TTLCache
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from OpenSSL import SSL
@@ -137,7 +138,7 @@ class Certificates:
         """Read the files that have changed, or only those that `domain` may use. Returns what cannot be used.
 
         Connections keep the certificate they have; new ones get what is there now. A domain whose file cannot
-        be used keeps the certificate it had, and so do all domains if the folder cannot be read.
+        be used keeps the certificate it had, and so do all domains if the folder cannot be read or is empty.
         """
         name = ascii_name(domain)
         wanted = {name, name.partition(".")[2]} if domain else None
@@ -152,6 +153,9 @@ class Certificates:
                 )
         except OSError as error:
             self.problems = (CertificateProblem("", self._folder, explain(error)),)
+            return self.problems
+        if wanted is None and self._known and not found:  # a file system that is not mounted, rather
+            self.problems = (CertificateProblem("", self._folder, "there is no certificate in it"),)
             return self.problems
         files = {
             file: old
@@ -263,10 +267,7 @@ def _read(file: Path, old: _File | None) -> _File:
     signature = now.st_mtime_ns, now.st_ctime_ns, now.st_size, now.st_ino, now.st_dev
     if old is not None and old.signature == signature:
         return old
-    certificate = load(file)
-    if certificate is not None:
-        make_context(certificate)  # OpenSSL says now if it does not take it
-    return _File(signature, certificate)
+    return _File(signature, load(file))
 
 
 def select_protocol(ours: bytes, offered: Iterable[bytes]) -> bytes:
@@ -283,7 +284,7 @@ def select_protocol(ours: bytes, offered: Iterable[bytes]) -> bytes:
 def load(file: Path) -> Certificate | None:
     """Read a key and its chain; None if the file holds authorities only.
 
-    Raises OSError or ValueError, worded for people.
+    Raises OSError, ValueError or SSL.Error; `explain` words them for people.
     """
     text = file.read_bytes()
     if b"PRIVATE KEY-----" not in text and holds_authorities(text):
@@ -292,6 +293,8 @@ def load(file: Path) -> Certificate | None:
         key = serialization.load_pem_private_key(text, password=None)
     except TypeError:
         raise ValueError("the private key is encrypted") from None
+    except UnsupportedAlgorithm:
+        raise ValueError("the private key is of a kind that TLS does not use") from None
     except ValueError:
         raise ValueError("there is no private key in it that can be read") from None
     if not isinstance(key, PrivateKey):
@@ -300,12 +303,21 @@ def load(file: Path) -> Certificate | None:
         certificates = x509.load_pem_x509_certificates(text)
     except ValueError:
         raise ValueError("there is no certificate in it that can be read") from None
-    public = key.public_key()
-    own = [certificate for certificate in certificates if certificate.public_key() == public]
+    own = [certificate for certificate in certificates if _is_of(certificate, key)]
     if not own:
         raise ValueError("no certificate in it belongs to the private key")
     chain = (own[0], *(certificate for certificate in certificates if certificate not in own))
-    return Certificate(ascii_name(file.stem), file, key, chain)
+    certificate = Certificate(ascii_name(file.stem), file, key, chain)
+    make_context(certificate)  # OpenSSL says now if it does not take it
+    return certificate
+
+
+def _is_of(certificate: x509.Certificate, key: PrivateKey) -> bool:
+    """True if `certificate` belongs to `key`. Others of the chain may have keys of unknown kinds."""
+    try:
+        return certificate.public_key() == key.public_key()
+    except (ValueError, UnsupportedAlgorithm):
+        return False
 
 
 def holds_authorities(text: bytes) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import resource
 import shutil
 import ssl
+import subprocess
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -137,6 +138,18 @@ async def test_certificates_stay_while_their_folder_is_missing(mux, tmp_path, ha
 
 
 @pytest_twisted.ensureDeferred
+async def test_certificates_stay_while_their_folder_is_empty(mux, tmp_path):
+    folder = tmp_path / "certs"
+    ensure(folder, [Certificate("a.example")])
+    certificates = Certificates(folder)
+    shutil.rmtree(folder)
+    folder.mkdir()  # where a file system is not mounted
+    (problem,) = certificates.reload()
+    assert (problem.domain, str(problem)) == ("", f"{folder}: there is no certificate in it")
+    assert (await shown(mux, certificates, "a.example"))[0] == "a.example"
+
+
+@pytest_twisted.ensureDeferred
 async def test_the_files_of_one_domain_are_read_without_the_others(mux, tmp_path):
     ensure(tmp_path, [Certificate("a.example")])
     certificates = Certificates(tmp_path)
@@ -243,6 +256,29 @@ def test_an_encrypted_key_is_named_as_the_reason(tmp_path):
     (tmp_path / "a.example.pem").write_bytes(pem)
     (problem,) = Certificates(tmp_path).problems
     assert problem.reason == "the private key is encrypted"
+
+
+def of_a_kind_that_is_unknown() -> tuple[bytes, bytes]:
+    """A key, and a certificate of it, on a curve that no TLS takes."""
+    make = ["openssl", "ecparam", "-name", "SM2", "-genkey", "-noout"]
+    key = subprocess.run(make, capture_output=True, check=True).stdout
+    sign = ["openssl", "req", "-x509", "-key", "/dev/stdin", "-subj", "/CN=a.example", "-days", "9"]
+    return key, subprocess.run(sign, input=key, capture_output=True, check=True).stdout
+
+
+def test_a_key_of_an_unknown_kind_costs_its_domain_and_no_other(tmp_path):
+    ensure(tmp_path, [Certificate("b.example")])
+    (tmp_path / "a.example.pem").write_bytes(b"".join(of_a_kind_that_is_unknown()))
+    certificates = Certificates(tmp_path)
+    (problem,) = certificates.problems
+    assert problem.reason == "the private key is of a kind that TLS does not use"
+    assert certificates.certificate("b.example") is not None
+
+
+def test_a_chain_may_hold_keys_of_unknown_kinds(tmp_path):
+    file = tmp_path / "a.example.pem"
+    file.write_bytes(Authority.new().issue(Certificate("a.example")) + of_a_kind_that_is_unknown()[1])
+    assert Certificates(tmp_path).problems == ()
 
 
 def test_key_and_chain_may_stand_in_any_order(tmp_path):

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from OpenSSL import SSL, crypto
 
 from refserver.app.checks import READ, Finding, ServerUser
@@ -48,7 +48,7 @@ def check_certificates(
     for file in sorted(folder.glob("*.pem")):
         try:
             certificate = load(file)
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, SSL.Error) as error:
             yield Finding.wrong(
                 _ABOUT, f"{file}: {explain(error)}", f"put the key and its chain into it, {_RELOAD}"
             )
@@ -146,7 +146,7 @@ def _chain(certificate: Certificate, authorities: Authorities) -> Iterator[Findi
 def _is_signed_by(certificate: x509.Certificate, signer: x509.Certificate) -> bool:
     try:
         certificate.verify_directly_issued_by(signer)
-    except (ValueError, TypeError, InvalidSignature):
+    except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm):
         return False
     return True
 
