@@ -40,7 +40,7 @@ EXPORTER_BYTES = 32
 class ClientConnection:
     """Implements `Receiver` for the socket and `Transport` for the session."""
 
-    __slots__ = ("_connection", "_ip", "_router", "_service", "_stream", "send", "session")
+    __slots__ = ("_connection", "_ip", "_router", "_service", "_stream", "account", "send", "session")
 
     def __init__(
         self, service: ClientService, connection: Connection, source: str, *, direct_tls: bool
@@ -51,6 +51,8 @@ class ClientConnection:
         self._ip = source
         self.send = connection.send
         self.session: Session | None = None
+        self.account: JID | None = None
+        """The account that the client logs in to, or has logged in to."""
         self._stream: ClientStream
         if not direct_tls:
             self._stream = self._new_stream(None)
@@ -146,6 +148,7 @@ class ClientConnection:
         self._connection.start_tls(self._service.contexts.context_for(event.host))
 
     def _credentials_wanted(self, event: events.CredentialsWanted) -> None:
+        self.account = event.account
         wait = self._service.throttle.wait(self._ip, event.account)
         if wait:
             self._service.core.clock.callLater(wait, self._look_up, event.account)
@@ -191,7 +194,8 @@ class ClientConnection:
         # For fail2ban (docs/installing.md); an account's name may be a patron's.
         domain = "no library" if event.account is None else event.account.domainpart
         reason = event.condition.value
-        log.warn("log-in refused from {ip} to {domain}: {reason}", ip=self._ip, domain=domain, reason=reason)
+        ip = self._connection.peer.host  # a /64, as limits have it, is no address that can be banned
+        log.warn("log-in refused from {ip} to {domain}: {reason}", ip=ip, domain=domain, reason=reason)
 
     def _registration_request(self, event: events.RegistrationRequest) -> None:
         registered: Deferred[Stanza] = Deferred.fromCoroutine(self._register(event))

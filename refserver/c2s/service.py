@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Final, Protocol
 
 from attrs import define, evolve, field, frozen
@@ -73,6 +73,9 @@ class VerifierSource(Protocol):
     def renew(self, account: JID, used: Verifier, password: str) -> None:
         """Replace verifiers that were made by other settings; `password` was right by `used`."""
 
+    def when_removed(self, removed: Callable[[JID], None]) -> None:
+        """Have `removed` called with an account that has ended."""
+
 
 @frozen
 class ClientPolicy:
@@ -116,6 +119,15 @@ class ClientService(SecureAcceptor[ClientConnection]):
     commits: CommitBarrier = field(init=False)
     known_clients: LRUCache[tuple[JID, str], None] = field(factory=_known_clients, init=False)
     _without_tls: StreamPolicy = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.verifiers.when_removed(self._end_log_ins)
+
+    def _end_log_ins(self, account: JID) -> None:
+        """End the streams that log in to an account that has ended: its address may be another's at once."""
+        for connection in list(self.connections):
+            if connection.account == account and connection.session is None:
+                connection.close(StreamError(StreamCondition.NOT_AUTHORIZED, "the account was removed"))
 
     @throttle.default
     def _make_throttle(self) -> LoginThrottle:

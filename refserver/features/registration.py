@@ -117,9 +117,13 @@ class Registration(Feature):
 
 
 def _add(connection: Connection, account: JID, verifiers: Mapping[str, Verifier], now: float) -> None:
-    """Add an account. Raises `AccountExists`, also for a librarian's address, which an operator adds."""
+    """Add an account. Raises `AccountExists`, also for a librarian's address, which an operator adds, and for
+    an address of a queue that was added meanwhile.
+    """
     if queues.desks_of(connection, account):
         raise AccountExists("the address is a librarian's")
+    if queues.find(connection, JID.of(account.localpart.partition("+")[0], account.domainpart)) is not None:
+        raise AccountExists("the address is a queue's")
     accounts.add(connection, account, verifiers, now)
 
 

@@ -6,7 +6,7 @@ in the store is kept here (verifiers, never passwords), and it is forgotten as s
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from cachetools import LRUCache
@@ -34,6 +34,11 @@ class Verifiers(Feature):
         super().__init__(core)
         self._kept: LRUCache[JID, Mapping[str, Verifier]] = LRUCache(MOST_KEPT)
         self._changes = 0
+        self._told: list[Callable[[JID], None]] = []
+
+    def when_removed(self, removed: Callable[[JID], None]) -> None:
+        """Have `removed` called with an account that has ended."""
+        self._told.append(removed)
 
     def known(self, account: JID) -> Mapping[str, Verifier] | None:
         """The verifiers, if they are in memory."""
@@ -66,13 +71,23 @@ class Verifiers(Feature):
     async def _renew(self, account: JID, used: Verifier, password: str) -> None:
         verifiers = await self.core.offload(make_verifiers, password, self.core.hashing)
         await self.core.database.write(accounts.renew_verifiers, account, used, verifiers)
-        self.changed(CredentialsChanged(account))
+        self._forget(account)
 
-    @on(CredentialsChanged, AccountAdded, AccountRemoved)
-    def changed(self, event: CredentialsChanged | AccountAdded | AccountRemoved) -> None:
+    @on(CredentialsChanged, AccountAdded)
+    def changed(self, event: CredentialsChanged | AccountAdded) -> None:
         """Forget an account's verifiers."""
+        self._forget(event.account)
+
+    @on(AccountRemoved)
+    def removed(self, event: AccountRemoved) -> None:
+        """Forget an account's verifiers, and tell that it has ended."""
+        self._forget(event.account)
+        for told in self._told:
+            told(event.account)
+
+    def _forget(self, account: JID) -> None:
         self._changes += 1
-        self._kept.pop(event.account, None)
+        self._kept.pop(account, None)
 
     @on(HostRemoved)
     def host_removed(self, event: HostRemoved) -> None:

@@ -16,7 +16,7 @@ from twisted.logger import capturedLogs, formatEvent
 from refserver.c2s.connection import ClientConnection
 from refserver.c2s.service import ClientPolicy, ClientService
 from refserver.core.feature import Feature, on
-from refserver.core.hooks import AccountRemoved, CredentialsChanged, SessionBinding, SessionBound
+from refserver.core.hooks import AccountAdded, AccountRemoved, CredentialsChanged, SessionBinding, SessionBound
 from refserver.features.messages import Messages
 from refserver.features.registration import Registration
 from refserver.features.server_information import Ping
@@ -29,7 +29,8 @@ from refserver.storage import accounts
 from refserver.stream.policy import StreamPolicy
 from refserver.xml import Limits
 from tests.server.harness import Harness
-from tests.server.live import STARTTLS, bind, header, plain
+from tests.server.live import STARTTLS, auth, bind, header, plain
+from tests.unit.scram_client import ScramClient
 
 VERIFIERS = {name: make_verifier("secret", name, b"salt" * 4, 2) for name in ("SHA-1", "SHA-256")}
 STREAM = StreamPolicy(
@@ -277,12 +278,13 @@ def test_one_s_own_log_in_does_not_let_guess_others_passwords_faster(server: Ser
     assert [0.0, 0.0, 0.0, 0.0, 0.5, 1.0, 2.0] == waits
 
 
-def test_a_failed_log_in_is_logged_with_the_address_and_no_account(server: Server) -> None:
+@pytest.mark.parametrize("host", ["192.0.2.1", "2001:db8::7"])
+def test_a_failed_log_in_is_logged_with_the_address_and_no_account(server: Server, host: str) -> None:
     with capturedLogs() as logged:
-        _, connection = server.connect()
+        _, connection = server.connect(host)
         connection.received(header() + plain("mia", "wrong"))
     lines = [formatEvent(event) for event in logged]
-    assert ["log-in refused from 192.0.2.1 to library.example: not-authorized"] == lines
+    assert [f"log-in refused from {host} to library.example: not-authorized"] == lines
 
 
 def test_verifiers_are_renewed_at_a_log_in_by_password(server: Server) -> None:
@@ -363,6 +365,20 @@ def test_a_library_that_is_served_no_more_has_no_sessions(server: Server) -> Non
     assert ended(wire, "host-gone")
 
 
+@pytest.mark.parametrize("state", ["logged in", "half-way"])
+def test_a_log_in_to_an_account_that_ended_is_none_to_its_next_owners(server: Server, state: str) -> None:
+    if state == "logged in":
+        wire, connection = server.authenticated()
+    else:
+        wire, connection = server.connect()
+        client = ScramClient("mia", "secret", "SHA-256")
+        connection.received(header() + auth("SCRAM-SHA-256", client.first()))
+        assert b"<challenge" in wire.took()
+    server.core.hooks.tell(AccountRemoved(MIA))
+    server.core.hooks.tell(AccountAdded(MIA))
+    assert ended(wire, "not-authorized")
+
+
 @pytest.mark.parametrize("happening", [AccountRemoved, CredentialsChanged])
 def test_who_was_removed_or_disabled_after_authenticating_is_not_bound(
     server: Server, happening: Callable[[JID], object]
@@ -371,7 +387,8 @@ def test_who_was_removed_or_disabled_after_authenticating_is_not_bound(
     end = accounts.remove if happening is AccountRemoved else accounts.disable
     server.harness.database.write_now(end, MIA)
     server.core.hooks.tell(happening(MIA))
-    connection.received(bind("desk"))
+    if not wire.closed:
+        connection.received(bind("desk"))
     assert ended(wire, "not-authorized")
     assert 0 == len(server.core.sessions)
 

@@ -15,7 +15,7 @@ from refserver.features.registration import LONGEST_PASSWORD, Registration
 from refserver.jid import JID
 from refserver.sasl import check_password
 from refserver.stanza import Stanza
-from refserver.storage import accounts
+from refserver.storage import accounts, queues
 from tests.server.harness import Client, Harness, describe
 
 PAT = JID.parse("pat@library.example")
@@ -113,6 +113,14 @@ def test_a_newcomer_is_refused(server: Harness, username: str, password: str, co
         register(server, username, password)
     assert condition == refused.value.condition.value
     assert ["AccountAdded pat@library.example"] == server.core.feature(Witness).seen
+
+
+@pytest.mark.parametrize("username", ["desk", "desk+417"])
+def test_a_queue_that_is_added_at_the_same_moment_keeps_its_addresses(server: Harness, username: str) -> None:
+    server.database.write_now(queues.add, JID.parse("desk@library.example"))  # not announced yet
+    with pytest.raises(StanzaError) as refused:
+        register(server, username)
+    assert refused.value.condition.value == "conflict"
 
 
 # -- those who have an account -----------------------------------------------------------------
