@@ -81,7 +81,7 @@ def test_with_her_account_a_librarian_loses_her_desks(ctl: Ctl) -> None:
     assert ctl.ok("librarian", "list") == "no librarian yet: refserverctl librarian add QUEUE JID\n"
 
 
-@pytest.mark.parametrize("nick", ["mia", "MIA"])
+@pytest.mark.parametrize("nick", ["mia", "MIA", "\uff4dia"])  # the last is full-width
 def test_two_colleagues_have_two_nicks(ctl: Ctl, nick: str) -> None:
     ctl.ok("librarian", "add", ASK, MIA)
     assert ctl.refused("librarian", "add", ASK, "mia@elsewhere.example", "--nick", nick) == (
@@ -96,7 +96,7 @@ def test_a_nick_is_one_word(ctl: Ctl, nick: str) -> None:
     )
 
 
-@pytest.mark.parametrize("nick", ["queue", "Partner", "ask"])
+@pytest.mark.parametrize("nick", ["queue", "Partner", "ask", "\uff41sk"])
 def test_a_nick_is_no_word_that_the_desk_uses(ctl: Ctl, nick: str) -> None:
     assert ctl.refused("librarian", "add", ASK, MIA, "--nick", nick) == (
         f"the desk uses the name {nick} otherwise: choose another with --nick"

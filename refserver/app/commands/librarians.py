@@ -16,10 +16,12 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from refserver.core import hooks
+    from refserver.muc import occupants
     from refserver.reference import offices
     from refserver.storage import accounts, libraries, queues
 else:
     hooks = late("refserver.core", "hooks")
+    occupants = late("refserver.muc", "occupants")
     offices = late("refserver.reference", "offices")
     accounts, libraries, queues = late("refserver.storage", "accounts", "libraries", "queues")
 
@@ -106,7 +108,7 @@ class RemoveLibrarian(Request):
 
 
 def _check_nick(connection: Connection, queue: queues.Queue, librarian: queues.Librarian) -> None:
-    """Raise `Refused` unless the nick is one word, for `!to`, and in no case another librarian's."""
+    """Raise `Refused` unless the nick is one word, for `!to`, and no colleague's (RFC 8266)."""
     nick = librarian.nick
     try:
         valid = JID.of(queue.jid.localpart, queue.jid.domainpart, nick).resourcepart == nick
@@ -114,10 +116,11 @@ def _check_nick(connection: Connection, queue: queues.Queue, librarian: queues.L
         valid = False
     if not valid or not nick or nick != "".join(nick.split()) or nick.startswith("!"):
         raise Refused(f"{nick!r} is no nick: it is one word, choose one with --nick")
-    if nick.casefold() in RESERVED_NICKS | {queue.jid.localpart}:  # the desk speaks under the queue's name
+    key = occupants.nickname_key(nick)
+    if key in RESERVED_NICKS | {occupants.nickname_key(queue.jid.localpart)}:  # the desk's own
         raise Refused(f"the desk uses the name {nick} otherwise: choose another with --nick")
     for other in queues.librarians_of(connection, queue.id):
-        if other.jid != librarian.jid and other.nick.casefold() == nick.casefold():
+        if other.jid != librarian.jid and occupants.nickname_key(other.nick) == key:
             raise Refused(f"{other.jid} is called {other.nick} already: choose another nick with --nick")
 
 
