@@ -16,7 +16,13 @@ from twisted.logger import capturedLogs, formatEvent
 from refserver.c2s.connection import ClientConnection
 from refserver.c2s.service import ClientPolicy, ClientService
 from refserver.core.feature import Feature, on
-from refserver.core.hooks import AccountAdded, AccountRemoved, CredentialsChanged, SessionBinding, SessionBound
+from refserver.core.hooks import (
+    AccountAdded,
+    AccountRemoved,
+    CredentialsChanged,
+    SessionBinding,
+    SessionBound,
+)
 from refserver.features.messages import Messages
 from refserver.features.registration import Registration
 from refserver.features.server_information import Ping
