@@ -24,8 +24,6 @@ from refserver.stream.component import ComponentStream
 from refserver.stream.events import Authenticated, Event, StreamClosed, StreamFailed
 from refserver.xml import Limits
 
-__all__ = ["Component", "ComponentPolicy", "ComponentService", "DomainTaken"]
-
 log = Logger()
 
 
@@ -64,7 +62,6 @@ class Component:
     stream: ComponentConnection | None = field(default=None, init=False)
 
     def deliver(self, stanza: Stanza) -> None:
-        """See `Destination`."""
         if self.stream is not None:
             self.stream.send(stanza.encode(ns.COMPONENT))
             stanza.settle(None)  # XEP-0114 has no way to know more
@@ -207,7 +204,6 @@ class ComponentService(Acceptor[ComponentConnection]):
 
     @property
     def peer_limits(self) -> PeerLimits:
-        """See `Acceptor`."""
         return PeerLimits(self.policy.connections_per_ip, self.policy.handshake_timeout)
 
     def _new_peer(self, connection: Connection, ip: str, *, direct_tls: bool) -> ComponentConnection:
@@ -262,6 +258,5 @@ class ComponentService(Acceptor[ComponentConnection]):
             log.info("the component {domain} is away", domain=component.domain)
 
     def gone(self, peer: ComponentConnection, ip: str) -> None:
-        """See `Acceptor`."""
         self.detach(peer)
         super().gone(peer, ip)

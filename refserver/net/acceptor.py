@@ -17,8 +17,6 @@ from .connection import Connection, Expiring
 from .mux import Mux
 from .receiver import Receiver
 
-__all__ = ["Acceptor", "PeerLimits", "SecureAcceptor"]
-
 
 class Peer(Receiver, Expiring, Protocol):
     """The protocol on an accepted connection; `expired` is called if it has not authenticated in time."""

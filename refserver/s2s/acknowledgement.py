@@ -26,8 +26,6 @@ from refserver.s2s.known_servers import KnownServer
 from refserver.stanza import Stanza
 from refserver.xml.element import element
 
-__all__ = ["Acknowledgements", "BidiLink", "Link", "LinkUser"]
-
 ASK_SECONDS: Final = 0.1  # between two questions by XEP-0198
 PING_SECONDS: Final = 0.05  # between two pings: what came in between arrives twice if the peer is killed
 CONFIRM_SECONDS: Final = 60.0

@@ -1,29 +1,32 @@
 """Connecting to another server: its targets are tried in turn until a stream stands on one.
 
-Owns the deadlines of one attempt. Trying again is outbound_queue.py's business.
+Of the addresses of one target the first that answers is used (happy eyeballs, RFC 8305 5). Owns the deadlines
+of one attempt; trying again is outbound_queue.py's business.
 """
 
 from __future__ import annotations
 
 import errno
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, TypeVar
 
-from attrs import define
+from attrs import define, field
+from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.defer import TimeoutError as TimedOut
-from twisted.internet.interfaces import IReactorTime
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.python.failure import Failure
 
+from refserver.core.ports import Clock
 from refserver.errors import Cause, Condition, StreamFault
 from refserver.net.certificates import ascii_name
-from refserver.net.connection import Connection
-from refserver.s2s.happy_eyeballs import connect_first
+from refserver.net.connection import Accept, Connection
+from refserver.net.receiver import Receiver
 from refserver.s2s.outgoing import OutgoingConnection, OutgoingContext, Unreachable
 from refserver.s2s.resolver import NoAnswer, NoSuchServer, Resolver, Target
 
-__all__ = ["Connector"]
-
 CONNECT_SECONDS: Final = 10.0
 NEGOTIATE_SECONDS: Final = 15.0
+NEXT_SECONDS: Final = 0.25  # RFC 8305 5: the Connection Attempt Delay
 _CAUSES: Final = {
     errno.ECONNREFUSED: Cause.CONNECTION_REFUSED,
     errno.ETIMEDOUT: Cause.CONNECTION_TIMEOUT,
@@ -33,6 +36,7 @@ _CAUSES: Final = {
 }
 
 T = TypeVar("T")
+Connect = Callable[[tuple[str, int], Accept, float], Deferred[Connection]]  # as `Mux.connect`
 
 
 @define(eq=False)
@@ -92,7 +96,7 @@ class Connector(OutgoingContext):
         try:
             addresses = await self.resolver.addresses(target.host)
             return await connect_first(
-                self.mux,
+                self.mux.connect,
                 self.clock,
                 [(address, target.port) for address in addresses],
                 connection,
@@ -121,3 +125,85 @@ def _fault_of(error: OSError, target: Target) -> StreamFault:
 
 def _not_found(fault: StreamFault) -> Unreachable:
     return Unreachable(fault, Condition.REMOTE_SERVER_NOT_FOUND, permanent=True)
+
+
+def connect_first(
+    connect: Connect,
+    clock: Clock,
+    addresses: Sequence[tuple[str, int]],
+    receiver: Receiver,
+    seconds: float,
+) -> Deferred[Connection]:
+    """Connect to one of `addresses`, tried in order, each a quarter of a second after the one before it.
+
+    `receiver` gets what the connection brings. Errbacks with the last attempt's OSError; an attempt
+    may take `seconds`. May be cancelled.
+    """
+    race = _Race(connect, clock, list(addresses), receiver, seconds)
+    race.next()
+    return race.result
+
+
+@define(eq=False)
+class _Race:
+    """Attempts under way; the first to connect ends all others."""
+
+    _connect: Connect
+    _clock: Clock
+    _left: list[tuple[str, int]]
+    _receiver: Receiver
+    _seconds: float
+    result: Deferred[Connection] = field(init=False)
+    _running: set[Deferred[Connection]] = field(factory=set, init=False)
+    _timer: IDelayedCall | None = field(default=None, init=False)
+    _over: bool = field(default=False, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.result = Deferred(lambda _: self._end())
+
+    def next(self) -> None:
+        """Start the next attempt, and see to the one after it."""
+        self._stop_timer()
+        if not self._left or self._over:
+            return
+        address = self._left.pop(0)
+        attempt = maybeDeferred(self._connect, address, self._accept, self._seconds)
+        self._running.add(attempt)
+        if self._left:
+            self._timer = self._clock.callLater(NEXT_SECONDS, self.next)
+        attempt.addCallbacks(self._connected, self._failed, (attempt,), {}, (attempt,), {})
+
+    def _accept(self, connection: Connection) -> Receiver | None:
+        """The winner gets the receiver; who comes too late is turned away."""
+        if self._over:
+            return None
+        self._over = True
+        return self._receiver
+
+    def _connected(self, connection: Connection, attempt: Deferred[Connection]) -> None:
+        self._running.discard(attempt)
+        if connection.closed or self.result.called:
+            return
+        self._end()
+        self.result.callback(connection)
+
+    def _failed(self, failure: Failure, attempt: Deferred[Connection]) -> None:
+        self._running.discard(attempt)
+        if self._over:
+            return
+        if self._left:
+            self.next()
+        elif not self._running:
+            self._end()
+            self.result.errback(failure)
+
+    def _end(self) -> None:
+        self._over = True
+        self._stop_timer()
+        for attempt in list(self._running):
+            attempt.cancel()
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None and self._timer.active():
+            self._timer.cancel()
+        self._timer = None

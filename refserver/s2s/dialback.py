@@ -20,8 +20,6 @@ from refserver.s2s.outgoing import OutgoingConnection, Unreachable
 from refserver.s2s.pool import Pool, Shares
 from refserver.stream import KeyToVerify, Verdict
 
-__all__ = ["DialbackVerifier"]
-
 log = Logger()
 
 VERIFY_SECONDS: Final = 20.0

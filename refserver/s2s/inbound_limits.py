@@ -22,8 +22,6 @@ from refserver.jid import JID
 from refserver.s2s.known_servers import KnownServer
 from refserver.stanza import Stanza
 
-__all__ = ["InboundLimits", "InboundRouter", "weight"]
-
 log = Logger()
 
 MOST_CONVERSATIONS: Final = 20_000

@@ -13,8 +13,6 @@ from attrs import define, evolve, field
 from refserver.errors import StreamFault
 from refserver.stream.policy import ShownCertificate, TLSInfo
 
-__all__ = ["KnownServer", "KnownServers"]
-
 MOST_SERVERS: Final = 5_000
 LONGEST_TEXT: Final = 400
 MOST_NAMES: Final = 20

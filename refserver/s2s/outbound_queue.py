@@ -43,8 +43,6 @@ from refserver.s2s.known_servers import KnownServer
 from refserver.s2s.outgoing import OutgoingConnection, Unreachable
 from refserver.stanza import Stanza
 
-__all__ = ["Backlog", "OutboundQueue"]
-
 log = Logger()
 
 ATTEMPT_SECONDS: Final = 30.0
@@ -119,8 +117,7 @@ class Owner(Protocol):
     def clock(self) -> IReactorTime:
         """The reactor's clock."""
 
-    def deliver(self, stanza: Stanza) -> None:
-        """See `Destination`."""
+    def deliver(self, stanza: Stanza) -> None: ...
 
     def may_connect(self, sender: JID | None, remote: str) -> bool:
         """True if one more attempt is possible."""
@@ -264,18 +261,15 @@ class OutboundQueue:
     # -- LinkUser -------------------------------------------------------------
 
     def managed(self, link: Link) -> None:
-        """See `LinkUser`."""
         if link is self._link:
             self._acknowledgements.managed()
 
     def confirmed(self, link: Link, number: int) -> None:
-        """See `LinkUser`."""
         if link is self._link:
             self._acknowledgements.confirmed(number)
             self._drain()
 
     def ended(self, link: Link, fault: StreamFault) -> None:
-        """See `LinkUser`."""
         if link is self._link:
             self._link_lost(fault)
 

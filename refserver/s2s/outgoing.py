@@ -6,7 +6,7 @@ Owns no rule of the protocol (stream/server_outbound.py) and not which address i
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any, Final, Protocol
+from typing import Final
 
 from attrs import define, field, frozen
 from OpenSSL import SSL
@@ -15,8 +15,9 @@ from twisted.python.failure import Failure
 
 from refserver.errors import Cause, Condition, StanzaError, StreamError, StreamFault
 from refserver.net.certificates import XMPP_SERVER, Certificates, ascii_name
-from refserver.net.connection import Accept, Connection
+from refserver.net.connection import Connection
 from refserver.net.identity import PeerIdentity
+from refserver.net.mux import Mux
 from refserver.net.tls import TLSState
 from refserver.s2s.acknowledgement import LinkUser
 from refserver.s2s.known_servers import KnownServers
@@ -35,8 +36,6 @@ from refserver.stream import (
 )
 from refserver.stream.policy import ServerPolicy, ShownCertificate, TLSInfo
 from refserver.stream.server_outbound import ServerOutbound
-
-__all__ = ["OutgoingConnection", "OutgoingContext", "ServerContexts", "Sockets", "Unreachable", "at_once"]
 
 ORDERLY: Final = frozenset({"system-shutdown", "reset", "connection-timeout"})
 """Stream errors with which servers end streams in the ordinary course."""
@@ -94,24 +93,11 @@ class ServerContexts:
         return any(True for _ in self.certificates())
 
 
-class Sockets(Protocol):
-    """The part of the multiplexer that is used here (net/mux.py)."""
-
-    def connect(self, address: tuple[str, int] | str, accept: Accept, seconds: float) -> Any:
-        """See `Mux.connect`."""
-
-    def expire(self, what: Any, seconds: float) -> None:
-        """See `Mux.expire`."""
-
-    def unexpire(self, what: Any) -> None:
-        """See `Mux.unexpire`."""
-
-
 @define(eq=False)
 class OutgoingContext:
-    """What all connections to other servers share; `secret` makes our dialback keys."""
+    """The parts that all connections to other servers share; `secret` makes our dialback keys."""
 
-    mux: Sockets
+    mux: Mux
     contexts: ServerContexts
     policy: ServerPolicy
     secret: bytes
@@ -189,21 +175,17 @@ class OutgoingConnection:
 
     @property
     def usable(self) -> bool:
-        """See `Link`."""
         return self._is_established and self._connection is not None and not self._connection.closed
 
     @property
     def managed(self) -> bool | None:
-        """See `Link`."""
         return False if self._stream is None else self._stream.managed
 
     @property
     def unsent(self) -> int:
-        """See `Link`."""
         return 0 if self._connection is None else self._connection.unacknowledged
 
     def send_bytes(self, data: bytes) -> int:
-        """See `Link`."""
         stream = self._stream
         assert stream is not None
         assert self._connection is not None
@@ -215,7 +197,6 @@ class OutgoingConnection:
         return stream.management.sent
 
     def ask(self) -> None:
-        """See `Link`."""
         assert self._stream is not None
         assert self._connection is not None
         self._connection.send(self._stream.management.request())

@@ -22,8 +22,6 @@ from refserver.s2s.outbound_queue import OutboundQueue
 from refserver.s2s.outgoing import OutgoingConnection, at_once
 from refserver.stanza import Stanza
 
-__all__ = ["Attempts", "Pair", "Pool", "Shares"]
-
 MOST_QUEUES: Final = 5_000
 IDLE_SECONDS: Final = 600.0
 MOST_OF_ACCOUNTS: Final = 1_024
@@ -153,7 +151,7 @@ class Pool:
         return self.connector.known_servers
 
     def deliver(self, stanza: Stanza) -> None:
-        """See `Destination`. What does not come from a domain of ours is not passed on (no relay)."""
+        # What does not come from a domain of ours is not passed on (no relay).
         assert stanza.to is not None
         if stanza.from_ is None or not self.hosts.is_local(stanza.from_.domainpart):
             stanza.settle(StanzaError(Condition.NOT_ALLOWED, "this domain is not served here"))

@@ -21,19 +21,6 @@ from twisted.names import dns
 from twisted.names.error import AuthoritativeDomainError, DNSNameError, DomainError
 from twisted.python.failure import Failure
 
-__all__ = [
-    "NameServers",
-    "NoAnswer",
-    "NoSuchServer",
-    "Record",
-    "Resolver",
-    "Target",
-    "arrange",
-    "dialable",
-    "interleave",
-    "literal",
-]
-
 PORT: Final = 5269
 _NO_HOSTS: Final = (IPv4Network("0.0.0.0/8"), IPv4Network("240.0.0.0/4"))  # broadcast is in the second
 

@@ -33,9 +33,7 @@ from refserver.sasl.mechanism import (
     decode,
     encode,
 )
-from refserver.sasl.verifier import FakeVerifiers, Verifier, make_verifier, make_verifiers
-
-__all__ = ["FakeVerifiers", "ScramServer", "Verifier", "make_verifier", "make_verifiers"]
+from refserver.sasl.verifier import Verifier
 
 # RFC 5802 7. An attribute m= "MUST cause authentication failure" (5.1), so nothing matches it.
 _CLIENT_FIRST: Final = re.compile(

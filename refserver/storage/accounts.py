@@ -12,7 +12,7 @@ from attrs import frozen
 from sqlalchemy import Connection, bindparam, delete, false, select, update
 
 from refserver.jid import JID
-from refserver.sasl.scram import Verifier
+from refserver.sasl import Verifier
 from refserver.storage.errors import AccountExists, NoSuchAccount, NoSuchLibrary
 from refserver.storage.schema import accounts as tables
 from refserver.storage.statement import Prepared, insert_new

@@ -33,8 +33,6 @@ from refserver.stream.management import ANSWER, ENABLE, REQUEST, RESUME, WORDS, 
 from refserver.stream.policy import StreamPolicy, TLSInfo
 from refserver.xml.element import Element, child_text, clark, element
 
-__all__ = ["ClientStream"]
-
 _KINDS: Final = {clark(ns.CLIENT, kind): kind for kind in ("message", "presence", "iq")}
 _IQ: Final = clark(ns.CLIENT, "iq")
 _BIND: Final = clark(ns.BIND, "bind")

@@ -25,12 +25,9 @@ from refserver.jid import JID, InvalidJID
 from refserver.stanza import Stanza
 from refserver.stream.events import Authenticated, Event, Malformed, StreamClosed, StreamFailed
 from refserver.stream.headers import CLOSING_TAG, addressed, new_stream_id
-from refserver.xml import Limits
+from refserver.xml import Frame, Framer, Limits, StreamEnd, StreamHeader
 from refserver.xml.element import Element, clark, split
-from refserver.xml.framer import Frame, Framer, StreamEnd, StreamHeader
 from refserver.xml.write import serialise
-
-__all__ = ["ComponentStream", "digest"]
 
 _KINDS: Final = {clark(ns.CLIENT, kind): kind for kind in ("message", "presence", "iq")}
 _HANDSHAKE: Final = clark(ns.COMPONENT, "handshake")

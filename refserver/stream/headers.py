@@ -9,7 +9,7 @@ from typing import Final
 from refserver import ns
 from refserver.errors import StreamCondition, StreamError
 from refserver.jid import JID, InvalidJID
-from refserver.xml.framer import StreamHeader
+from refserver.xml import StreamHeader
 from refserver.xml.write import escape_attribute
 
 CLOSING_TAG: Final = b"</stream:stream>"

@@ -44,12 +44,9 @@ from refserver.stream.events import (
 from refserver.stream.features import Has, Situation, StreamFeature, features
 from refserver.stream.headers import CLOSING_TAG, addressed, answer_header, check_version, new_stream_id
 from refserver.stream.policy import StreamPolicy, TLSInfo
+from refserver.xml import Frame, Framer, StreamEnd, StreamHeader
 from refserver.xml.element import Element, split
-from refserver.xml.framer import Frame, Framer, StreamEnd, StreamHeader
 from refserver.xml.write import serialise
-
-__all__ = ["InboundStream"]
-
 
 # The states of the receiving side, and what leads from one to another:
 #

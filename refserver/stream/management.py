@@ -17,8 +17,6 @@ from refserver.errors import Condition, StreamCondition, StreamError
 from refserver.xml.element import Element, clark, element
 from refserver.xml.write import serialise
 
-__all__ = ["ANSWER", "ENABLE", "ENABLED", "FAILED", "REQUEST", "RESUME", "WORDS", "Management", "failed"]
-
 ENABLE: Final = clark(ns.SM, "enable")
 ENABLED: Final = clark(ns.SM, "enabled")
 FAILED: Final = clark(ns.SM, "failed")

@@ -38,10 +38,8 @@ from refserver.stream.headers import bare_domain
 from refserver.stream.inbound import HALTED, Events, InboundState, InboundStream, Move
 from refserver.stream.management import ANSWER, ENABLE, REQUEST, RESUME, TURNED_ON, WORDS, Management, failed
 from refserver.stream.policy import ServerPolicy, TLSInfo
+from refserver.xml import Frame, StreamHeader
 from refserver.xml.element import Element, clark
-from refserver.xml.framer import Frame, StreamHeader
-
-__all__ = ["ServerInbound"]
 
 _BIDI: Final = clark(ns.BIDI, "bidi")
 _READY: Final = (InboundState.NEGOTIATING, InboundState.AUTHENTICATED)
@@ -130,7 +128,6 @@ class ServerInbound(InboundStream):
             self._send(self.management.answer(handled))
 
     def close(self) -> None:
-        """See `InboundStream`."""
         self._count_last()
         super().close()
 

@@ -39,12 +39,9 @@ from refserver.stream.events import (
 from refserver.stream.headers import CLOSING_TAG, check_version, initial_header
 from refserver.stream.management import ANSWER, ENABLED, FAILED, REQUEST, TURN_ON, WORDS, Management
 from refserver.stream.policy import ServerPolicy, TLSInfo
+from refserver.xml import Frame, Framer, StreamEnd, StreamHeader
 from refserver.xml.element import Element, child, child_text, clark, element
-from refserver.xml.framer import Frame, Framer, StreamEnd, StreamHeader
 from refserver.xml.write import serialise
-
-__all__ = ["ServerOutbound"]
-
 
 # The states of the stream:
 #

@@ -17,8 +17,6 @@ from refserver import ns
 from refserver.errors import StreamCondition, StreamError
 from refserver.xml.write import escape_attribute
 
-__all__ = ["Context", "PrivateParser", "SharedParser", "context_of", "fault", "fault_of_text"]
-
 _UNDEFINED_ENTITY: Final = errors.codes[errors.XML_ERROR_UNDEFINED_ENTITY]
 _STANZAS: Final = ("message", "presence", "iq")
 _STARTS: Final = tuple(f"<{name}".encode() for name in _STANZAS)

@@ -8,9 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from copy import deepcopy
-from xml.etree.ElementTree import Element
-
-__all__ = ["Element", "child", "child_text", "clark", "copy", "element", "split"]
+from xml.etree.ElementTree import Element as Element
 
 
 def clark(namespace: str, name: str) -> str:

@@ -30,8 +30,6 @@ from refserver.xml.element import Element
 from refserver.xml.header import Heading, StreamHeader
 from refserver.xml.scan import Limits, Scanner
 
-__all__ = ["Frame", "Framer", "Limits", "StreamEnd", "StreamHeader"]
-
 
 class Unfinished:
     """An element that is read as its bytes come in; it is at the start of the buffer."""

@@ -17,8 +17,6 @@ from refserver.errors import StreamCondition, StreamError
 from refserver.xml.context import Context, context_of, fault
 from refserver.xml.scan import Limits, Scanner
 
-__all__ = ["Heading", "Opened", "StreamHeader"]
-
 _LESS_THAN: Final = ord("<")
 _SOLID: Final = re.compile(rb"[^ \t\r\n]")
 _DECLARATION: Final = re.compile(rb"<\?xml[ \t\r\n]")

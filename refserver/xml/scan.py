@@ -18,8 +18,6 @@ from attrs import frozen
 
 from refserver.errors import StreamCondition, StreamError
 
-__all__ = ["Scanner"]
-
 
 @frozen
 class Limits:

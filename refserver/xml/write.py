@@ -19,8 +19,6 @@ from xml.etree.ElementTree import Element, XMLParser
 from refserver import ns
 from refserver.xml.element import split
 
-__all__ = ["escape", "escape_attribute", "serialise"]
-
 _ILLEGAL: Final = "\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff"
 _IN_TEXT: Final = re.compile(f"[&<>\r{_ILLEGAL}]")
 _IN_ATTRIBUTE: Final = re.compile(f"[&<>'\t\n\r{_ILLEGAL}]")

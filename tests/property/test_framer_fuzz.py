@@ -16,7 +16,7 @@ import pytest
 from attrs import define, field
 
 from refserver.errors import StreamError
-from refserver.xml.framer import Framer, Limits, StreamEnd, StreamHeader
+from refserver.xml import Framer, Limits, StreamEnd, StreamHeader
 
 STREAMS = int(os.environ.get("REFSERVER_FUZZ_STREAMS", "20000"))
 TOGETHER = 4  # streams that take turns

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from refserver import ns
-from refserver.xml.framer import Framer, Limits, StreamEnd, StreamHeader
+from refserver.xml import Framer, Limits, StreamEnd, StreamHeader
 from refserver.xml.write import escape, escape_attribute, serialise
 
 HEADER = f"<stream:stream xmlns='%s' xmlns:stream='{ns.STREAM}'>"

@@ -12,8 +12,8 @@ import pytest
 
 from refserver import ns
 from refserver.errors import StreamCondition, StreamError
+from refserver.xml import Frame, Framer, Limits, StreamEnd, StreamHeader
 from refserver.xml.context import SharedParser
-from refserver.xml.framer import Frame, Framer, Limits, StreamEnd, StreamHeader
 
 HEADER = b"<stream:stream xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams'>"
 SERVER_HEADER = HEADER.replace(b"jabber:client", b"jabber:server")

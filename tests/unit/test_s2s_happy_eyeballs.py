@@ -10,7 +10,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import Clock
 
 from refserver.net.receiver import SILENT
-from refserver.s2s.happy_eyeballs import connect_first
+from refserver.s2s.connect import connect_first
 
 ADDRESSES = [("192.0.2.1", 5269), ("192.0.2.2", 5269), ("192.0.2.3", 5269)]
 
@@ -53,7 +53,7 @@ def clock() -> Clock:
 
 def begin(network: Network, clock: Clock) -> tuple[Any, list[Any]]:
     outcome: list[Any] = []
-    result = connect_first(network, clock, ADDRESSES, SILENT, 5.0)
+    result = connect_first(network.connect, clock, ADDRESSES, SILENT, 5.0)
     result.addBoth(outcome.append)
     return result, outcome
 

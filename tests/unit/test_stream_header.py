@@ -6,7 +6,7 @@ import pytest
 
 from refserver import ns
 from refserver.errors import StreamCondition, StreamError
-from refserver.xml.framer import Framer, Limits, StreamEnd, StreamHeader
+from refserver.xml import Framer, Limits, StreamEnd, StreamHeader
 
 STREAM = b"xmlns:stream='http://etherx.jabber.org/streams'"
 HEADER = b"<stream:stream xmlns='jabber:client' " + STREAM + b">"
