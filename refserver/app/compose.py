@@ -11,21 +11,20 @@ from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThreadPool
 
 from refserver.app.account_removal import remove_account
-from refserver.app.components import Components
 from refserver.app.control import Control
 from refserver.app.data import SOCKET
-from refserver.app.federation import make_federation
+from refserver.app.listeners import Clients, Components, make_federation
 from refserver.app.parts import (
-    Clients,
     Desks,
     Libraries,
     LibraryCertificates,
+    Part,
     Rereading,
     RunningServer,
+    Server,
     Sockets,
     Storage,
 )
-from refserver.app.server import Part, Server
 from refserver.app.settings import Settings
 from refserver.c2s.service import ClientPolicy, ClientService
 from refserver.components.service import ComponentPolicy, ComponentService

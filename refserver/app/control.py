@@ -23,8 +23,7 @@ from twisted.python.failure import Failure
 from refserver.app.commands import Refused, Request, ServerRequest, load_requests
 from refserver.app.commands.request import decode, ok, refused
 from refserver.app.data import UnixPath
-from refserver.app.parts import RunningServer
-from refserver.app.server import CannotStart
+from refserver.app.parts import CannotStart, Part, RunningServer
 from refserver.storage.errors import StorageError
 
 log = Logger()
@@ -33,8 +32,8 @@ _LONGEST_REQUEST: Final = 64 * 1024
 _ONLY_OWNER: Final = 0o600
 
 
-class Control:
-    """Implements `Part`. `path` is the socket's, `server` what requests act on.
+class Control(Part):
+    """The socket as a part of the server. `path` is the socket's, `server` what requests act on.
 
     `reactor` is the process' own unless given.
     """
@@ -84,9 +83,6 @@ class Control:
         for connection in list(self._connections):
             connection.end()
         self._path.close()
-
-    def reload(self) -> None:
-        """Nothing to read again."""
 
     @property
     def waiting(self) -> int:

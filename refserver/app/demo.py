@@ -23,15 +23,14 @@ from refserver.app.certificates import Certificate, ensure
 from refserver.app.checks.ports import bind_error
 from refserver.app.commands import Refused
 from refserver.app.commands.accounts import AddAccount, SetPassword
-from refserver.app.commands.caller import Caller
+from refserver.app.commands.context import Caller
 from refserver.app.commands.librarians import AddLibrarian
 from refserver.app.commands.libraries import AddLibrary
 from refserver.app.commands.queues import AddQueue, QueueOptions
 from refserver.app.commands.status import ShowStatus
 from refserver.app.config import ConfigurationError, load
 from refserver.app.data import DataInUse
-from refserver.app.endpoints import tcp_address
-from refserver.app.settings import Settings
+from refserver.app.settings import Settings, tcp_address
 from refserver.jid import JID
 from refserver.reference.states import State
 from refserver.sasl.verifier import Verifier, check_password, make_verifiers

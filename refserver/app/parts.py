@@ -1,9 +1,18 @@
-"""The parts of the server that start and stop: storage, libraries, clients."""
+"""The server as a Twisted service, and the parts that start and stop with it.
+
+The service is started by twistd, ended by SIGTERM, refreshed by SIGHUP, and owns the order of the parts.
+compose.py says what the parts are.
+"""
 
 from __future__ import annotations
 
+import gc
 import os
-from collections.abc import Callable, Iterable
+import resource
+import signal
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from pwd import getpwuid
 from typing import Any
@@ -11,19 +20,14 @@ from typing import Any
 from attrs import define, field
 from OpenSSL import SSL
 from sqlalchemy import Connection
-from twisted.internet.endpoints import serverFromString
-from twisted.internet.interfaces import ILoggingContext
-from twisted.internet.protocol import Factory
+from sqlalchemy.exc import SQLAlchemyError
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorCore
 from twisted.logger import Logger
-from twisted.python.failure import Failure
-from zope.interface import implementer
 
-from refserver.app.checks.ports import why_not
-from refserver.app.data import DATABASE, DataLock
-from refserver.app.endpoints import tcp_address
-from refserver.app.server import CannotStart, NotReloaded
+from refserver.app.data import DATABASE, DataInUse, DataLock
 from refserver.app.settings import Settings
-from refserver.c2s.service import ClientService
 from refserver.core.core import Core
 from refserver.core.hooks import HostAdded, HostRemoved, HostsComing, HostStopping, ServerStopping
 from refserver.core.hosts import Host
@@ -37,12 +41,113 @@ from refserver.reference.feature import Reference
 from refserver.s2s.service import FederationService
 from refserver.storage import libraries
 from refserver.storage.engine import Database
+from refserver.storage.errors import StorageError
+
+# -- the service ---------------------------------------------------------------------
+
 
 log = Logger()
 
 
+class Part:
+    """Base class of what starts and stops with the server. What is not overridden does nothing."""
+
+    def start(self) -> None:
+        """Begin to serve. What it raises ends the start of the whole server."""
+
+    async def stop(self) -> None:
+        """Serve no more; return when everything is put away."""
+
+    def reload(self) -> None:
+        """Read certificates and settings again."""
+
+
+class CannotStart(RuntimeError):
+    """A part cannot start; the text says why and what to do."""
+
+
+class NotReloaded(RuntimeError):
+    """A part could not read everything again; what worked before goes on."""
+
+
+class Server(Service):
+    """Makes and starts the parts in order when twistd has forked, stops them in the opposite order.
+
+    A part that cannot start ends the process with one line that says what to do, and status 1.
+    """
+
+    name = "refserver"
+
+    def __init__(self, reactor: IReactorCore, build: Callable[[], Iterator[Part]]) -> None:
+        self._reactor = reactor
+        self._build = build
+        self._started: list[Part] = []
+
+    def startService(self) -> None:
+        super().startService()  # type: ignore[no-untyped-call]  # Twisted has no annotations here
+        _allow_descriptors()
+        try:
+            for part in self._build():
+                part.start()
+                self._started.append(part)
+        except (OSError, CannotStart, DataInUse, StorageError) as error:
+            print(f"refserver: {_explain(error)}", file=sys.stderr)
+            raise SystemExit(1) from None
+        except SQLAlchemyError as error:
+            print(
+                f"refserver: the database cannot be used ({type(error).__name__}); "
+                "`refserverctl check` tells more, `refserverctl restore` puts a backup back",
+                file=sys.stderr,
+            )
+            raise SystemExit(1) from None
+        signal.signal(signal.SIGHUP, lambda *_: self._reactor.callFromThread(self.reload))  # type: ignore[attr-defined]
+        sys.setswitchinterval(0.001)  # the database's threads need not wait 5 ms for a busy reactor
+        gc.collect()
+        gc.freeze()  # what lives as long as the process need not be looked at again
+        gc.set_threshold(20_000, 20, 50)
+        log.info("refserver is ready (process {pid})", pid=os.getpid())
+
+    def reload(self) -> None:
+        """Read again what SIGHUP asks for; a part that fails keeps what it had."""
+        complete = True
+        for part in self._started:
+            try:
+                part.reload()
+            except Exception as error:
+                complete = False
+                log.error("not reloaded: {error}", error=_explain(error))
+        if complete:
+            log.info("certificates and settings were read again")
+
+    def stopService(self) -> Deferred[None]:
+        super().stopService()  # type: ignore[no-untyped-call]  # nor here
+        return Deferred.fromCoroutine(self._stop())
+
+    async def _stop(self) -> None:
+        for part in reversed(self._started):
+            try:
+                await part.stop()
+            except Exception:
+                log.failure("{part} could not be stopped in order", part=type(part).__name__)
+        self._started.clear()
+
+
+def _allow_descriptors() -> None:
+    """As many file descriptors as we may have: each connection needs one, and shells start with 1,024."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with suppress(OSError, ValueError):  # a limit that this system cannot grant: what we have must do
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
+def _explain(error: Exception) -> str:
+    return str(error) or type(error).__name__
+
+
+# -- the parts -----------------------------------------------------------------------
+
+
 @define(eq=False)
-class Storage:
+class Storage(Part):
     """The data folder and the database in it."""
 
     folder: Path
@@ -67,20 +172,14 @@ class Storage:
             ) from error
         return cls(folder, lock, Database.open(folder / DATABASE, call_from_thread))
 
-    def start(self) -> None:
-        """Nothing: it is open already, for others' sake."""
-
     async def stop(self) -> None:
         """Commit everything, close the database, let others have the folder."""
         await self.database.close()
         self.lock.release()
 
-    def reload(self) -> None:
-        """Nothing to read again."""
-
 
 @define(eq=False)
-class Libraries:
+class Libraries(Part):
     """The libraries served here, each with its rooms. `removed` is called with a domain that is gone."""
 
     core: Core
@@ -96,9 +195,6 @@ class Libraries:
         stored = database.read_now(_load_rooms, [library.domain for library in found])
         for library in found:
             self.add(library.domain, library.name, stored[library.domain])
-
-    async def stop(self) -> None:
-        """Nothing that outlives the process."""
 
     def reload(self) -> None:
         """Log which libraries have no certificate now; other changes come through refserverctl."""
@@ -150,7 +246,7 @@ class Libraries:
 
 
 @define(eq=False)
-class LibraryCertificates:
+class LibraryCertificates(Part):
     """The certificates of the libraries, one folder; read again on SIGHUP.
 
     `trusted_ca` is a PEM file of authorities that other servers' certificates may come from.
@@ -160,9 +256,6 @@ class LibraryCertificates:
     trusted_ca: Path | None = None
     certificates: Certificates | None = None
 
-    def start(self) -> None:
-        """Nothing: loaded before, since others need to know whether there are any."""
-
     def load(self) -> None:
         """Read the folder. A file that cannot be used costs its domain TLS, and is logged."""
         try:
@@ -171,9 +264,6 @@ class LibraryCertificates:
             raise CannotStart(f"s2s.trusted_ca: {self.trusted_ca} holds no certificates to trust") from error
         self.certificates = Certificates(self.folder, trust=trust)
         self._log(self.certificates.problems)
-
-    async def stop(self) -> None:
-        """Nothing to put away."""
 
     def reload(self) -> None:
         """Read what has changed in the folder. Raises `NotReloaded`; what is good in it is used."""
@@ -225,7 +315,7 @@ class LibraryCertificates:
 
 
 @define(eq=False)
-class Sockets:
+class Sockets(Part):
     """All sockets: of clients, components and other servers."""
 
     mux: Mux
@@ -240,47 +330,14 @@ class Sockets:
         await self.mux.stop()
         self.core.hooks.tell(ServerStopping())
 
-    def reload(self) -> None:
-        """Nothing to read again."""
-
 
 @define(eq=False)
-class Clients:
-    """The sockets on which clients come."""
-
-    reactor: Any
-    service: ClientService
-    c2s: Iterable[str]
-    c2s_tls: Iterable[str]
-
-    def start(self) -> None:
-        """Listen. Raises `CannotStart` if a port is taken."""
-        for port in open_ports(self.reactor, "listen.c2s", self.c2s):
-            self.service.listen(port, tls=False)
-        for port in open_ports(self.reactor, "listen.c2s_tls", self.c2s_tls):
-            self.service.listen(port, tls=True)
-
-    async def stop(self) -> None:
-        """End all streams (system-shutdown); the accounts' unavailable presence goes out with that."""
-        await self.service.stop()
-
-    def reload(self) -> None:
-        """Nothing to read again."""
-
-
-@define(eq=False)
-class Rereading:
+class Rereading(Part):
     """Takes up settings that were changed in the file: of streams and limits, without a restart."""
 
     settings: Settings
     reread: Callable[[], Settings]
     take_up: Callable[[Settings], None]
-
-    def start(self) -> None:
-        """Nothing: everything was made with the settings."""
-
-    async def stop(self) -> None:
-        """Nothing to put away."""
 
     def reload(self) -> None:
         """Read the file again. Raises `ConfigurationError`, and then everything stays as it was."""
@@ -295,23 +352,17 @@ class Rereading:
 
 
 @define(eq=False)
-class Desks:
+class Desks(Part):
     """The queues and rooms of all libraries. They end before any stream does."""
 
     libraries: Libraries
     reference: Reference
-
-    def start(self) -> None:
-        """Nothing: each library's queues and rooms have started with it."""
 
     async def stop(self) -> None:
         """Tell everybody elsewhere that they are unavailable. What was acknowledged is in the store."""
         for host in list(self.libraries.core.hosts):
             self.libraries.leave(host)
         self.reference.stop()
-
-    def reload(self) -> None:
-        """Nothing to read again."""
 
 
 @define(eq=False)
@@ -346,36 +397,3 @@ class RunningServer:
 
 def _load_rooms(connection: Connection, domains: Iterable[str]) -> dict[str, StoredRooms]:
     return {domain: load_rooms(connection, f"rooms.{domain}") for domain in domains}
-
-
-@implementer(ILoggingContext)
-class _Port(Factory):
-    """Only opens a port, for the multiplexer to accept on; `key` is what the log calls it."""
-
-    noisy = False
-
-    def __init__(self, key: str) -> None:
-        self._key = key
-
-    def logPrefix(self) -> str:
-        return self._key
-
-
-def _why_not(failure: Failure, description: str, key: str) -> str:
-    address, code = tcp_address(description), getattr(failure.value, "socketError", None)
-    code = getattr(code, "errno", None)
-    if address is None or code is None:
-        return f"{failure.getErrorMessage()}: choose another: {key}"
-    return ": ".join(why_not(code, *address, key))
-
-
-def open_ports(reactor: Any, key: str, descriptions: Iterable[str]) -> list[Any]:
-    """Listen on Twisted endpoint descriptions; `key` names the setting in the error. Raises `CannotStart`."""
-    ports: list[Any] = []
-    for description in descriptions:
-        listening = serverFromString(reactor, description).listen(_Port(key))
-        failures: list[Failure] = []
-        listening.addCallbacks(ports.append, failures.append)
-        if failures:
-            raise CannotStart(f"cannot listen on {description}: {_why_not(failures[0], description, key)}")
-    return ports

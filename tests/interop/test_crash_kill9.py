@@ -25,7 +25,7 @@ import pytest
 from attrs import define, field
 
 from refserver.app.commands import Refused
-from refserver.app.commands.caller import Caller
+from refserver.app.commands.context import Caller
 from refserver.app.commands.questions import ListQuestions
 from refserver.app.config import load
 from tests.interop.conftest import UNLIMITED, complaints

@@ -15,7 +15,7 @@ import pytest
 from attrs import frozen
 
 from refserver.app.commands.accounts import AddAccount
-from refserver.app.commands.caller import Caller
+from refserver.app.commands.context import Caller
 from refserver.app.commands.libraries import AddLibrary
 from refserver.app.config import load
 from refserver.sasl.verifier import make_verifiers

@@ -24,7 +24,7 @@ from refserver.app.commands.accounts import (
     SetPassword,
 )
 from refserver.app.commands.blocks import AddAllow, AddBlock, AllowOnly, RemoveAllow, RemoveBlock
-from refserver.app.commands.caller import Caller
+from refserver.app.commands.context import Caller
 from refserver.app.commands.librarians import AddLibrarian, RemoveLibrarian
 from refserver.app.commands.libraries import AddLibrary, ListLibraries, RemoveLibrary
 from refserver.app.commands.queues import AddQueue, QueueOptions, RemoveQueue, SetQueue
@@ -32,8 +32,7 @@ from refserver.app.commands.request import decode, encode, from_json
 from refserver.app.commands.status import ShowStatus
 from refserver.app.control import Control
 from refserver.app.data import SOCKET
-from refserver.app.parts import Libraries, LibraryCertificates, RunningServer
-from refserver.app.server import CannotStart
+from refserver.app.parts import CannotStart, Libraries, LibraryCertificates, RunningServer
 from refserver.app.settings import Server, Settings
 from refserver.core.hooks import AccountAdded, AccountRemoved, HostAdded, HostRemoved, QueuesChanged
 from refserver.core.hosts import Verdict

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from twisted.logger import capturedLogs
 
-from refserver.app.components import Components, read_secrets
-from refserver.app.server import CannotStart
+from refserver.app.listeners import Components, read_secrets
+from refserver.app.parts import CannotStart
 from refserver.components.service import DomainTaken
 
 DOMAIN = "sms.library.example"

@@ -13,7 +13,7 @@ import pytest
 from click.testing import CliRunner
 
 import refserver
-from refserver.app.commands import caller
+from refserver.app.commands import context as caller
 from refserver.app.commands.questions import FORMATS
 from refserver.app.commands.request import ok
 from refserver.app.ctl import command

@@ -14,8 +14,15 @@ from twisted.names import dns
 
 from refserver.app.checks import Finding, Result
 from refserver.app.checks import dns as asking
-from refserver.app.checks.dns import Answer, NameServers, Question, Service, system_name_servers
-from refserver.app.checks.federation import address_record, check_federation
+from refserver.app.checks.dns import (
+    Answer,
+    NameServers,
+    Question,
+    Service,
+    address_record,
+    check_federation,
+    system_name_servers,
+)
 from refserver.app.checks.ports import Machine, this_machine
 from refserver.app.settings import S2S, HostPort, Listen, Settings
 

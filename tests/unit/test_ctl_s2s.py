@@ -13,8 +13,7 @@ import pytest
 
 from refserver.app.commands import Refused
 from refserver.app.commands.request import ok
-from refserver.app.commands.s2s import ListRemotes, ShowRemote
-from refserver.app.commands.s2s_advice import explain
+from refserver.app.commands.s2s import ListRemotes, ShowRemote, explain
 from refserver.app.data import SOCKET, DataLock
 from refserver.errors import Cause, StreamFault
 from refserver.s2s.known_servers import KnownServer

@@ -14,7 +14,7 @@ from sqlalchemy import Connection
 
 from refserver.app import demo
 from refserver.app.commands.accounts import AccountVerifiers, SetPassword
-from refserver.app.commands.caller import Caller
+from refserver.app.commands.context import Caller
 from refserver.app.commands.librarians import ListLibrarians, RemoveLibrarian
 from refserver.app.commands.libraries import ListLibraries
 from refserver.app.commands.queues import ListQueues, RemoveQueue

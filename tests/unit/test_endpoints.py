@@ -8,7 +8,7 @@ import pytest
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.testing import MemoryReactor
 
-from refserver.app.endpoints import EndpointError, check_endpoint, resolve_endpoint
+from refserver.app.settings import EndpointError, check_endpoint, resolve_endpoint
 
 GOOD = [
     "tcp:5222",

@@ -12,7 +12,7 @@ import twisted.plugins
 from sqlalchemy.exc import SQLAlchemyError
 
 from refserver.app.checks import ENTER, READ, WRITE, Finding, ServerUser
-from refserver.app.components import KEY, SHORTEST, UnusableSecret, is_open, is_short, read_secret
+from refserver.app.listeners import KEY, SHORTEST, UnusableSecret, is_open, is_short, read_secret
 from refserver.storage import migrations, sqlite
 
 LEAST_FREE: Final = 64 * 1024 * 1024  # bytes

@@ -12,8 +12,7 @@ from typing import Final
 from attrs import frozen
 
 from refserver.app.checks import Finding
-from refserver.app.endpoints import tcp_address
-from refserver.app.settings import Settings
+from refserver.app.settings import Settings, tcp_address
 
 _LOOPBACK: Final = ("127.", "::1")
 

@@ -1,15 +1,15 @@
-"""refserverctl check: look at the configuration and all that it names, and say how to mend what is wrong."""
+"""refserverctl check and example: what is wrong with an installation; the files that one needs."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from refserver.app.commands.caller import Caller
-from refserver.app.commands.context import Context, pass_context, print_json, printable
+from refserver.app.commands.context import Caller, Context, pass_context, print_json, printable
 from refserver.app.commands.libraries import ListLibraries
 from refserver.app.commands.queues import ListQueues
 from refserver.app.commands.request import Refused, late, to_json
@@ -18,11 +18,9 @@ from refserver.app.config import ConfigurationError, find, load
 from refserver.app.settings import Settings
 
 if TYPE_CHECKING:
-    from refserver.app.checks import Finding, certificates, data, dns, federation, ports
+    from refserver.app.checks import Finding, certificates, data, dns, ports
 else:
-    certificates, data, dns, federation, ports = late(
-        "refserver.app.checks", "certificates", "data", "dns", "federation", "ports"
-    )
+    certificates, data, dns, ports = late("refserver.app.checks", "certificates", "data", "dns", "ports")
 
 
 @click.command()
@@ -73,7 +71,7 @@ def _findings(config: Path | None) -> Iterator[Finding]:
     yield from data.check_components(settings.components.secret_files, domains, user)
     places = [(place.host, place.port) for place in settings.s2s.name_servers]
     look_up = dns.NameServers(places or dns.system_name_servers())
-    yield from federation.check_federation(settings, domains, look_up, ports.this_machine())
+    yield from dns.check_federation(settings, domains, look_up, ports.this_machine())
     yield from ports.check_ports(settings, _held(status, settings))
 
 
@@ -93,3 +91,21 @@ def _print(finding: Finding) -> None:
         click.echo(f"       to mend it: {first}")
         for record in records:
             click.echo(f"         {record}")
+
+
+# -- examples ------------------------------------------------------------------------
+
+
+EXAMPLES: Final = {"config": "refserver.toml", "unit": "refserver.service", "certificates": "certificates.sh"}
+
+_FOLDER: Final = Path(__file__).parents[1] / "examples"
+_OF_CHECKOUT: Final = Path(__file__).parents[3] / "conf"  # the wheel has the configuration among the examples
+
+
+@click.command()
+@click.argument("which", type=click.Choice(list(EXAMPLES)), metavar="|".join(EXAMPLES))
+def example(which: str) -> None:
+    """Print the commented configuration, a systemd unit, or a script that installs certificates."""
+    file = _FOLDER / EXAMPLES[which]
+    text = (file if file.exists() else _OF_CHECKOUT / file.name).read_text("utf-8")
+    click.echo(text.replace("/opt/refserver/bin", str(Path(sys.executable).parent)), nl=False)

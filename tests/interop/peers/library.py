@@ -13,7 +13,7 @@ from typing import Any, Self
 
 from refserver.app.commands import Request
 from refserver.app.commands.accounts import AddAccount
-from refserver.app.commands.caller import Caller
+from refserver.app.commands.context import Caller
 from refserver.app.commands.librarians import AddLibrarian
 from refserver.app.commands.libraries import AddLibrary
 from refserver.app.commands.questions import ListQuestions, MakeReport, ShowQuestion
