@@ -29,8 +29,6 @@ from refserver.stream.policy import TLSInfo
 if TYPE_CHECKING:
     from refserver.c2s.service import ClientService
 
-__all__ = ["ClientConnection"]
-
 log = Logger()
 
 EXPORTER_LABEL = b"EXPORTER-Channel-Binding"  # RFC 9266 4.1

@@ -7,8 +7,6 @@ from typing import Final
 
 from cachetools import TTLCache
 
-__all__ = ["LoginThrottle"]
-
 FREE: Final = 3  # failures that everybody may have: a mistyped password is no attack
 LONGEST: Final = 10.0  # seconds
 FORGOTTEN: Final = 600.0  # seconds after the last failure

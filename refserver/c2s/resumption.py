@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from refserver.c2s.connection import ClientConnection
     from refserver.core.core import Core
 
-__all__ = ["Hibernating", "Resumption"]
-
 MOST_REMEMBERED: Final = 10_000  # sessions that are over, for the count in <failed/>
 
 

@@ -30,9 +30,6 @@ from refserver.sasl import FakeVerifiers, Verifier
 from refserver.stream.policy import StreamPolicy
 from refserver.xml.element import Element
 
-__all__ = ["ClientPolicy", "ClientService", "Contexts", "Registrar", "VerifierSource"]
-
-
 LAST_SECONDS: Final = 1.0  # for clients to acknowledge what they have, when the server stops
 LAST_LOOKS: Final = 20
 MOST_KNOWN_CLIENTS: Final = 20_000

@@ -15,8 +15,6 @@ from refserver.core.hooks import AccountRemoved
 from refserver.jid import JID
 from refserver.storage import accounts, rosters
 
-__all__ = ["RemoveAccount", "Step", "remove_account"]
-
 Step = Callable[[Connection, JID, float], Iterable[object]]
 """Removes what one part of the server stores of an account (a bare JID) at a time (Unix seconds).
 

@@ -16,8 +16,6 @@ from refserver.core.sessions import Sessions
 from refserver.errors import Condition, StanzaError
 from refserver.stanza import IQ_REQUESTS, Stanza
 
-__all__ = ["Accounts"]
-
 log = Logger()
 
 

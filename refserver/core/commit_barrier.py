@@ -13,8 +13,6 @@ from attrs import define, field
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
-__all__ = ["CommitBarrier"]
-
 log = Logger()
 
 Call = Callable[[], None]

@@ -21,8 +21,6 @@ from refserver.core.sessions import Session, Sessions
 from refserver.sasl import Hashing
 from refserver.storage.engine import Database
 
-__all__ = ["Core"]
-
 T = TypeVar("T", bound=Feature)
 
 

@@ -21,37 +21,6 @@ from refserver.jid import JID
 from refserver.stanza import Stanza
 from refserver.storage.rosters import RosterItem
 
-__all__ = [
-    "AccountAdded",
-    "AccountRemoved",
-    "CredentialsChanged",
-    "Handler",
-    "Hooks",
-    "HostAdded",
-    "HostRemoved",
-    "HostStopping",
-    "HostsComing",
-    "IqDelivering",
-    "MessageAwaitingClient",
-    "MessageDelivering",
-    "MessageSent",
-    "MessageUndelivered",
-    "PatronForgotten",
-    "PresenceReceived",
-    "PresenceSent",
-    "QueuesChanged",
-    "RemoteReachable",
-    "ServerStopping",
-    "SessionAnswering",
-    "SessionAvailable",
-    "SessionBinding",
-    "SessionBound",
-    "SessionCut",
-    "SessionEnded",
-    "SessionGivenUp",
-    "SessionUnavailable",
-]
-
 log = Logger()
 
 

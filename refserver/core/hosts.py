@@ -11,8 +11,6 @@ from attrs import define, field
 from refserver.core.ports import Destination
 from refserver.jid import JID
 
-__all__ = ["Gate", "Host", "Hosts", "Verdict"]
-
 
 class Verdict(Enum):
     """The result of a library's access rules for a sender."""

@@ -37,8 +37,6 @@ from refserver.payloads.disco import Info, Item, format_info, format_items
 from refserver.stanza import Stanza
 from refserver.xml.element import Element, clark
 
-__all__ = ["IqHandlers", "Iqs", "Request", "Target", "disco_info", "disco_items", "iq", "marks_of"]
-
 log = Logger()
 
 _INFO: Final = clark(ns.DISCO_INFO, "query")

@@ -6,8 +6,6 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from typing import Final
 
-__all__ = ["Quota"]
-
 MOST_KEYS: Final = 20_000
 
 

@@ -15,8 +15,6 @@ from typing import Final, Generic, Protocol, TypeVar
 from refserver.core.outbox import Budget, Outbox
 from refserver.core.ports import Clock
 
-__all__ = ["Listening", "Liveness"]
-
 AGAIN_SECONDS: Final = 0.1  # between an answer and the next question about what is tracked
 ASK_SECONDS: Final = 3.0  # how long other stanzas may wait for a question
 UNANSWERED_SECONDS: Final = 60.0

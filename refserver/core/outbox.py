@@ -20,8 +20,6 @@ from refserver.stanza import Stanza
 from refserver.stream.management import Management
 from refserver.xml.element import Element, element
 
-__all__ = ["OVERHEAD", "Budget", "Held", "Outbox", "Window", "parted"]
-
 log = Logger()
 
 MOST_STANZAS: Final = 5_000

@@ -10,8 +10,6 @@ from twisted.internet.interfaces import IDelayedCall
 from refserver.errors import StreamError
 from refserver.stanza import Stanza
 
-__all__ = ["Clock", "Destination", "Transport"]
-
 
 class Destination(Protocol):
     """Where the stanzas for an address go: accounts, a queue, rooms, a component, a remote server."""

@@ -16,8 +16,6 @@ from refserver.errors import Condition, StanzaError
 from refserver.jid import JID
 from refserver.stanza import Stanza
 
-__all__ = ["Nowhere", "Router"]
-
 log = Logger()
 
 

@@ -18,8 +18,6 @@ from refserver.errors import Condition, StanzaError, StreamCondition, StreamErro
 from refserver.jid import JID
 from refserver.stanza import Stanza, Tracked
 
-__all__ = ["UNAVAILABLE", "Session", "Sessions"]
-
 UNAVAILABLE: Final = -129
 """The priority of a session without available presence: below every legal one (RFC 6121 4.7.2.3)."""
 

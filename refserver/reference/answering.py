@@ -33,33 +33,6 @@ from refserver.storage.conversations import Direction, Message, Relay
 from refserver.storage.questions import Question
 from refserver.storage.queues import Librarian
 
-__all__ = [
-    "Answered",
-    "Taken",
-    "accept",
-    "answer",
-    "by_number",
-    "change",
-    "claim",
-    "colleague",
-    "decline",
-    "dismiss",
-    "give_back",
-    "hand_over",
-    "nick_of",
-    "note",
-    "numbered",
-    "offer",
-    "owned",
-    "release",
-    "reply",
-    "reply_canned",
-    "take",
-    "take_over",
-    "widen",
-    "withdraw",
-]
-
 P = ParamSpec("P")
 T = TypeVar("T")
 

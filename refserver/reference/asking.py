@@ -25,8 +25,6 @@ from refserver.storage.questions import Question
 from refserver.storage.queues import Queue
 from refserver.storage.statistics import Statistics
 
-__all__ = ["Asker", "Said", "Utterance", "abandon", "place_in_line", "say", "seconds_since_last"]
-
 HOUR: Final = 3600.0
 
 

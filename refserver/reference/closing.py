@@ -18,8 +18,6 @@ from refserver.storage import conversations, questions, statistics
 from refserver.storage.conversations import Direction
 from refserver.storage.questions import Question
 
-__all__ = ["KINDS", "close", "end", "park", "reopen"]
-
 KINDS: Final = ("reference", "directional", "technical")
 """Tags that say what type of question it was."""
 

@@ -17,32 +17,6 @@ from attrs import frozen
 
 from refserver.reference.states import Outcome
 
-__all__ = [
-    "COMMANDS",
-    "Canned",
-    "Close",
-    "Command",
-    "Decline",
-    "Desk",
-    "Fault",
-    "Faulty",
-    "HandOver",
-    "Help",
-    "Note",
-    "Park",
-    "Release",
-    "Reopen",
-    "Say",
-    "Spam",
-    "Take",
-    "Unknown",
-    "Unspam",
-    "Who",
-    "Word",
-    "parse",
-    "plain_word",
-]
-
 READ_LEVELS: Final = range(1, 7)
 _UNRATED: Final = frozenset({Outcome.ABANDONED, Outcome.MISSED, Outcome.SPAM, Outcome.PRACTICE})
 _BANGS: Final = "!！"  # the second: what East Asian keyboards write

@@ -49,8 +49,6 @@ from refserver.storage.questions import Question
 from refserver.storage.rooms import Affiliate, Affiliation
 from refserver.xml.element import child_text, element
 
-__all__ = ["DeskRoom"]
-
 log = Logger()
 
 READY: Final = ("", "chat")

@@ -16,8 +16,6 @@ from attrs import frozen
 from refserver.jid import JID
 from refserver.reference.settings import Policy
 
-__all__ = ["Duty", "expected_wait", "free_places", "next_librarian"]
-
 DEFAULT_DURATION: Final = 300.0
 """What a question is expected to take while the queue has none to learn from, in seconds."""
 

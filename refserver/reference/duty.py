@@ -13,8 +13,6 @@ from refserver.reference.profile import QueueProfile
 from refserver.reference.states import Outcome
 from refserver.storage.questions import Question
 
-__all__ = ["OnDuty", "Waits"]
-
 
 class OnDuty:
     """The librarians on duty at one queue: those in its desk room who are neither away nor busy."""

@@ -20,36 +20,6 @@ from refserver.reference.open_questions import OpenQuestions
 from refserver.storage.conversations import Message
 from refserver.storage.questions import Question
 
-__all__ = [
-    "Abandoned",
-    "Accepted",
-    "AllBusy",
-    "Answered",
-    "Asked",
-    "Claimed",
-    "Closed",
-    "Declined",
-    "DeliveryFailed",
-    "Ended",
-    "Events",
-    "HandedOver",
-    "Handler",
-    "MarkedAsSpam",
-    "Noted",
-    "OfferEnded",
-    "OfferPlanned",
-    "Offered",
-    "OwnerAway",
-    "QuestionEvent",
-    "Released",
-    "Reopened",
-    "ReturnCause",
-    "Returned",
-    "Said",
-    "SpamLifted",
-    "TakenOver",
-]
-
 log = Logger()
 
 

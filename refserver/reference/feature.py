@@ -44,8 +44,6 @@ from refserver.reference.rate_limits import RateLimits
 from refserver.storage import questions, queues
 from refserver.storage.questions import Question
 
-__all__ = ["Reference"]
-
 log = Logger()
 
 FORGET_SECONDS: Final = 600.0

@@ -47,8 +47,6 @@ from refserver.storage.conversations import Direction, Message, Relay
 from refserver.storage.outbox import Due
 from refserver.storage.questions import Question
 
-__all__ = ["LibrarianChat"]
-
 
 class LibrarianChat:
     """The chats of one queue's questions. `wrote` is told which librarian gives a sign of life."""

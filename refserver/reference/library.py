@@ -26,8 +26,6 @@ from refserver.reference.service import ReferenceService
 from refserver.reference.states import UNCLAIMED, State
 from refserver.storage.questions import Question
 
-__all__ = ["Library"]
-
 log = Logger()
 
 

@@ -12,8 +12,6 @@ from refserver.reference.states import OPEN
 from refserver.storage import conversations, outbox, questions, queues, statistics
 from refserver.storage.questions import Question
 
-__all__ = ["load_all"]
-
 
 def load_all(connection: Connection) -> dict[str, list[Stored]]:
     """Everything that running queues need to know, by their libraries' domains."""

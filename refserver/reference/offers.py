@@ -25,8 +25,6 @@ from refserver.reference.settings import Policy
 from refserver.reference.states import State
 from refserver.storage.questions import Question
 
-__all__ = ["Offers"]
-
 log = Logger()
 
 

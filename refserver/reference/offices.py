@@ -22,8 +22,6 @@ from refserver.storage.queues import Librarian
 from refserver.xml.element import Element, clark, element
 from refserver.xml.write import parse, serialise
 
-__all__ = ["appoint", "dismiss", "end_offices", "remove_queue"]
-
 _KEY: Final = (ns.BOOKMARKS_LEGACY, "storage")
 _CONFERENCE: Final = clark(ns.BOOKMARKS_LEGACY, "conference")
 

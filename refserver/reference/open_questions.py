@@ -16,8 +16,6 @@ from refserver.jid import JID
 from refserver.reference.states import OPEN, UNCLAIMED, State
 from refserver.storage.questions import Question
 
-__all__ = ["OpenQuestions"]
-
 FINISHED_KEPT: Final = 1000
 
 

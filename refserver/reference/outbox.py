@@ -50,8 +50,6 @@ from refserver.storage.questions import Question
 from refserver.xml.element import split
 from refserver.xml.write import parse
 
-__all__ = ["JITTER", "PAUSES", "Outbox", "pause_after"]
-
 log = Logger()
 
 SOONEST_SECONDS: Final = 5.0

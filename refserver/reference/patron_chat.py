@@ -49,8 +49,6 @@ from refserver.storage.outbox import Due
 from refserver.storage.questions import Question
 from refserver.xml.element import child_text, element
 
-__all__ = ["PatronChat"]
-
 log = Logger()
 
 SILENT: Final = (Outcome.SPAM, Outcome.PRACTICE)

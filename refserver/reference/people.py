@@ -25,8 +25,6 @@ from refserver.reference.open_questions import OpenQuestions
 from refserver.reference.states import State
 from refserver.storage.questions import Question
 
-__all__ = ["Absences", "Reach"]
-
 AWAY_SECONDS: Final = 60.0
 """A librarian who is gone for so long is away from her questions."""
 TELL_SECONDS: Final = 120.0

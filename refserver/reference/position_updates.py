@@ -14,8 +14,6 @@ from refserver.reference.profile import QueueProfile
 from refserver.reference.relay import MessageRelay
 from refserver.storage.questions import Question
 
-__all__ = ["PositionUpdates"]
-
 SECONDS: Final = 60.0
 """The least time between two lines for one patron."""
 

@@ -35,16 +35,6 @@ from refserver.storage import (
 )
 from refserver.storage.questions import Question
 
-__all__ = [
-    "Forgotten",
-    "Unlinked",
-    "forget_due",
-    "forget_patron",
-    "is_due",
-    "purge_transcripts",
-    "unlink_patron",
-]
-
 RECORD_SECONDS: Final = BLOCKED_SECONDS
 """How long a question's row is kept after its end: `!unspam` finds it as long as a block lasts."""
 STATISTICS_DAYS: Final = 3653

@@ -17,8 +17,6 @@ from refserver.storage import conversations, outbox, questions, queues, statisti
 from refserver.storage.questions import Question
 from refserver.storage.queues import Librarian
 
-__all__ = ["DURATIONS_KEPT", "QueueProfile", "Stored", "load"]
-
 DURATIONS_KEPT: Final = 20
 RESOURCE: Final = "queue"
 

@@ -18,8 +18,6 @@ from sqlalchemy import Connection
 from refserver.jid import JID
 from refserver.storage import questions, secrets
 
-__all__ = ["period", "pseudonym"]
-
 _SYLLABLES: Final = [consonant + vowel for consonant in "bdhklmnrstvz" for vowel in "aeiou"]
 
 

@@ -38,8 +38,6 @@ from refserver.stanza import IQ_REQUESTS, Stanza
 if TYPE_CHECKING:
     from refserver.reference.library import Library
 
-__all__ = ["Queue"]
-
 log = Logger()
 
 

@@ -28,8 +28,6 @@ from refserver.stanza import Stanza
 from refserver.storage import queues
 from refserver.xml.element import Element, element
 
-__all__ = ["FEATURES", "QueuePresence", "Status"]
-
 log = Logger()
 
 FIRST_PUSH_SECONDS: Final = 1.0

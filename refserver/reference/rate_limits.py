@@ -14,8 +14,6 @@ from attrs import define, field
 from refserver.core.limits import Quota
 from refserver.jid import JID
 
-__all__ = ["RateLimits"]
-
 REPEATED: Final = 3
 REPEATED_SECONDS: Final = 60.0
 HOUR: Final = 3600.0

@@ -10,23 +10,6 @@ from attrs import define
 
 from refserver.jid import JID
 
-__all__ = [
-    "AlreadyClaimed",
-    "NoSuchCannedReply",
-    "NoSuchLibrarian",
-    "NoSuchQuestion",
-    "NotALibrarian",
-    "NotBlockable",
-    "NotBlocked",
-    "NotOffered",
-    "NotYours",
-    "PatronBusy",
-    "PatronGone",
-    "Refusal",
-    "TooManyQuestions",
-    "WrongState",
-]
-
 
 class Refusal(Exception):
     """The domain says no."""

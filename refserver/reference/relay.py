@@ -23,8 +23,6 @@ from refserver.storage.questions import Question
 from refserver.xml.element import Element, child, clark, element
 from refserver.xml.write import parse, serialise
 
-__all__ = ["MessageRelay", "is_encrypted", "receipt_of", "signals", "utterance"]
-
 LATE_SECONDS: Final = 5.0
 """A message handed over later than this after it was said carries its time (XEP-0203)."""
 

@@ -25,8 +25,6 @@ from refserver.reference.states import Outcome
 from refserver.storage import statistics
 from refserver.storage.statistics import Statistics
 
-__all__ = ["FORMATS", "Report", "Spread", "collect", "report", "to_csv", "to_json", "to_text"]
-
 IM_SECONDS: Final = 16.0
 VENDOR_SECONDS: Final = 38.0
 

@@ -36,8 +36,6 @@ from refserver.storage import NoSuchAccount
 from refserver.storage.questions import Question
 from refserver.xml.element import element
 
-__all__ = ["RosterEntries"]
-
 log = Logger()
 
 GROUP: Final = "Questions"

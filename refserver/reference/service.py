@@ -48,8 +48,6 @@ from refserver.reference.states import Outcome, State
 from refserver.storage import conversations, questions
 from refserver.storage.questions import Question
 
-__all__ = ["ReferenceService"]
-
 
 class ReferenceService:
     """All verbs on the questions of the library `domain`. `is_away` tells whether an owner is away."""

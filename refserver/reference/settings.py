@@ -16,8 +16,6 @@ from attrs import asdict, fields_dict, frozen
 
 from refserver.reference.hours import zone
 
-__all__ = ["OFFER_SECONDS", "Policy", "Settings", "SettingsError"]
-
 OFFER_SECONDS: Final = 30.0
 """How long a question is offered to one librarian before it is offered to all on duty."""
 

@@ -21,8 +21,6 @@ from refserver.storage import access_rules, outbox, questions, queues
 from refserver.storage.access_rules import Rule
 from refserver.storage.questions import Question
 
-__all__ = ["Blocked", "reopen", "spam", "unspam"]
-
 BLOCKED_SECONDS: Final = 183 * 86_400.0
 MOST_OWED: Final = 10_000
 

@@ -22,8 +22,6 @@ from refserver.reference.refusals import Refusal
 from refserver.reference.service import ReferenceService
 from refserver.storage import Database, queues
 
-__all__ = ["Line", "StaffCommands"]
-
 log = Logger()
 
 Answer = Callable[[str], None]

@@ -30,19 +30,6 @@ from typing import Final
 
 from refserver.reference.refusals import WrongState
 
-__all__ = [
-    "FINISHED",
-    "OPEN",
-    "TABLE",
-    "UNCLAIMED",
-    "Outcome",
-    "State",
-    "Verb",
-    "after",
-    "closing_verb",
-    "sources",
-]
-
 
 class State(StrEnum):
     """The state of a question."""

@@ -24,8 +24,6 @@ from refserver.stanza import Stanza, Tracked
 if TYPE_CHECKING:
     from refserver.core.core import Core
 
-__all__ = ["Status", "Subscribers"]
-
 BATCH: Final = 200
 """Subscribers of one domain who are told at once."""
 PATIENCE_SECONDS: Final = 120.0

@@ -22,8 +22,6 @@ from refserver.storage.conversations import Direction, Message
 from refserver.storage.outbox import Due, Key
 from refserver.storage.questions import Question
 
-__all__ = ["OWED_DAYS", "OWED_SECONDS", "GivenUp", "give_up"]
-
 OWED_DAYS: Final = 3
 OWED_SECONDS: Final = OWED_DAYS * 86400.0
 

@@ -16,8 +16,6 @@ from importlib import resources
 from io import BytesIO
 from typing import Final
 
-__all__ = ["CatalogueError", "catalogue", "languages", "parse"]
-
 SOURCE: Final = "en"
 _MAGIC: Final = 0x950412DE
 _FOLDER: Final = resources.files("refserver.reference") / "locale"

@@ -9,8 +9,6 @@ from functools import cache
 from refserver.reference.commands import Word
 from refserver.reference.texts.catalogue import catalogue
 
-__all__ = ["PatronTexts", "patron_texts"]
-
 
 @cache
 def patron_texts(language: str) -> PatronTexts:

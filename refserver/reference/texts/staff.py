@@ -12,8 +12,6 @@ from refserver.reference.dispatch import Duty
 from refserver.reference.states import State
 from refserver.reference.texts.catalogue import catalogue
 
-__all__ = ["StaffTexts", "staff_texts"]
-
 WORDS_SHOWN = 60
 
 
