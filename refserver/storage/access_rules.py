@@ -32,9 +32,14 @@ from sqlalchemy import (
 from refserver.jid import JID
 from refserver.storage import secrets
 from refserver.storage.errors import NoSuchLibrary
-from refserver.storage.schema.access_rules import allow_only_libraries, sender_rules, spam_reports
-from refserver.storage.schema.accounts import libraries
-from refserver.storage.schema.queues import queue_subscribers, queues
+from refserver.storage.schema import (
+    allow_only_libraries,
+    libraries,
+    queue_subscribers,
+    queues,
+    sender_rules,
+    spam_reports,
+)
 
 EVERYWHERE: Final = ""
 KEY_BYTES: Final = 32

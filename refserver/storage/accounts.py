@@ -13,8 +13,8 @@ from sqlalchemy import Connection, bindparam, delete, false, select, update
 
 from refserver.jid import JID
 from refserver.sasl import Verifier
+from refserver.storage import schema as tables
 from refserver.storage.errors import AccountExists, NoSuchAccount, NoSuchLibrary
-from refserver.storage.schema import accounts as tables
 from refserver.storage.statement import Prepared, insert_new
 
 _accounts, _verifiers, _libraries = tables.accounts, tables.verifiers, tables.libraries

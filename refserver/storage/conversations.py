@@ -15,9 +15,7 @@ from attrs import frozen
 from sqlalchemy import Connection, Row, delete, exists, func, insert, select, update
 
 from refserver.jid import JID
-from refserver.storage.schema.accounts import libraries
-from refserver.storage.schema.questions import question_messages, questions
-from refserver.storage.schema.queues import queues
+from refserver.storage.schema import libraries, question_messages, questions, queues
 
 REPEAT_SECONDS: Final = 600.0
 """For how long a message with the same id and words is taken for a repetition."""

@@ -9,7 +9,7 @@ from sqlalchemy import Connection, bindparam, delete, select, update
 
 from refserver.storage import rooms
 from refserver.storage.errors import LibraryExists, NoSuchLibrary
-from refserver.storage.schema.accounts import libraries
+from refserver.storage.schema import libraries
 from refserver.storage.statement import Prepared, insert_new
 
 ROOMS = "rooms."  # the room service of a library is this and its domain

@@ -13,8 +13,8 @@ from sqlalchemy import delete as sql_delete
 
 from refserver.jid import JID
 from refserver.storage import accounts
-from refserver.storage.schema.accounts import accounts as _accounts
-from refserver.storage.schema.accounts import offline_messages as _messages
+from refserver.storage.schema import accounts as _accounts
+from refserver.storage.schema import offline_messages as _messages
 from refserver.storage.statement import Prepared
 
 _BY_JID = _accounts.c.jid == bindparam("by_jid")

@@ -29,7 +29,7 @@ from refserver.jid import JID
 from refserver.storage import conversations
 from refserver.storage.conversations import Direction, Message, Relay
 from refserver.storage.questions import Question, get
-from refserver.storage.schema.questions import outbox_lines, question_messages, questions
+from refserver.storage.schema import outbox_lines, question_messages, questions
 
 Key = int | str
 """Identifies something owed: the id of a message in the store, or of a line's stanza."""

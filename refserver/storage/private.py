@@ -6,8 +6,8 @@ from sqlalchemy import Connection, bindparam, func, select
 
 from refserver.jid import JID
 from refserver.storage import accounts
-from refserver.storage.schema.accounts import accounts as _accounts
-from refserver.storage.schema.accounts import private_elements as _elements
+from refserver.storage.schema import accounts as _accounts
+from refserver.storage.schema import private_elements as _elements
 from refserver.storage.statement import Prepared, upsert
 
 _BY_JID = _accounts.c.jid == bindparam("by_jid")

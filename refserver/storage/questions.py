@@ -16,9 +16,7 @@ from sqlalchemy import delete as sql_delete
 
 from refserver.jid import JID
 from refserver.storage.queues import NoSuchQueue
-from refserver.storage.schema.accounts import libraries
-from refserver.storage.schema.questions import questions
-from refserver.storage.schema.queues import queues
+from refserver.storage.schema import libraries, questions, queues
 from refserver.storage.statement import Prepared
 
 _any_due = Prepared(select(questions.c.id).where(questions.c.due <= bindparam("now")).limit(1))

@@ -15,9 +15,14 @@ from sqlalchemy import Connection, Row, Select, delete, insert, select, update
 
 from refserver.jid import JID
 from refserver.storage.errors import NoSuchLibrary, StorageError
-from refserver.storage.schema.accounts import libraries
-from refserver.storage.schema.questions import questions
-from refserver.storage.schema.queues import canned_replies, librarians, queue_subscribers, queues
+from refserver.storage.schema import (
+    canned_replies,
+    librarians,
+    libraries,
+    questions,
+    queue_subscribers,
+    queues,
+)
 from refserver.storage.statement import Prepared, insert_new, upsert
 
 _put_librarian = upsert(librarians)

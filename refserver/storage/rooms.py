@@ -14,8 +14,8 @@ from attrs import frozen
 from sqlalchemy import BindParameter, Connection, bindparam, delete, exists, select, update
 
 from refserver.jid import JID
+from refserver.storage import schema as tables
 from refserver.storage.errors import NoSuchRoom
-from refserver.storage.schema import rooms as tables
 from refserver.storage.statement import Prepared, insert_new, upsert
 
 TRIMMED_AT_ONCE: Final = 1000

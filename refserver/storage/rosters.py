@@ -15,8 +15,8 @@ from sqlalchemy import BindParameter, Connection, bindparam, select, update
 from sqlalchemy import delete as sql_delete
 
 from refserver.jid import JID
+from refserver.storage import schema as tables
 from refserver.storage.errors import NoSuchAccount
-from refserver.storage.schema import accounts as tables
 from refserver.storage.statement import Prepared, upsert
 
 KEPT_VERSIONS = 500

@@ -8,9 +8,9 @@ from typing import Final
 from sqlalchemy import Connection, bindparam, select
 from sqlalchemy import delete as sql_delete
 
-from refserver.storage.schema.accounts import libraries
-from refserver.storage.schema.accounts import secrets as _secrets
-from refserver.storage.schema.questions import pseudonym_keys as _keys
+from refserver.storage.schema import libraries
+from refserver.storage.schema import pseudonym_keys as _keys
+from refserver.storage.schema import secrets as _secrets
 from refserver.storage.statement import Prepared, upsert
 
 PSEUDONYM_KEY_BYTES: Final = 32

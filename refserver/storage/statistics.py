@@ -11,7 +11,7 @@ from typing import Any
 from attrs import asdict, frozen
 from sqlalchemy import Connection, Row, bindparam, delete, desc, insert, select, update
 
-from refserver.storage.schema.questions import question_statistics
+from refserver.storage.schema import question_statistics
 from refserver.storage.statement import Prepared
 
 _columns = question_statistics.c

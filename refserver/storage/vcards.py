@@ -6,8 +6,8 @@ from sqlalchemy import Connection, bindparam, select
 
 from refserver.jid import JID
 from refserver.storage import accounts
-from refserver.storage.schema.accounts import accounts as _accounts
-from refserver.storage.schema.accounts import vcards as _vcards
+from refserver.storage.schema import accounts as _accounts
+from refserver.storage.schema import vcards as _vcards
 from refserver.storage.statement import Prepared, upsert
 
 _select = Prepared(
