@@ -31,8 +31,6 @@ from refserver.components.service import ComponentPolicy, ComponentService
 from refserver.core.core import Core
 from refserver.core.feature import Feature
 from refserver.features.account_data import PrivateData, VCard
-from refserver.features.disco import Disco
-from refserver.features.iq_privacy import IqPrivacy
 from refserver.features.last_activity import LastActivity
 from refserver.features.library_access import LibraryAccess
 from refserver.features.messages import Messages
@@ -40,8 +38,8 @@ from refserver.features.offline import Offline
 from refserver.features.presence import Presence
 from refserver.features.registration import Registration
 from refserver.features.roster import RosterQueries, Rosters
-from refserver.features.sanitising import Sanitising
-from refserver.features.server_information import EntityTime, Ping, Version
+from refserver.features.sanitising import IqPrivacy, Sanitising
+from refserver.features.server_information import Disco, EntityTime, Ping, Version
 from refserver.features.verifiers import Verifiers
 from refserver.muc.iqs import Rooms
 from refserver.net.mux import Mux

@@ -10,7 +10,7 @@ from refserver import ns
 from refserver.core.feature import Feature, Request, Target, iq
 from refserver.errors import Condition, StanzaError
 from refserver.jid import JID
-from refserver.storage import private, vcards
+from refserver.storage import account_data
 from refserver.xml.element import Element, element, split
 from refserver.xml.write import parse, serialise
 
@@ -33,7 +33,7 @@ class VCard(Feature):
         """The stored card. Without one the account itself gets an empty card, and others the answer for an
         account that does not exist (3.1, 3.3).
         """
-        stored = await self.core.database.read(vcards.get, request.address)
+        stored = await self.core.database.read(account_data.vcard, request.address)
         if stored is not None:
             return parse(stored)
         if not request.is_own:
@@ -48,7 +48,7 @@ class VCard(Feature):
         data = serialise(request.payload, "")
         if len(data) > LARGEST_VCARD:
             raise StanzaError(Condition.NOT_ACCEPTABLE, f"a vCard may be {LARGEST_VCARD} bytes at most")
-        await self.core.database.write(vcards.set, request.address, data)
+        await self.core.database.write(account_data.set_vcard, request.address, data)
 
 
 class PrivateData(Feature):
@@ -62,7 +62,7 @@ class PrivateData(Feature):
         """The element asked for, empty if it was never stored."""
         wanted = _only_child(request)
         key = split(wanted.tag)
-        stored = await self.core.database.read(private.get, request.address, *key)
+        stored = await self.core.database.read(account_data.private, request.address, *key)
         return element(ns.PRIVATE, "query", None, parse(stored) if stored else Element(wanted.tag))
 
     @iq("set", ns.PRIVATE, "query", to=Target.OWN)
@@ -79,11 +79,12 @@ class PrivateData(Feature):
 
 
 def _store(connection: Connection, account: JID, namespace: str, name: str, data: bytes) -> None:
-    _, stored = private.size(connection, account)
-    replaced = private.get(connection, account, namespace, name) or b""
-    fits = stored - len(replaced) + len(data) <= MOST_BYTES
-    if not fits or not private.set(connection, account, namespace, name, data, MOST_ELEMENTS):
+    count, stored = account_data.private_size(connection, account)
+    replaced = account_data.private(connection, account, namespace, name)
+    is_one_too_many = replaced is None and count >= MOST_ELEMENTS
+    if is_one_too_many or stored - len(replaced or b"") + len(data) > MOST_BYTES:
         raise StanzaError(Condition.RESOURCE_CONSTRAINT, "too much private data")
+    account_data.set_private(connection, account, namespace, name, data)
 
 
 def _only_child(request: Request) -> Element:

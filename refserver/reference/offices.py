@@ -16,7 +16,7 @@ from refserver.jid import JID
 from refserver.reference import answering, closing
 from refserver.reference.privacy import unlink_patron
 from refserver.reference.states import OPEN
-from refserver.storage import accounts, private, questions, queues
+from refserver.storage import account_data, accounts, questions, queues
 from refserver.storage.questions import Question
 from refserver.storage.queues import Librarian
 from refserver.xml.element import Element, clark, element
@@ -39,7 +39,7 @@ def appoint(connection: Connection, queue_id: int, librarian: Librarian) -> None
         }
         nick = element(ns.BOOKMARKS_LEGACY, "nick", text=librarian.nick)
         bookmarks.append(element(ns.BOOKMARKS_LEGACY, "conference", attributes, nick))
-        private.set(connection, librarian.jid, *_KEY, serialise(bookmarks, ""))
+        account_data.set_private(connection, librarian.jid, *_KEY, serialise(bookmarks, ""))
 
 
 def dismiss(connection: Connection, queue_id: int, jid: JID) -> list[Question]:
@@ -48,7 +48,9 @@ def dismiss(connection: Connection, queue_id: int, jid: JID) -> list[Question]:
     released = answering.dismiss(connection, queue_id, jid)
     queues.remove_librarian(connection, queue_id, jid)
     if accounts.exists(connection, jid):
-        private.set(connection, jid, *_KEY, serialise(_without(connection, jid, _desk(queue.jid)), ""))
+        account_data.set_private(
+            connection, jid, *_KEY, serialise(_without(connection, jid, _desk(queue.jid)), "")
+        )
     return released
 
 
@@ -82,7 +84,7 @@ def _desk(queue: JID) -> JID:
 
 def _without(connection: Connection, account: JID, room: JID) -> Element:
     """The account's bookmarks but the one of a room."""
-    stored = private.get(connection, account, *_KEY)
+    stored = account_data.private(connection, account, *_KEY)
     bookmarks = parse(stored) if stored else element(ns.BOOKMARKS_LEGACY, "storage")
     for found in bookmarks.findall(_CONFERENCE):
         if found.get("jid") == room.text:

@@ -16,8 +16,7 @@ from twisted.internet.defer import Deferred, gatherResults
 
 from refserver.storage import migrations, schema, sqlite
 from refserver.storage.errors import UnsupportedDatabase
-from refserver.storage.worker import CallFromThread, Inline, Job, Worker
-from refserver.storage.writer import GroupCommit
+from refserver.storage.worker import CallFromThread, GroupCommit, Inline, Job, Worker
 
 READERS = 2
 

@@ -1,4 +1,4 @@
-"""The tables, all in one `metadata`. After the first release a change needs a migration (migrations/versions)."""
+"""The tables, all in one `metadata`. After the first release a change needs a migration."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from refserver.errors import StanzaError
 from refserver.features.last_activity import LastActivity
 from refserver.features.registration import Registration
 from refserver.features.roster import Rosters
-from refserver.features.roster import cache as cache_module
+from refserver.features.roster import rosters as rosters_module
 from refserver.jid import JID
 from refserver.storage import accounts, queues, rosters
 from tests.server.harness import Client, Harness, describe
@@ -46,7 +46,7 @@ def befriend(server: Harness, one: Client, other: Client) -> None:
 
 def forget_rosters(server: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
     """Have no roster of an account without sessions in memory."""
-    monkeypatch.setattr(cache_module, "IDLE_KEPT", 0)
+    monkeypatch.setattr(rosters_module, "IDLE_KEPT", 0)
     server.online("trigger@library.example/x").end()
 
 

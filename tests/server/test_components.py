@@ -9,8 +9,8 @@ import pytest
 
 from refserver.components.service import ComponentPolicy, ComponentService, DomainTaken
 from refserver.core.hosts import Host
-from refserver.features.iq_privacy import IqPrivacy
 from refserver.features.messages import Messages
+from refserver.features.sanitising import IqPrivacy
 from refserver.net.receiver import PeerAddress
 from refserver.stanza import Stanza
 from refserver.stream.component import digest

@@ -14,7 +14,7 @@ import pytest
 from sqlalchemy import Connection, event
 from twisted.internet.defer import Deferred, gatherResults
 
-from refserver.storage import Database, DatabaseClosed, libraries, writer
+from refserver.storage import Database, DatabaseClosed, libraries, worker
 
 T = TypeVar("T")
 DEADLINE = 20.0
@@ -377,7 +377,7 @@ def test_the_writer_waits_for_another_process_transaction(
 def test_a_lock_that_does_not_end_fails_the_jobs_and_the_next_ones_work(
     database: Database, turns: Turns, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(writer, "LOCK_SECONDS", 0.05)
+    monkeypatch.setattr(worker, "LOCK_SECONDS", 0.05)
     turns.until(database.write(busy_timeout, 10))
     other = sqlite3.connect(path, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
@@ -396,7 +396,7 @@ def test_closing_does_not_wait_for_a_lock_for_long(path: Path, turns: Turns) -> 
     writing = database.write(add, "a.example")
     started = time.monotonic()
     turns.until(database.close())
-    assert time.monotonic() - started < writer.LOCK_SECONDS / 2
+    assert time.monotonic() - started < worker.LOCK_SECONDS / 2
     with pytest.raises(sqlite3.OperationalError, match="locked"):
         turns.until(writing)
 

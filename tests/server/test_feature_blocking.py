@@ -7,11 +7,10 @@ import pytest
 from refserver.core.feature import Feature, on
 from refserver.core.hooks import HostRemoved, HostsComing, SendersChanged
 from refserver.features.account_data import VCard
-from refserver.features.disco import Disco
 from refserver.features.library_access import LOOK_SECONDS, LibraryAccess, LibraryGate
 from refserver.features.messages import Messages
 from refserver.features.offline import Offline
-from refserver.features.server_information import Ping
+from refserver.features.server_information import Disco, Ping
 from refserver.jid import JID
 from refserver.storage import access_rules
 from refserver.storage.access_rules import EVERYWHERE, Rule

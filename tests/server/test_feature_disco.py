@@ -7,10 +7,9 @@ import pytest
 from refserver import ns
 from refserver.core.feature import Feature
 from refserver.features.account_data import VCard
-from refserver.features.disco import Disco
 from refserver.features.last_activity import LastActivity
 from refserver.features.registration import Registration
-from refserver.features.server_information import Ping
+from refserver.features.server_information import Disco, Ping
 from refserver.stanza import Stanza
 from tests.server.harness import Client, Harness, describe
 

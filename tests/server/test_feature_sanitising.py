@@ -5,9 +5,8 @@ from __future__ import annotations
 import pytest
 
 from refserver import ns
-from refserver.features.iq_privacy import IqPrivacy
 from refserver.features.messages import Messages
-from refserver.features.sanitising import Sanitising, strip
+from refserver.features.sanitising import IqPrivacy, Sanitising, strip
 from refserver.jid import JID
 from refserver.stanza import Stanza
 from refserver.xml.element import clark, element

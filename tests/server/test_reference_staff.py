@@ -8,7 +8,7 @@ from refserver import ns
 from refserver.jid import JID
 from refserver.reference import answering, offices
 from refserver.reference.feature import Reference
-from refserver.storage import private, questions, queues, statistics
+from refserver.storage import account_data, questions, queues, statistics
 from tests.server.harness import Client
 from tests.server.library import ASK, DOMAIN, ROOM, Library, bodies, chat, messages, write
 
@@ -45,14 +45,14 @@ def test_the_room_is_bookmarked_with_autojoin_for_a_new_librarian(library: Libra
 def test_bookmarks_that_were_there_stay_and_the_room_is_there_once(library: Library) -> None:
     jid, queue = JID.parse(f"mia@{DOMAIN}"), library.queue.profile.id
     own = b"<storage xmlns='storage:bookmarks'><conference jid='tea@rooms.library.example'/></storage>"
-    library.database.write_now(private.set, jid, ns.BOOKMARKS_LEGACY, "storage", own)
+    library.database.write_now(account_data.set_private, jid, ns.BOOKMARKS_LEGACY, "storage", own)
     library.appoint("mia", queue)
     library.appoint("mia", queue)
-    stored = library.database.read_now(private.get, jid, ns.BOOKMARKS_LEGACY, "storage")
+    stored = library.database.read_now(account_data.private, jid, ns.BOOKMARKS_LEGACY, "storage")
     assert stored is not None
     assert (stored.count(b"tea@"), stored.count(DESK.encode())) == (1, 1)
     library.database.write_now(offices.dismiss, queue, jid)
-    stored = library.database.read_now(private.get, jid, ns.BOOKMARKS_LEGACY, "storage")
+    stored = library.database.read_now(account_data.private, jid, ns.BOOKMARKS_LEGACY, "storage")
     assert stored is not None
     assert (stored.count(b"tea@"), stored.count(DESK.encode())) == (1, 0)
 

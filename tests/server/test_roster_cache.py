@@ -8,7 +8,7 @@ import pytest
 
 from refserver.core.hooks import HostRemoved, SessionBinding
 from refserver.features.roster import Roster, RosterItem, Rosters
-from refserver.features.roster import cache as cache_module
+from refserver.features.roster import rosters as rosters_module
 from refserver.jid import JID
 from refserver.stanza import Stanza
 from refserver.storage import NoSuchAccount, StorageError, rosters
@@ -91,7 +91,7 @@ def test_bind_waits_for_the_roster(server: Harness) -> None:
 def test_rosters_without_sessions_are_kept_up_to_a_number(
     server: Harness, reads: Reads, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cache_module, "IDLE_KEPT", 2)
+    monkeypatch.setattr(rosters_module, "IDLE_KEPT", 2)
     for name in ("a", "b", "c"):
         server.account(f"{name}@library.example")
     for name in ("a", "b", "a", "c", "a", "b"):
@@ -102,7 +102,7 @@ def test_rosters_without_sessions_are_kept_up_to_a_number(
 def test_roster_with_sessions_is_not_put_out_by_others(
     server: Harness, reads: Reads, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cache_module, "IDLE_KEPT", 1)
+    monkeypatch.setattr(rosters_module, "IDLE_KEPT", 1)
     mia = server.client("mia@library.example/desk")
     for name in ("a", "b", "c"):
         server.account(f"{name}@library.example")
@@ -118,7 +118,7 @@ def test_roster_with_sessions_is_not_put_out_by_others(
 def test_heavy_roster_is_not_kept_without_sessions(
     server: Harness, reads: Reads, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cache_module, "IDLE_WEIGHT", 1000)
+    monkeypatch.setattr(rosters_module, "IDLE_WEIGHT", 1000)
     server.account("mia@library.example")
     probe(server, "mia")
     server.run(service(server).set_item(MIA, RosterItem(PAT, name="x" * 2000, subscription="from")))
@@ -135,14 +135,14 @@ def test_heavy_roster_is_not_kept_without_sessions(
 def test_roster_that_runs_ahead_of_the_store_is_not_read_again(
     server: Harness, reads: Reads, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cache_module, "IDLE_KEPT", 0)
+    monkeypatch.setattr(rosters_module, "IDLE_KEPT", 0)
     server.account("mia@library.example")
     server.run(service(server).set_item(MIA, RosterItem(QUESTION)))
     reads.of.clear()
-    monkeypatch.setattr(cache_module, "IDLE_KEPT", 10)
+    monkeypatch.setattr(rosters_module, "IDLE_KEPT", 10)
     probe(server, "mia")
     assert reads.of == [MIA]
-    monkeypatch.setattr(cache_module, "IDLE_KEPT", 0)
+    monkeypatch.setattr(rosters_module, "IDLE_KEPT", 0)
     server.account("pat@library.example")
     with server.holding():
         waiting = service(server).set_item(MIA, RosterItem(PAT, subscription="from"))

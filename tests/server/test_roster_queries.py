@@ -6,7 +6,7 @@ import pytest
 
 from refserver import ns
 from refserver.features.roster import RosterItem, Rosters
-from refserver.features.roster import roster as roster_module
+from refserver.features.roster import rosters as roster_module
 from refserver.jid import JID
 from refserver.stanza import Stanza
 from refserver.storage import rosters

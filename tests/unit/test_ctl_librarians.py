@@ -8,7 +8,7 @@ import pytest
 
 from refserver import ns
 from refserver.jid import JID
-from refserver.storage import Database, private
+from refserver.storage import Database, account_data
 from tests.unit.ctl_runner import Ctl
 
 ASK = "ask@library.example"
@@ -28,7 +28,7 @@ def bookmarks(ctl: Ctl) -> bytes:
     """Mia's bookmarks, as XML."""
     database = Database.open(ctl.database)
     try:
-        kept = database.read_now(private.get, JID.parse(MIA), ns.BOOKMARKS_LEGACY, "storage")
+        kept = database.read_now(account_data.private, JID.parse(MIA), ns.BOOKMARKS_LEGACY, "storage")
     finally:
         database.close_now()
     return kept or b""

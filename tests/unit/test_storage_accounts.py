@@ -18,16 +18,15 @@ from refserver.storage import (
     LibraryExists,
     NoSuchAccount,
     NoSuchLibrary,
+    account_data,
     accounts,
     libraries,
     offline,
-    private,
     rooms,
     rosters,
     schema,
     secrets,
     sqlite,
-    vcards,
 )
 
 PAT = JID.parse("pat@library.example")
@@ -152,8 +151,8 @@ def _fill(connection: Connection, account: JID) -> None:
     rosters.save(connection, account, rosters.RosterItem(JID.parse("b@x.example")))
     rosters.delete(connection, account, JID.parse("b@x.example"))
     offline.store(connection, account, b"<message/>", 1.0, 0)
-    vcards.set(connection, account, b"<vCard/>")
-    private.set(connection, account, "urn:x", "y", b"<y/>")
+    account_data.set_vcard(connection, account, b"<vCard/>")
+    account_data.set_private(connection, account, "urn:x", "y", b"<y/>")
 
 
 def _rows_by_table(connection: Connection) -> dict[str, int]:
@@ -200,31 +199,23 @@ def test_removing_a_library_leaves_nothing_of_it_and_everything_of_others(connec
 
 def test_a_vcard_is_replaced(connection: Connection) -> None:
     accounts.add(connection, PAT, VERIFIERS, 1.0)
-    assert vcards.get(connection, PAT) is None
-    vcards.set(connection, PAT, b"<vCard>1</vCard>")
-    vcards.set(connection, PAT, b"<vCard>2</vCard>")
-    assert vcards.get(connection, PAT) == b"<vCard>2</vCard>"
+    assert account_data.vcard(connection, PAT) is None
+    account_data.set_vcard(connection, PAT, b"<vCard>1</vCard>")
+    account_data.set_vcard(connection, PAT, b"<vCard>2</vCard>")
+    assert account_data.vcard(connection, PAT) == b"<vCard>2</vCard>"
     with pytest.raises(NoSuchAccount):
-        vcards.set(connection, MIA, b"<vCard/>")
+        account_data.set_vcard(connection, MIA, b"<vCard/>")
 
 
 def test_private_elements_are_kept_by_namespace_and_name(connection: Connection) -> None:
     accounts.add(connection, PAT, VERIFIERS, 1.0)
-    assert private.set(connection, PAT, "urn:one", "a", b"<a>1</a>")
-    assert private.set(connection, PAT, "urn:two", "a", b"<a>two</a>")
-    assert private.set(connection, PAT, "urn:one", "a", b"<a>2</a>")
-    assert private.get(connection, PAT, "urn:one", "a") == b"<a>2</a>"
-    assert private.get(connection, PAT, "urn:two", "a") == b"<a>two</a>"
-    assert private.get(connection, PAT, "urn:one", "b") is None
-    assert private.size(connection, PAT) == (2, 18)
-
-
-def test_one_private_element_more_than_the_limit_is_refused(connection: Connection) -> None:
-    accounts.add(connection, PAT, VERIFIERS, 1.0)
-    assert private.set(connection, PAT, "urn:one", "a", b"<a/>", limit=1)
-    assert not private.set(connection, PAT, "urn:two", "b", b"<b/>", limit=1)
-    assert private.get(connection, PAT, "urn:two", "b") is None
-    assert private.set(connection, PAT, "urn:one", "a", b"<a>new</a>", limit=1)
+    account_data.set_private(connection, PAT, "urn:one", "a", b"<a>1</a>")
+    account_data.set_private(connection, PAT, "urn:two", "a", b"<a>two</a>")
+    account_data.set_private(connection, PAT, "urn:one", "a", b"<a>2</a>")
+    assert account_data.private(connection, PAT, "urn:one", "a") == b"<a>2</a>"
+    assert account_data.private(connection, PAT, "urn:two", "a") == b"<a>two</a>"
+    assert account_data.private(connection, PAT, "urn:one", "b") is None
+    assert account_data.private_size(connection, PAT) == (2, 18)
 
 
 def test_a_secret_is_made_once(connection: Connection) -> None:

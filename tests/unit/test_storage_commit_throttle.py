@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from refserver.storage.writer import CREDIT, LONGEST_REST, SHARE, CommitThrottle
+from refserver.storage.worker import CREDIT, LONGEST_REST, SHARE, CommitThrottle
 
 
 class Hands:

@@ -1,16 +1,20 @@
-"""Presence of sessions: broadcast, directed, and its end (RFC 6121 4).
+"""Presence of sessions: broadcast, directed, its end, and probes (RFC 6121 4).
 
-Owns what a session's `presence`, `priority` and `directed` say. Everything that is about
-subscriptions or probes is passed on to subscriptions.py and probes.py.
+Owns what a session's `presence`, `priority` and `directed` say. Subscriptions are in subscriptions.py. Probes
+(4.3) ask contacts at log-in; those with an account here are asked without any stanza: what they would answer
+is known.
 """
 
 from __future__ import annotations
 
-from functools import cached_property
+import re
+from collections.abc import Iterable
+from functools import cached_property, partial
 from typing import Final
 
 from twisted.internet.defer import Deferred
 
+from refserver import ns
 from refserver.core.feature import Feature, on
 from refserver.core.hooks import (
     PresenceReceived,
@@ -22,16 +26,21 @@ from refserver.core.hooks import (
 from refserver.core.sessions import UNAVAILABLE, Session
 from refserver.errors import Condition, StanzaError
 from refserver.features.presence.delivery import Delivery
-from refserver.features.presence.probes import Probes
 from refserver.features.presence.subscriptions import Subscriptions
 from refserver.features.roster import Roster, Rosters
-from refserver.features.roster.presence_stanzas import priority_of
+from refserver.features.roster.stanzas import presences
 from refserver.features.roster.states import SUBSCRIPTION_TYPES
 from refserver.jid import JID
-from refserver.stanza import Stanza
+from refserver.stanza import Stanza, new_id
+from refserver.xml.element import clark
 
 MOST_DIRECTED: Final = 500
-"""To how many addresses outside the roster a session may be present at once: rooms, mostly."""
+"""The most addresses outside the roster that a session may be present at, at once: rooms, mostly."""
+LOWEST: Final = -128  # priority
+HIGHEST: Final = 127
+
+_PRIORITY: Final = clark(ns.CLIENT, "priority")
+_BYTE: Final = re.compile(r"[ \t\r\n]*([+-]?[0-9]{1,9})[ \t\r\n]*").fullmatch
 
 
 class Presence(Feature):
@@ -88,7 +97,7 @@ class Presence(Feature):
             if type == "subscribe" or to.is_bare or self.core.sessions.get(to) is not None:  # 8.5.3.2.2
                 self._subscriptions.receive(stanza, account)
         elif type == "probe":
-            self._probes.answer(stanza, account)
+            self._rosters.when_loaded(stanza, account, self._answer, stanza, account)
         else:
             if type == "unavailable":
                 self._left(stanza, account)
@@ -130,7 +139,7 @@ class Presence(Feature):
             if other is not session and other.presence is not None:
                 session.deliver(other.presence.copy_to(session.account))
         if roster is not None:
-            self._probes.ask(session, roster.subscriptions())
+            self._probe(session, roster.subscriptions())
             for request in roster.requests():
                 session.deliver(Stanza.stored(request))
 
@@ -179,6 +188,64 @@ class Presence(Feature):
         roster = self._rosters.in_memory(session.account)
         return roster is not None and roster.shows_presence_to(contact)
 
+    # -- probes --------------------------------------------------------------------
+
+    def _probe(self, session: Session, contacts: Iterable[JID]) -> None:
+        """Get the presence of contacts for a session that has become available (4.3.1)."""
+        for contact in contacts:
+            if self.core.sessions.of(contact):
+                self._ask_here(session, contact)
+            elif not self._delivery.is_account(contact):
+                self.core.router.route(Stanza.presence(contact, session.account, "probe", new_id()))
+
+    def _ask_here(self, session: Session, contact: JID) -> None:
+        """A contact with an account here: its presence, or that there is no subscription (any more)."""
+        roster = self._rosters.in_memory(contact)
+        if roster is not None:
+            self._tell(roster, session, contact)
+        else:
+            probe = Stanza.presence(contact, session.account, "probe")
+            self._rosters.when_loaded(probe, contact, self._tell, session, contact)
+
+    def _tell(self, roster: Roster | None, session: Session, contact: JID) -> None:
+        account = session.account
+        if roster is None or not roster.shows_presence_to(account):
+            self.core.router.route(Stanza.presence(account, contact, "unsubscribed", new_id()))
+            return
+        for presence in presences(self.core.sessions, contact, account):
+            session.deliver(presence)
+
+    def _answer(self, roster: Roster | None, probe: Stanza, account: JID) -> None:
+        """Answer a probe that has come for an account here (4.3.2)."""
+        to, sender = probe.to, probe.from_
+        assert to is not None
+        assert sender is not None
+        if sender.bare == account or (roster is not None and roster.shows_presence_to(sender.bare)):
+            answers = self._of_resource(to, sender) if to.resourcepart else self._of_account(probe, account)
+        elif self._has_directed(to, sender):
+            answers = self._of_resource(to, sender)
+        else:
+            answers = [Stanza.presence(sender, account, "unsubscribed", probe.id)]
+        # Behind an approval of the asker that is not committed yet, and has not been told.
+        self._rosters.after_commits(account, partial(self._delivery.route, answers))
+
+    def _of_account(self, probe: Stanza, account: JID) -> list[Stanza]:
+        assert probe.from_ is not None
+        found = presences(self.core.sessions, account, probe.from_)
+        return found or [Stanza.presence(probe.from_, account, "unavailable", probe.id)]
+
+    def _of_resource(self, to: JID, sender: JID) -> list[Stanza]:
+        """Of one resource only whether it is available, no more (4.3.2, 4.6.6)."""
+        session = self.core.sessions.get(to)
+        if session is None:
+            return [Stanza.presence(sender, to, "unavailable")]
+        available = session.presence is not None or _directed_to(session, sender)
+        return [Stanza.presence(sender, to, "" if available else "unavailable")]
+
+    def _has_directed(self, to: JID, sender: JID) -> bool:
+        session = self.core.sessions.get(to)
+        return session is not None and _directed_to(session, sender)
+
     # -- parts ------------------------------------------------------------------------------
 
     @cached_property
@@ -193,6 +260,24 @@ class Presence(Feature):
     def _subscriptions(self) -> Subscriptions:
         return Subscriptions(self.core, self._rosters, self._delivery)
 
-    @cached_property
-    def _probes(self) -> Probes:
-        return Probes(self.core, self._rosters, self._delivery)
+
+def _directed_to(session: Session, jid: JID) -> bool:
+    """True if a session has sent `jid`, or its bare JID, directed presence."""
+    return session.directed is not None and (jid in session.directed or jid.bare in session.directed)
+
+
+def priority_of(stanza: Stanza) -> int:
+    """The priority that a presence announces, 0 if none.
+
+    Raises `StanzaError` bad-request for more than one, for what is no integer, and for one
+    out of bounds.
+    """
+    found = stanza.element.findall(_PRIORITY)
+    if not found:
+        return 0
+    if len(found) > 1:
+        raise StanzaError(Condition.BAD_REQUEST, "a presence has at most one priority")
+    match = _BYTE(found[0].text or "")
+    if match is None or len(found[0]) or not LOWEST <= int(match[1]) <= HIGHEST:
+        raise StanzaError(Condition.BAD_REQUEST, f"a priority is an integer from {LOWEST} to {HIGHEST}")
+    return int(match[1])

@@ -20,8 +20,8 @@ from refserver.core.sessions import Session
 from refserver.errors import Condition, StanzaError
 from refserver.features.presence.delivery import Delivery
 from refserver.features.roster import Roster, RosterItem, Rosters
-from refserver.features.roster.presence_stanzas import absences, presences
-from refserver.features.roster.roster import with_state
+from refserver.features.roster.rosters import with_state
+from refserver.features.roster.stanzas import absences, presences
 from refserver.features.roster.states import INBOUND, OUTBOUND, Inbound
 from refserver.jid import JID
 from refserver.stanza import Stanza

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from refserver import ns
 from refserver.features.roster.queries import RosterQueries
-from refserver.features.roster.roster import Roster
-from refserver.features.roster.rosters import Rosters
+from refserver.features.roster.rosters import Roster, Rosters
 from refserver.features.roster.states import SubscriptionState
 from refserver.storage.rosters import RosterItem
 from refserver.xml.element import Element, element

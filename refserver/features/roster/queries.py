@@ -19,17 +19,16 @@ from refserver import ns
 from refserver.core.feature import Feature, Request, Target, iq
 from refserver.core.sessions import Session
 from refserver.errors import Condition, StanzaError
-from refserver.features.roster.items import (
+from refserver.features.roster.rosters import Roster, Rosters
+from refserver.features.roster.stanzas import (
     ItemSet,
+    farewell,
     format_item,
     format_push,
     format_query,
     format_removal,
     read_set,
 )
-from refserver.features.roster.presence_stanzas import farewell
-from refserver.features.roster.roster import Roster
-from refserver.features.roster.rosters import Rosters
 from refserver.jid import JID
 from refserver.storage import NoSuchAccount, rosters
 from refserver.storage.rosters import RosterItem

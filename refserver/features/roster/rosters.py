@@ -1,38 +1,335 @@
-"""The rosters of the accounts here, for the other features, and the pushes of what changes in them.
+"""The rosters of the accounts here: in memory, for other features, and the pushes of what changes in them.
 
-Every change goes through `change` or `discard`: memory at once, then the store, and after
-the commit the push (RFC 6121 2.1.6) and what else the change causes. What clients ask for is
-queries.py's business, the rules of subscriptions are presence/subscriptions.py's.
+Rosters of accounts with sessions stay in memory; of the others the most recently used are kept. A roster in
+memory runs ahead of the store: it changes at once, so that the next stanza of the same stream sees the
+change, while what the change causes (pushes, answers, stanzas to others; RFC 6121 2.1.6) waits for the
+commit. If a commit fails the roster in memory is thrown away, and read again after the last write under way.
+What clients ask for is in queries.py, the rules of subscriptions are in presence/subscriptions.py.
 """
 
 from __future__ import annotations
 
+from collections import OrderedDict, deque
 from collections.abc import Callable, Container
 from functools import partial
-from typing import Any, Concatenate, ParamSpec
+from sys import intern
+from typing import Any, Concatenate, Final, ParamSpec
 
-from attrs import evolve
+from attrs import define, evolve, field
+from sqlalchemy import Connection
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from refserver.core.core import Core
 from refserver.core.feature import Feature, on
 from refserver.core.hooks import AccountRemoved, HostRemoved, SessionBinding, SessionBound, SessionEnded
+from refserver.core.sessions import Sessions
 from refserver.errors import Condition, StanzaError
-from refserver.features.roster.cache import Cache
-from refserver.features.roster.items import format_item, format_push, format_removal
-from refserver.features.roster.presence_stanzas import farewell
-from refserver.features.roster.roster import Roster, with_state
+from refserver.features.roster.stanzas import farewell, format_item, format_push, format_removal
 from refserver.features.roster.states import SubscriptionState, state_of
 from refserver.jid import JID
 from refserver.stanza import Stanza
-from refserver.storage import NoSuchAccount, StorageError, rosters
+from refserver.storage import Database, NoSuchAccount, StorageError, accounts, rosters
 from refserver.storage.rosters import RosterItem
+
+MOST_ITEMS: Final = 5000
+MOST_WEIGHT: Final = 2 * 1024 * 1024
+IDLE_KEPT: Final = 1000  # rosters of accounts without sessions
+IDLE_WEIGHT: Final = 256 * 1024  # a heavier one is not kept without sessions
+_SHOWN: Final = ("from", "both")
+_SEEN: Final = ("to", "both")
+_ITEM_WEIGHT: Final = 256  # bytes of an item apart from its texts, roughly
 
 log = Logger()
 
 P = ParamSpec("P")
 Action = Callable[[], object]
+Use = Callable[["Roster | None"], object]
+
+
+@define(eq=False)
+class Roster:
+    """The contacts of `account`, by bare JID, listed or not.
+
+    `version` is the last committed one. `weight` is about how many bytes it takes.
+    """
+
+    account: JID
+    version: int
+    items: dict[JID, RosterItem]
+    weight: int = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.weight = sum(_weight(item) for item in self.items.values())
+
+    def put(self, item: RosterItem) -> None:
+        """Set the item in the place of the one with its JID."""
+        self.remove(item.jid)
+        self.items[item.jid] = item
+        self.weight += _weight(item)
+
+    def remove(self, contact: JID) -> None:
+        """Forget the item of `contact`, if there is one."""
+        item = self.items.pop(contact, None)
+        if item is not None:
+            self.weight -= _weight(item)
+
+    def has_room_for(self, item: RosterItem) -> bool:
+        """True if putting the item would keep the roster within its limits."""
+        old = self.items.get(item.jid)
+        if old is None:
+            return len(self.items) < MOST_ITEMS and self.weight + _weight(item) <= MOST_WEIGHT
+        return self.weight + _weight(item) - _weight(old) <= MOST_WEIGHT
+
+    def find(self, contact: JID) -> RosterItem | None:
+        """The item that the client sees for a contact (requests that only wait are not listed)."""
+        item = self.items.get(contact)
+        return item if item is not None and item.listed else None
+
+    def state(self, contact: JID) -> SubscriptionState:
+        """The subscription state of a contact."""
+        item = self.items.get(contact)
+        if item is None:
+            return SubscriptionState.NONE
+        return state_of(item.subscription, item.ask, item.pending_in is not None)
+
+    def shows_presence_to(self, contact: JID) -> bool:
+        """True if a bare JID is subscribed to the account's presence."""
+        item = self.items.get(contact)
+        return item is not None and item.subscription in _SHOWN
+
+    def subscribers(self) -> list[JID]:
+        """The contacts that are subscribed to the account's presence."""
+        return [item.jid for item in self.items.values() if item.subscription in _SHOWN]
+
+    def subscriptions(self) -> list[JID]:
+        """The contacts whose presence the account is subscribed to."""
+        return [item.jid for item in self.items.values() if item.subscription in _SEEN]
+
+    def listed(self) -> list[RosterItem]:
+        """The items that the client sees."""
+        return [item for item in self.items.values() if item.listed]
+
+    def requests(self) -> list[bytes]:
+        """The subscription requests that wait for an answer, as bytes for a client stream."""
+        return [item.pending_in for item in self.items.values() if item.pending_in is not None]
+
+
+def with_state(item: RosterItem, state: SubscriptionState) -> RosterItem:
+    """`item` in another state; a request that is no longer pending is dropped."""
+    return evolve(
+        item,
+        subscription=state.subscription,
+        ask=state.pending_out,
+        pending_in=item.pending_in if state.pending_in else None,
+    )
+
+
+def _weight(item: RosterItem) -> int:
+    return (
+        _ITEM_WEIGHT
+        + len(item.jid.text)
+        + len(item.name)
+        + sum(map(len, item.groups))
+        + len(item.pending_in or b"")
+    )
+
+
+@define(eq=False)
+class _Effect:
+    """An effect of an account's writes; `action` is set once its commit is durable."""
+
+    action: Callable[[], object] | None = None
+
+
+@define(eq=False)
+class _Writes:
+    effects: deque[_Effect]
+    running: bool = False
+
+
+class Cache:
+    """Rosters by account. All that is asked for one account is done in the order of the calls."""
+
+    def __init__(self, database: Database, sessions: Sessions) -> None:
+        self._database = database
+        self._sessions = sessions
+        self._pinned: dict[JID, Roster] = {}
+        self._idle: OrderedDict[JID, Roster] = OrderedDict()
+        self._loading: dict[JID, deque[tuple[Use, Action]]] = {}
+        self._writes: dict[JID, _Writes] = {}
+
+    # -- reading ----------------------------------------------------------------
+
+    def get(self, account: JID) -> Roster | None:
+        """The roster, if it is in memory."""
+        roster = self._pinned.get(account)
+        if roster is None:
+            roster = self._idle.get(account)
+            if roster is not None:
+                self._idle.move_to_end(account)
+        return roster
+
+    def holds(self, account: JID) -> bool:
+        """True if the roster is in memory or being read."""
+        return account in self._loading or self.get(account) is not None
+
+    def ready(self, account: JID) -> Roster | None:
+        """The roster, if it is in memory and nobody waits for it who asked before."""
+        return self.get(account) if account not in self._loading else None
+
+    def use(self, account: JID, use: Use, failed: Action) -> None:
+        """Call `use` with the roster, None if there is no such account: at once if it is `ready`.
+
+        `failed` is called instead if it could not be read.
+        """
+        waiting = self._loading.get(account)
+        if waiting is not None:
+            waiting.append((use, failed))
+            return
+        roster = self.get(account)
+        if roster is not None:
+            use(roster)
+            return
+        self._loading[account] = deque(((use, failed),))
+        self.after_commits(account, partial(self._read, account))
+
+    def _read(self, account: JID) -> None:
+        reading = self._database.read(_load, account)
+        reading.addCallbacks(self._loaded, self._unreadable, callbackArgs=(account,), errbackArgs=(account,))
+
+    def _loaded(self, roster: Roster | None, account: JID) -> None:
+        if roster is not None:
+            kept = self._pinned if self._sessions.of(account) else self._idle
+            kept[account] = roster
+        waiting = self._loading[account]
+        while waiting:
+            _guarded(partial(waiting.popleft()[0], roster))
+            if self.get(account) is not roster and waiting:  # a commit failed: what it has is not true
+                self.after_commits(account, partial(self._read, account))
+                return
+        del self._loading[account]
+        self._trim(account)
+
+    def _unreadable(self, failure: Failure, account: JID) -> None:
+        log.failure("a roster could not be read", failure=failure)
+        for _, failed in self._loading.pop(account):
+            _guarded(failed)
+
+    # -- keeping ----------------------------------------------------------------
+
+    def pin(self, account: JID) -> None:
+        """The account has a session: its roster stays."""
+        roster = self._idle.pop(account, None)
+        if roster is not None:
+            self._pinned[account] = roster
+
+    def unpin(self, account: JID) -> None:
+        """The account has no session any more."""
+        roster = self._pinned.pop(account, None)
+        if roster is not None:
+            self._idle[account] = roster
+            self._trim(account)
+
+    def drop(self, account: JID) -> Roster | None:
+        """Throw the roster in memory away."""
+        return self._pinned.pop(account, None) or self._idle.pop(account, None)
+
+    def drop_all(self, domain: str) -> None:
+        """Throw the rosters of a domain's accounts away."""
+        for account in [*self._pinned, *self._idle]:
+            if account.domainpart == domain:
+                self.drop(account)
+
+    def _trim(self, account: JID) -> None:
+        """Keep few and light rosters without sessions. One that runs ahead of the store must stay."""
+        roster = self._idle.get(account)
+        if roster is not None and roster.weight > IDLE_WEIGHT and account not in self._writes:
+            del self._idle[account]
+        while len(self._idle) > IDLE_KEPT:
+            oldest = next(iter(self._idle))
+            if oldest in self._writes:
+                self._idle.move_to_end(oldest)
+                break
+            del self._idle[oldest]
+
+    # -- writing ----------------------------------------------------------------
+
+    @property
+    def busy(self) -> Container[JID]:
+        """The accounts with writes, or what waits for them, under way."""
+        return self._writes
+
+    def after_commits(self, account: JID, action: Callable[[], object]) -> None:
+        """Do something after all that waits for the account's commits; at once if nothing does."""
+        line = self._writes.get(account)
+        if line is None:
+            action()
+        else:
+            line.effects.append(_Effect(action))
+
+    def write(
+        self,
+        account: JID,
+        function: Callable[..., int],
+        *args: Any,
+        then: Callable[[int], None],
+        failed: Action,
+    ) -> None:
+        """Store something; after the commit `then` gets the roster's version.
+
+        If it could not be committed, the roster in memory is dropped and `failed` called.
+        """
+        step = _Effect()
+        self._writes.setdefault(account, _Writes(deque())).effects.append(step)
+        writing: Deferred[Any] = self._database.write(function, account, *args)
+        writing.addCallbacks(
+            lambda version: partial(then, version), lambda failure: self._failed(failure, account, failed)
+        )
+        writing.addCallback(self._settled, account, step)
+
+    def _failed(self, failure: Failure, account: JID, failed: Action) -> Action:
+        log.failure("a roster could not be stored", failure=failure)
+        self.drop(account)
+        return failed
+
+    def _settled(self, action: Callable[[], object], account: JID, step: _Effect) -> None:
+        step.action = action
+        line = self._writes[account]
+        if line.running:
+            return
+        line.running = True
+        while line.effects and (due := line.effects[0].action) is not None:
+            line.effects.popleft()
+            _guarded(due)
+        line.running = False
+        if not line.effects:
+            del self._writes[account]
+            self._trim(account)
+
+
+def _load(connection: Connection, account: JID) -> Roster | None:
+    """The stored roster, with the words that many items have in common kept once."""
+    stored = rosters.load(connection, account)
+    if not stored.version and not accounts.exists(connection, account):
+        return None
+    return Roster(account, stored.version, {item.jid: _compact(item) for item in stored.items.values()})
+
+
+def _compact(item: RosterItem) -> RosterItem:
+    subscription, groups = intern(item.subscription), tuple(map(intern, item.groups))
+    return RosterItem(
+        item.jid, item.name, subscription, item.ask, item.approved, groups, item.pending_in, item.listed
+    )
+
+
+def _guarded(action: Callable[[], object]) -> None:
+    """One that fails must not keep the others waiting for ever."""
+    try:
+        action()
+    except Exception:
+        log.failure("what had waited for a roster failed")
 
 
 def _nothing() -> None:

@@ -1,7 +1,6 @@
-"""Roster items as XML (RFC 6121 2.1): reading what clients set, writing what they get.
+"""Roster items as XML (RFC 6121 2.1), and the presence stanzas that follow or end a subscription.
 
-What is wrong with an item by itself is refused here; what is wrong with it in its roster, by
-rosters.py.
+What is wrong with an item by itself is refused here; what is wrong with it in its roster, by queries.py.
 """
 
 from __future__ import annotations
@@ -11,9 +10,11 @@ from typing import Final
 from attrs import frozen
 
 from refserver import ns
+from refserver.core.sessions import Sessions
 from refserver.errors import Condition, StanzaError
+from refserver.features.roster.states import OUTBOUND, SubscriptionState
 from refserver.jid import JID, InvalidJID
-from refserver.stanza import Stanza
+from refserver.stanza import Stanza, new_id
 from refserver.storage.rosters import RosterItem
 from refserver.xml.element import Element, clark, element
 
@@ -107,3 +108,32 @@ def format_query(version: str, *items: Element) -> Element:
 def format_push(account: JID, item: Element, version: str) -> Stanza:
     """A roster push (2.1.6), still to be addressed to a session."""
     return Stanza.iq("set", None, account, payload=format_query(version, item))
+
+
+def presences(sessions: Sessions, account: JID, contact: JID) -> list[Stanza]:
+    """The current presence of each available resource of `account`, for `contact`."""
+    return [
+        session.presence.copy_to(contact)
+        for session in sessions.available(account)
+        if session.presence is not None
+    ]
+
+
+def absences(sessions: Sessions, account: JID, contact: JID) -> list[Stanza]:
+    """Unavailable presence from each available resource of `account`, for `contact`."""
+    return [Stanza.presence(contact, session.jid, "unavailable") for session in sessions.available(account)]
+
+
+def farewell(sessions: Sessions, account: JID, contact: JID, state: SubscriptionState) -> list[Stanza]:
+    """The stanzas that end all subscriptions with a contact, in both directions (RFC 6121 2.5.2).
+
+    Requests that are not answered yet are withdrawn and denied.
+    """
+    told = []
+    if OUTBOUND[state, "unsubscribe"].state is not state:
+        told.append(Stanza.presence(contact, account, "unsubscribe", new_id()))
+    if state.shows:
+        told += absences(sessions, account, contact)
+    if OUTBOUND[state, "unsubscribed"].state is not state:
+        told.append(Stanza.presence(contact, account, "unsubscribed", new_id()))
+    return told
