@@ -75,14 +75,15 @@ def say(
     now: float,
     staffed: bool = True,
     hourly_limit: int = 0,
+    started_at: float = 0.0,
 ) -> Said:
     """Take a patron's message: ask a question, or add to the open one.
 
     `staffed`: somebody is on duty. `hourly_limit` is how many questions a patron may ask in an
-    hour (0: any number). Raises `TooManyQuestions`.
+    hour (0: any number). `started_at` is when the server started. Raises `TooManyQuestions`.
     """
     open_one = questions.of_patron(connection, queue_id, asker.jid, OPEN)
-    repeated = _repeated(connection, open_one, queue_id, asker, utterance, now)
+    repeated = _repeated(connection, open_one, queue_id, asker, utterance, now, started_at)
     if repeated is not None:
         return repeated
     if open_one is None:
@@ -148,24 +149,23 @@ def _repeated(
     asker: Asker,
     utterance: Utterance,
     now: float,
+    started_at: float,
 ) -> Said | None:
     """Return what was said before, if this repeats a message of the open question.
 
-    An ended question counts only for words that its librarian has perhaps not got: then a crash
-    came between, and her patron's client says them again.
+    Words of an ended question are repeated only if they were said before the server started: a crash may
+    have taken their receipt, and then the patron's client says them again.
     """
-    question = open_one or questions.of_patron(connection, queue_id, asker.jid, FINISHED)
-    if question is None:
-        return None
-    said = conversations.repeated(
-        connection, question.id, Direction.PATRON, utterance.origin_id, utterance.body, now
-    )
-    if said is None:
-        return None
-    settled = said.relay in (Relay.TO_DO, Relay.DONE, Relay.GIVEN_UP)
-    if open_one is None and settled:
-        return None
-    return Said(question, said, False, True, place_in_line(connection, question))
+    ended = questions.of_patron(connection, queue_id, asker.jid, FINISHED)
+    for question in (open_one, ended):
+        if question is None:
+            continue
+        said = conversations.repeated(
+            connection, question.id, Direction.PATRON, utterance.origin_id, utterance.body, now
+        )
+        if said is not None and (question is open_one or said.sent_at < started_at):
+            return Said(question, said, False, True, place_in_line(connection, question))
+    return None
 
 
 def _ask(

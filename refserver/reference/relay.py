@@ -76,9 +76,14 @@ def is_encrypted(stanza: Stanza) -> bool:
     return any(found.tag in _ENCRYPTED for found in stanza.element)
 
 
+def _active() -> Element:
+    """XEP-0085 5.1: who gets a message without a chat state sends none back, and nobody is seen typing."""
+    return element(ns.CHATSTATES, "active")
+
+
 def _by_nobody() -> list[Element]:
-    """What a line of the queue itself carries."""
-    return [element(ns.CHATSTATES, "active"), element(ns.AUTOMATIC, "automatic")]
+    """The elements that a line of the queue itself carries."""
+    return [_active(), element(ns.AUTOMATIC, "automatic")]
 
 
 class MessageRelay:
@@ -102,7 +107,7 @@ class MessageRelay:
 
     def tell_staff(self, number: int, librarian: JID, text: str) -> None:
         """A line of the queue in the chat of a question; the mark sets it off from the patron's words."""
-        self._send(librarian, self._profile.speaker(number), f"* {text}")
+        self._send(librarian, self._profile.speaker(number), f"* {text}", (_active(),))
 
     def acknowledge(self, stanza: Stanza) -> None:
         """Tell who wants to know that a message is durably stored (XEP-0184 5.4)."""
@@ -124,7 +129,7 @@ class MessageRelay:
         elif message.author:
             text = f"{message.author}: {message.body}"
         speaker = self._profile.speaker(question.number)
-        self._send(librarian, speaker, text, (self._delay(message.sent_at),))
+        self._send(librarian, speaker, text, (_active(), self._delay(message.sent_at)))
 
     def pass_signals(self, question: Question, stanza: Stanza, children: Iterable[Element]) -> None:
         """Relay what has no words and is not stored: typing, markers, the recipient's receipts."""

@@ -61,6 +61,7 @@ class ReferenceService:
         is_away: Callable[[JID], bool],
     ) -> None:
         self._core = core
+        self._started_at = core.now()
         self._domain = domain
         self._open = open_questions
         self._events = events
@@ -90,6 +91,7 @@ class ReferenceService:
             now=self._core.now(),
             staffed=staffed,
             hourly_limit=hourly_limit,
+            started_at=self._started_at,
         )
         stored()
         if said.new and not said.again:

@@ -50,7 +50,7 @@ class Harness:
     """A server with two libraries, `library.example` and `other.example`.
 
     Rosters and presence are always there; `features` come on top of them. What is sent to
-    other servers ends in `elsewhere`. `clock` is the fake reactor's.
+    other servers ends in `elsewhere`. `clock` is the fake reactor's; it starts `at` seconds.
     """
 
     def __init__(
@@ -58,8 +58,10 @@ class Harness:
         features: Iterable[type[Feature]] = (),
         domains: Iterable[str] = ("library.example", "other.example"),
         database: Database | None = None,
+        at: float = 0.0,
     ) -> None:
         self.clock = Clock()
+        self.clock.rightNow = at
         self._answers = _Answers()
         self.database = database or Database.memory(self._answers)
         self.core = Core(

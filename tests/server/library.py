@@ -39,6 +39,7 @@ class Library(Harness):
         database: Database | None = None,
         settings: dict[str, Any] | None = None,
         more_features: tuple[type[Feature], ...] = (),
+        at: float = 0.0,
         **queue: Any,
     ) -> None:
         self._patrons: dict[str, Client] = {}
@@ -50,7 +51,7 @@ class Library(Harness):
             Reference,
             *more_features,
         ]
-        super().__init__(features, domains=(), database=database)
+        super().__init__(features, domains=(), database=database, at=at)
         if database is None:
             self.database.write_now(libraries.add, DOMAIN, "Library")
             self.account(f"mia@{DOMAIN}")
@@ -131,9 +132,8 @@ class Library(Harness):
         """
         if not within_the_turn:
             self.clock.advance(0)
-        again = Library(self.database)
+        again = Library(self.database, at=self.clock.seconds())
         again._answers = self._answers
-        again.clock.advance(self.clock.seconds())
         return again
 
 

@@ -65,6 +65,22 @@ def test_the_same_words_with_the_same_id_are_a_new_question_once_the_old_one_has
     assert [("patron", "Hello?")] == library.said(2)
 
 
+def test_words_of_an_ended_question_are_no_new_one_if_a_crash_may_have_taken_their_receipt(
+    library: Library,
+) -> None:
+    pat = library.patron()
+    write(pat, ASK.text, "Hello?", "1", RECEIPT)
+    write(pat, ASK.text, "bye", "2")
+    library.clock.advance(5)
+    again = library.restart()
+    pat = again.patron()
+    write(pat, ASK.text, "Hello?", "1", RECEIPT)
+    assert 1 == receipts(pat)
+    assert again.open_question(pat.jid.bare) is None
+    write(pat, ASK.text, "Are you there?", "1")
+    assert [("patron", "Are you there?")] == again.said(2)
+
+
 def test_a_librarians_client_that_uses_an_id_again_answers_and_notes_each_time(library: Library) -> None:
     pat, mia = library.patron(), library.on_duty("mia")
     write(pat, ASK.text, MAPS)
