@@ -9,11 +9,14 @@ from attrs import evolve
 from twisted.application.service import IService
 from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThreadPool
+from twisted.names.client import Resolver as NameClient
+from twisted.names.hosts import Resolver as HostsFile
+from twisted.names.resolve import ResolverChain
 
 from refserver.app.account_removal import remove_account
 from refserver.app.control import Control
 from refserver.app.data import SOCKET
-from refserver.app.listeners import Clients, Components, make_federation
+from refserver.app.listeners import Components, Streams
 from refserver.app.parts import (
     Desks,
     Libraries,
@@ -44,8 +47,13 @@ from refserver.features.verifiers import Verifiers
 from refserver.muc.iqs import Rooms
 from refserver.net.mux import Mux
 from refserver.reference.feature import Reference
+from refserver.s2s.inbound_limits import InboundLimits
+from refserver.s2s.outgoing import ServerContexts
+from refserver.s2s.resolver import Resolver
+from refserver.s2s.service import FederationPolicy, FederationService
 from refserver.sasl import FakeVerifiers, Hashing
 from refserver.storage import secrets
+from refserver.stream import ServerPolicy
 from refserver.stream.policy import StreamPolicy
 from refserver.xml import Limits
 
@@ -71,7 +79,7 @@ FEATURES: tuple[type[Feature], ...] = (
 )
 
 BEFORE_AUTHENTICATION = Limits(stanza_bytes=10_000)
-"""RFC 6120 13.12 has a server take 10,000 bytes; a stranger gets no more."""
+"""RFC 6120 13.12 has a server take 10,000 bytes; a stranger, client or server, gets no more."""
 
 
 def compose(
@@ -119,7 +127,14 @@ def _parts(
         settings.listen.component,
         settings.components.secret_files,
     )
-    federation = make_federation(settings, reactor, core, mux, certificates)
+    federation = FederationService(
+        core,
+        mux,
+        _server_policy(settings),
+        ServerContexts(certificates.loaded),
+        Resolver(_name_servers(settings, reactor), reactor, _places(settings)),
+        storage.database.write_now(secrets.get_or_create, "dialback", 32),
+    )
 
     def take_up(changed: Settings) -> None:
         service.renew(_client_policy(changed))
@@ -130,20 +145,22 @@ def _parts(
         limits = changed.limits
         reference.limit_questions(limits.questions_per_patron_hour, limits.questions_per_domain_hour)
         core.feature(Rooms).rooms_per_account = limits.rooms_per_account
-        federation.renew(changed)
+        federation.renew(_server_policy(changed))
+        federation.resolver.overrides = _places(changed)
         set_log_level(changed.log.level)
 
     yield Rereading(settings, reread, take_up)
     # Parts stop in the opposite order: desks first, so that people elsewhere learn that they are unavailable.
     if settings.s2s.enabled:
-        yield federation
-        libraries.removed.append(federation.service.host_removed)
+        federation.start()
+        yield Streams(reactor, federation, settings.listen, "s2s")
+        libraries.removed.append(federation.host_removed)
     yield components
-    yield Clients(reactor, service, settings.listen.c2s, settings.listen.c2s_tls)
+    yield Streams(reactor, service, settings.listen, "c2s")
     yield Desks(libraries, reference)
-    servers = federation.service if settings.s2s.enabled else None
+    servers = federation if settings.s2s.enabled else None
     server = RunningServer(core, libraries, servers)
-    yield Control(settings.server.data / SOCKET, server, reactor=reactor)
+    yield Control(settings.server.data / SOCKET, server, reactor)
 
 
 def _offload(reactor: Any) -> Callable[..., Deferred[Any]]:
@@ -183,3 +200,31 @@ def _component_policy(settings: Settings) -> ComponentPolicy:
         handshake_timeout=settings.c2s.unauthenticated_timeout,
         connections_per_ip=settings.limits.connections_per_ip,
     )
+
+
+def _server_policy(settings: Settings) -> FederationPolicy:
+    """Where there is no limit of bytes there is none of stanzas either: who sets it to 0 wants no limits."""
+    limits = settings.limits
+    stream = ServerPolicy(
+        limits_before=BEFORE_AUTHENTICATION,
+        limits_after=Limits(stanza_bytes=limits.stanza_bytes),
+        dialback=settings.s2s.authentication == "dialback",
+    )
+    return FederationPolicy(
+        stream,
+        bytes_per_second=limits.s2s_bytes_per_second,
+        connections_per_ip=limits.connections_per_ip,
+        inbound_limits=InboundLimits.of_streams(limits.s2s_bytes_per_second, limits.stanza_bytes),
+    )
+
+
+def _name_servers(settings: Settings, reactor: Any) -> ResolverChain:
+    """Return DNS as this machine has it: the hosts file, then `s2s.name_servers` or those of resolv.conf."""
+    servers = [(place.host, place.port) for place in settings.s2s.name_servers]
+    return ResolverChain(
+        [HostsFile(), NameClient(None if servers else "/etc/resolv.conf", servers, reactor=reactor)]
+    )
+
+
+def _places(settings: Settings) -> dict[str, tuple[str, int]]:
+    return {domain: (place.host, place.port) for domain, place in settings.s2s.hosts.items()}

@@ -12,9 +12,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from twisted.internet.defer import Deferred, DeferredLock
+from twisted.internet.defer import Deferred, DeferredLock, maybeDeferred
 from twisted.internet.endpoints import UNIXServerEndpoint
-from twisted.internet.interfaces import IAddress, IListeningPort
+from twisted.internet.interfaces import IListeningPort
 from twisted.internet.protocol import Factory, connectionDone
 from twisted.logger import Logger
 from twisted.protocols.basic import LineReceiver
@@ -33,40 +33,35 @@ _ONLY_OWNER: Final = 0o600
 
 
 class Control(Part):
-    """The socket as a part of the server. `path` is the socket's, `server` what requests act on.
+    """The socket at `path` as a part of the server; requests act on `server`."""
 
-    `reactor` is the process' own unless given.
-    """
-
-    def __init__(self, path: Path, server: RunningServer, *, reactor: Any = None) -> None:
+    def __init__(self, path: Path, server: RunningServer, reactor: Any) -> None:
         self._path = UnixPath(path)
         self._server = server
         self._reactor = reactor
         self._kinds: Mapping[str, type[Request]] = {}
-        self._port: IListeningPort | None = None
+        self._ports: list[IListeningPort] = []
         self._one_at_a_time = DeferredLock()
-        self._connections: set[_Connection] = set()
+        self.connections: set[_Connection] = set()
 
     def start(self) -> None:
         """Listen. A socket that a killed server left is in nobody's way: the data folder is locked.
 
         Raises `CannotStart`.
         """
-        if self._reactor is None:
-            from twisted.internet import reactor
-
-            self._reactor = reactor
         _remove_stale(self._path.path)
         self._kinds = load_requests()
         self._server.started = self._server.core.now()
         endpoint = UNIXServerEndpoint(self._reactor, self._path.name, mode=_ONLY_OWNER)
+        factory = Factory.forProtocol(lambda: _Connection(self))
+        factory.noisy = False
         before = os.umask(0o777 & ~_ONLY_OWNER)  # the socket is never open to others, not for a moment
         try:
-            listening = endpoint.listen(_Door(self))
+            listening = endpoint.listen(factory)
         finally:
             os.umask(before)
         failures: list[Failure] = []
-        listening.addCallbacks(self._listening, failures.append)
+        listening.addCallbacks(self._ports.append, failures.append)
         if failures:
             raise CannotStart(
                 f"cannot listen for refserverctl on {self._path.path}: {failures[0].getErrorMessage()}. "
@@ -75,29 +70,20 @@ class Control(Part):
 
     async def stop(self) -> None:
         """Take no more requests; those under way are executed and answered first."""
-        if self._port is not None:
-            await _waiting(self._port.stopListening())
-            self._port = None
-        await self._one_at_a_time.acquire()
-        self._one_at_a_time.release()
-        for connection in list(self._connections):
+        while self._ports:
+            await maybeDeferred(self._ports.pop().stopListening)
+        async with self._one_at_a_time:
+            pass
+        for connection in list(self.connections):
             connection.end()
         self._path.close()
-
-    @property
-    def waiting(self) -> int:
-        """The number of requests that wait for the one that is being executed."""
-        return len(self._one_at_a_time.waiting)
 
     async def answer(self, line: bytes) -> bytes:
         """Execute the request in a line; return the line that answers it. Never raises."""
         try:
             request = decode(line, self._kinds)
-            await self._one_at_a_time.acquire()
-            try:
+            async with self._one_at_a_time:
                 return ok(await self._execute(request))
-            finally:
-                self._one_at_a_time.release()
         except Refused as error:
             return refused(str(error))
         except StorageError as error:
@@ -121,27 +107,6 @@ class Control(Part):
                 "restart it; its log says why it failed"
             ) from None
 
-    def _listening(self, port: IListeningPort) -> None:
-        self._port = port
-
-    def connected(self, connection: _Connection) -> None:
-        """Remember a connection."""
-        self._connections.add(connection)
-
-    def lost(self, connection: _Connection) -> None:
-        """Forget a connection."""
-        self._connections.discard(connection)
-
-
-class _Door(Factory):
-    noisy = False
-
-    def __init__(self, control: Control) -> None:
-        self._control = control
-
-    def buildProtocol(self, addr: IAddress | None) -> _Connection:
-        return _Connection(self._control)
-
 
 class _Connection(LineReceiver):
     """One refserverctl: lines in, a line out for each, in order."""
@@ -153,10 +118,10 @@ class _Connection(LineReceiver):
         self._control = control
 
     def connectionMade(self) -> None:
-        self._control.connected(self)
+        self._control.connections.add(self)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        self._control.lost(self)
+        self._control.connections.discard(self)
 
     def lineReceived(self, line: bytes) -> None:
         answered = Deferred.fromCoroutine(self._control.answer(line))
@@ -181,8 +146,3 @@ def _remove_stale(path: Path) -> None:
     if not is_socket:
         raise CannotStart(f"{path} is in the way: it is no socket; move it elsewhere")
     path.unlink()
-
-
-async def _waiting(maybe: Any) -> None:
-    if isinstance(maybe, Deferred):
-        await maybe

@@ -11,7 +11,7 @@ import os
 import secrets
 import sys
 import time
-from collections.abc import Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import Final, NoReturn
 
@@ -141,6 +141,30 @@ class Prepared:
     passwords: dict[str, str]
     next_number: int
 
+    @property
+    def guide(self) -> str:
+        """The text that `make run` prints."""
+        name, _, domain = QUEUE.partition("@")
+        return _GUIDE.format(
+            config=self.config,
+            authority=self.authority.absolute(),
+            trusted=self.trusted.absolute(),
+            folder=self.config.parent.absolute(),
+            port=self.port,
+            tls_port=self.port + 1,
+            domain=domain,
+            queue=QUEUE,
+            librarian=LIBRARIAN,
+            librarian_password=self.passwords[LIBRARIAN],
+            patron=PATRON,
+            patron_password=self.passwords[PATRON],
+            room=f"{name}@rooms.{domain}",
+            nick=LIBRARIAN.partition("@")[0],
+            chat=f"{name}+{self.next_number}@{domain}",
+            number=self.next_number,
+            python_bin=Path(sys.executable).parent,
+        )
+
 
 def main() -> NoReturn:
     """Prepare what is missing, print the guide, and become the server."""
@@ -149,20 +173,7 @@ def main() -> NoReturn:
     except (CannotRun, ConfigurationError, Refused) as error:
         print(f"refserver: {error}", file=sys.stderr)
         raise SystemExit(1) from None
-    print(
-        guide(
-            config=prepared.config,
-            authority=prepared.authority,
-            trusted=prepared.trusted.absolute(),
-            port=prepared.port,
-            queue=QUEUE,
-            librarian=LIBRARIAN,
-            patron=PATRON,
-            passwords=prepared.passwords,
-            number=prepared.next_number,
-        ),
-        flush=True,
-    )
+    print(prepared.guide, flush=True)
     twistd = str(Path(sys.executable).with_name("twistd"))
     server = [twistd, "-n", "--pidfile=", "refserver", "--config", str(prepared.config)]
     os.execv(sys.executable, [sys.executable, *server])
@@ -234,11 +245,9 @@ def _populated(caller: Caller, file: Path) -> tuple[dict[str, str], int]:
         data = caller.open_data()
     except DataInUse as error:
         raise CannotRun(f"{error}: is the demonstration just starting or ending?") from error
-    try:
+    with closing(data):
         kept = data.database.write_now(_populate, verifiers, is_new)
         number = data.database.read_now(_next_number)
-    finally:
-        data.close()
     for jid, verifier in kept.items():
         if not check_password(verifier, passwords[jid]):
             passwords[jid] = "(the one you have given it)"
@@ -283,41 +292,6 @@ def _passwords(file: Path) -> dict[str, str]:
     with os.fdopen(descriptor, "w") as stream:
         json.dump(made, stream, indent=2)
     return made
-
-
-def guide(
-    *,
-    config: Path,
-    authority: Path,
-    trusted: Path,
-    port: int,
-    queue: str,
-    librarian: str,
-    patron: str,
-    passwords: Mapping[str, str],
-    number: int,
-) -> str:
-    """Return the text that `make run` prints; `number` is that of the next question."""
-    name, _, domain = queue.partition("@")
-    return _GUIDE.format(
-        config=config,
-        authority=authority.absolute(),
-        trusted=trusted,
-        folder=config.parent.absolute(),
-        port=port,
-        tls_port=port + 1,
-        domain=domain,
-        queue=queue,
-        librarian=librarian,
-        librarian_password=passwords[librarian],
-        patron=patron,
-        patron_password=passwords[patron],
-        room=f"{name}@rooms.{domain}",
-        nick=librarian.partition("@")[0],
-        chat=f"{name}+{number}@{domain}",
-        number=number,
-        python_bin=Path(sys.executable).parent,
-    )
 
 
 if __name__ == "__main__":

@@ -68,7 +68,7 @@ class Running:
         certificates = LibraryCertificates(folder)
         certificates.load()
         served = Libraries(self.core, certificates)
-        self.control = Control(folder / SOCKET, RunningServer(self.core, served, cast(Any, self)))
+        self.control = Control(folder / SOCKET, RunningServer(self.core, served, cast(Any, self)), reactor)
         self._listen_to_hooks()
 
     def review(self) -> None:
@@ -239,7 +239,7 @@ async def test_a_change_that_takes_time_holds_before_it_is_answered(running: Run
     answered = running.ask(AddQueue(ASK.text))
     await _until(lambda: bool(running.queue_changes))
     later = running.ask(ListLibraries())
-    await _until(lambda: running.control.waiting == 1)  # one request at a time
+    await _until(lambda: len(running.control._one_at_a_time.waiting) == 1)  # one request at a time
     assert not answered.called
     assert not later.called
     running.hold.callback(None)

@@ -11,8 +11,7 @@ from typing import IO, Any
 import pytest
 from twisted.logger import Logger
 
-from refserver.app.log import Log
-from refserver.app.tap import Options
+from refserver.app.tap import Log, Options
 
 
 @pytest.fixture

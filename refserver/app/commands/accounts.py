@@ -7,14 +7,33 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar
+from typing import Any, ClassVar, Final, TypeVar
 
 import click
 from attrs import frozen
 
-from refserver.app.commands.addresses import bare_address, domain_of, refuse_shadowing, served_domain
 from refserver.app.commands.context import Context, confirm, pass_context
-from refserver.app.commands.request import Done, Refused, Request, from_json, late, moment
+from refserver.app.commands.late import (
+    Connection,
+    RunningServer,
+    account_removal,
+    accounts,
+    hooks,
+    libraries,
+    offices,
+    queues,
+)
+from refserver.app.commands.request import (
+    Done,
+    Refused,
+    Request,
+    bare_address,
+    domain_of,
+    from_json,
+    moment,
+    refuse_shadowing,
+    served_domain,
+)
 from refserver.errors import StreamCondition
 from refserver.jid import JID
 from refserver.sasl.verifier import (
@@ -25,20 +44,6 @@ from refserver.sasl.verifier import (
     make_verifiers,
     prepared,
 )
-
-if TYPE_CHECKING:
-    from sqlalchemy import Connection
-
-    from refserver.app import account_removal
-    from refserver.app.parts import RunningServer
-    from refserver.core import hooks
-    from refserver.reference import offices
-    from refserver.storage import accounts, libraries, queues
-else:
-    account_removal = late("refserver.app", "account_removal")
-    hooks = late("refserver.core", "hooks")
-    offices = late("refserver.reference", "offices")
-    accounts, libraries, queues = late("refserver.storage", "accounts", "libraries", "queues")
 
 SHORTEST_PASSWORD: Final = 8  # characters
 LONGEST_PASSWORD: Final = 1023  # bytes
@@ -140,41 +145,43 @@ class SetPassword(Request):
 
 
 @frozen
-class DisableAccount(Request):
-    """Refuse an account's log-ins and end its sessions. Nothing of it is lost."""
+class _SwitchAccount(Request):
+    """Base class of requests that let an account log in, or not."""
 
-    words: ClassVar[str] = "account disable"
+    disabled: ClassVar[bool]
     jid: str
 
     def run(self, connection: Connection, now: float) -> Done:
         jid = _account(connection, self.jid)
-        if _is_disabled(connection, jid):
+        known = accounts.get(connection, jid)
+        if known is not None and known.disabled == self.disabled:
             return Done({"jid": jid.text, "done": "unchanged"})
-        accounts.disable(connection, jid)
-        return Done({"jid": jid.text, "done": "disabled"}, (hooks.CredentialsChanged(jid),))
+        (accounts.disable if self.disabled else accounts.enable)(connection, jid)
+        done = "disabled" if self.disabled else "enabled"
+        return Done({"jid": jid.text, "done": done}, (hooks.CredentialsChanged(jid),))
 
     async def apply(self, server: RunningServer, done: Done) -> Any:
         await super().apply(server, done)
-        if done.events:
-            server.end_sessions(
-                bare_address(self.jid), StreamCondition.NOT_AUTHORIZED, "the account was disabled"
-            )
+        if done.events and self.disabled:
+            jid = bare_address(self.jid)
+            server.end_sessions(jid, StreamCondition.NOT_AUTHORIZED, "the account was disabled")
         return done.data
 
 
 @frozen
-class EnableAccount(Request):
+class DisableAccount(_SwitchAccount):
+    """Refuse an account's log-ins and end its sessions. Nothing of it is lost."""
+
+    words: ClassVar[str] = "account disable"
+    disabled: ClassVar[bool] = True
+
+
+@frozen
+class EnableAccount(_SwitchAccount):
     """Let an account log in again."""
 
     words: ClassVar[str] = "account enable"
-    jid: str
-
-    def run(self, connection: Connection, now: float) -> Done:
-        jid = _account(connection, self.jid)
-        if not _is_disabled(connection, jid):
-            return Done({"jid": jid.text, "done": "unchanged"})
-        accounts.enable(connection, jid)
-        return Done({"jid": jid.text, "done": "enabled"}, (hooks.CredentialsChanged(jid),))
+    disabled: ClassVar[bool] = False
 
 
 def _account(connection: Connection, text: str) -> JID:
@@ -184,11 +191,6 @@ def _account(connection: Connection, text: str) -> JID:
     if not accounts.exists(connection, jid):
         raise Refused(f"there is no account {jid}: `refserverctl account list` shows those there are")
     return jid
-
-
-def _is_disabled(connection: Connection, jid: JID) -> bool:
-    found = accounts.get(connection, jid)
-    return found is not None and found.disabled
 
 
 # -- what is typed -------------------------------------------------------------------

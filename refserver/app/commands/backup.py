@@ -13,19 +13,15 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 from urllib.parse import quote
 
 import click
 
 from refserver.app.commands.context import Context, confirm, pass_context, print_json
-from refserver.app.commands.request import Refused, late
+from refserver.app.commands.late import errors, migrations
+from refserver.app.commands.request import Refused
 from refserver.app.data import DataInUse, DataLock, give_to_owner
-
-if TYPE_CHECKING:
-    from refserver.storage import errors, migrations
-else:
-    errors, migrations = late("refserver.storage", "errors", "migrations")
 
 LOCK_SECONDS: Final = 60.0
 _SQLITE: Final = b"SQLite format 3\0"

@@ -7,26 +7,23 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from datetime import UTC, datetime, time
-from typing import TYPE_CHECKING, Any, ClassVar, Final
+from typing import Any, ClassVar, Final
 
 import click
 from attrs import evolve, frozen
 
-from refserver.app.commands.addresses import served_domain
 from refserver.app.commands.context import Context, pass_context
-from refserver.app.commands.request import Done, Refused, Request, day_of, late, moment
+from refserver.app.commands.late import (
+    Connection,
+    Rule,
+    RunningServer,
+    access_rules,
+    libraries,
+    library_access,
+    queues,
+)
+from refserver.app.commands.request import Done, Refused, Request, day_of, moment, served_domain
 from refserver.jid import JID, InvalidJID
-
-if TYPE_CHECKING:
-    from sqlalchemy import Connection
-
-    from refserver.app.parts import RunningServer
-    from refserver.features import library_access
-    from refserver.storage import access_rules, libraries, queues
-    from refserver.storage.access_rules import Rule
-else:
-    library_access = late("refserver.features", "library_access")
-    access_rules, libraries, queues = late("refserver.storage", "access_rules", "libraries", "queues")
 
 ALL: Final = "*"
 """Written in place of a library, it means all libraries."""
@@ -34,19 +31,12 @@ LONGEST_REASON: Final = 200
 
 
 @frozen
-class RuleSet:
-    """A library (`access_rules.EVERYWHERE`: each) has a rule about a sender."""
+class RuleChanged:
+    """A library (`access_rules.EVERYWHERE`: each) has a rule about a sender, or no longer has it."""
 
     library: str
     rule: Rule
-
-
-@frozen
-class RuleRemoved:
-    """A library (`access_rules.EVERYWHERE`: each) has no longer this rule about a sender."""
-
-    library: str
-    rule: Rule
+    holds: bool
 
 
 @frozen
@@ -67,10 +57,8 @@ class _SenderRequest(Request):
         """Streams of servers that are not welcome any more end."""
         lists = server.core.feature(library_access.LibraryAccess)
         for event in done.events:
-            if isinstance(event, RuleSet):
-                lists.put(event.library, event.rule)
-            elif isinstance(event, RuleRemoved):
-                lists.drop(event.library, event.rule)
+            assert isinstance(event, RuleChanged)
+            (lists.put if event.holds else lists.drop)(event.library, event.rule)
         if done.events and server.servers is not None:
             server.servers.review()
         return done.data
@@ -92,7 +80,7 @@ class _Remove(_SenderRequest):
             )
         access_rules.remove(connection, library, found)
         data = {"library": library or ALL, "sender": sender.key, "done": "removed"}
-        return Done(data, (RuleRemoved(library, found),))
+        return Done(data, (RuleChanged(library, found, holds=False),))
 
     def _found(self, connection: Connection, library: str, sender: Rule) -> Rule | None:
         """Return the rule to remove."""
@@ -152,7 +140,7 @@ class AddAllow(_SenderRequest):
             return done
         access_rules.remove(connection, library, marked)  # the desk's block is lifted
         data = {**done.data, "done": "changed"}
-        return Done(data, (*done.events, RuleRemoved(library, marked)))
+        return Done(data, (*done.events, RuleChanged(library, marked, holds=False)))
 
 
 @frozen
@@ -286,7 +274,7 @@ def _add(connection: Connection, library: str, rule: Rule, reason: str | None) -
         return Done({**data, "done": "unchanged"})
     access_rules.put(connection, library, rule)
     done = "added" if known is None else "changed"
-    return Done({**data, "done": done}, (RuleSet(library, rule),))
+    return Done({**data, "done": done}, (RuleChanged(library, rule, holds=True),))
 
 
 def _listed(connection: Connection, library: str, sender: Rule) -> Rule | None:

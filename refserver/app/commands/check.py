@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import click
 
+from refserver.app.checks import READ, Finding, ServerUser
 from refserver.app.commands.context import Caller, Context, pass_context, print_json, printable
 from refserver.app.commands.libraries import ListLibraries
 from refserver.app.commands.queues import ListQueues
-from refserver.app.commands.request import Refused, late, to_json
+from refserver.app.commands.request import Refused, to_json
 from refserver.app.commands.status import ShowStatus
 from refserver.app.config import ConfigurationError, find, load
 from refserver.app.settings import Settings
-
-if TYPE_CHECKING:
-    from refserver.app.checks import Finding, certificates, data, dns, ports
-else:
-    certificates, data, dns, ports = late("refserver.app.checks", "certificates", "data", "dns", "ports")
 
 
 @click.command()
@@ -40,7 +36,7 @@ def check(context: Context, ctx: click.Context) -> None:
 
 def _findings(config: Path | None) -> Iterator[Finding]:
     """Check everything, in the order in which one check depends on another; `config` as for `config.load`."""
-    from refserver.app.checks import READ, Finding, ServerUser  # late, as above
+    from refserver.app.checks import certificates, data, dns, ports  # late: they take long to import
 
     try:
         settings = load(config)
@@ -72,14 +68,14 @@ def _findings(config: Path | None) -> Iterator[Finding]:
     places = [(place.host, place.port) for place in settings.s2s.name_servers]
     look_up = dns.NameServers(places or dns.system_name_servers())
     yield from dns.check_federation(settings, domains, look_up, ports.this_machine())
-    yield from ports.check_ports(settings, _held(status, settings))
+    yield from ports.check_ports(settings, _held(status, settings, ports.listeners(settings)))
 
 
-def _held(status: Any, settings: Settings) -> list[str] | None:
+def _held(status: Any, settings: Settings, keys: Iterable[str]) -> list[str] | None:
     """Return what our server listens on, or should listen on if it does not say; None if it does not run."""
     if status is None or not status.get("running"):
         return None
-    usual = [text for key in ports.listeners(settings) for text in getattr(settings.listen, key)]
+    usual = [text for key in keys for text in getattr(settings.listen, key)]
     held: list[str] = status.get("listening", usual)
     return held
 

@@ -15,24 +15,16 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import click
 from attrs import frozen
 
-from refserver.app.commands.request import Refused, Request, ServerRequest, encode, late, read_answer, to_json
+from refserver.app.commands.late import migrations, sqlite
+from refserver.app.commands.request import Refused, Request, ServerRequest, encode, read_answer, to_json
 from refserver.app.config import SEARCHED, find, load
 from refserver.app.data import DATABASE, SOCKET, DataInUse, DataLock, OpenData, UnixPath
 from refserver.app.settings import Settings
-
-if TYPE_CHECKING:
-    from refserver.app.commands.request import Request
-
-if TYPE_CHECKING:
-    from refserver.storage import migrations, sqlite
-else:
-    migrations, sqlite = late("refserver.storage", "migrations", "sqlite")
-
 
 _ODD: Final = re.compile("[^ -~\n]")  # perhaps not printable
 
@@ -237,13 +229,9 @@ class Caller:
             if self.is_locked():
                 raise DataInUse
             raise Refused(f"{request.words} needs a running server, and none runs: start it, and ask again")
-        data = self.open_data()
-        try:
-            with _database_errors_refused("this failed in the database"):
-                work = data.database.write_now if request.writes else data.database.read_now
-                return to_json(work(request.run, time.time()).data)
-        finally:
-            data.close()
+        with closing(self.open_data()) as data, _database_errors_refused("this failed in the database"):
+            work = data.database.write_now if request.writes else data.database.read_now
+            return to_json(work(request.run, time.time()).data)
 
     def _ask_server(self, request: Request) -> bytes | None:
         """Return the line that a running server answers; None if none is there. Raises `Refused`."""

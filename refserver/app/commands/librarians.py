@@ -2,28 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, Final
+from typing import ClassVar, Final
 
 import click
 from attrs import frozen
 
-from refserver.app.commands.addresses import bare_address, queue_at, queue_of, queues_at
 from refserver.app.commands.context import Context, pass_context
-from refserver.app.commands.request import Done, Refused, Request, late
+from refserver.app.commands.late import Connection, accounts, hooks, libraries, occupants, offices, queues
+from refserver.app.commands.request import Done, Refused, Request, bare_address, queue_at, queue_of, queues_at
 from refserver.jid import JID, InvalidJID
-
-if TYPE_CHECKING:
-    from sqlalchemy import Connection
-
-    from refserver.core import hooks
-    from refserver.muc import occupants
-    from refserver.reference import offices
-    from refserver.storage import accounts, libraries, queues
-else:
-    hooks = late("refserver.core", "hooks")
-    occupants = late("refserver.muc", "occupants")
-    offices = late("refserver.reference", "offices")
-    accounts, libraries, queues = late("refserver.storage", "accounts", "libraries", "queues")
 
 DEFAULT_CHATS: Final = 3
 MOST_CHATS: Final = 100

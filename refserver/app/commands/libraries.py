@@ -2,28 +2,23 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, Final
+from typing import Any, ClassVar, Final
 
 import click
 from attrs import frozen
 
-from refserver.app.commands.addresses import library_domain, served_domain
 from refserver.app.commands.context import Context, confirm, pass_context
-from refserver.app.commands.request import Done, Refused, Request, late
-
-if TYPE_CHECKING:
-    from sqlalchemy import Connection
-
-    from refserver.app import account_removal
-    from refserver.app.parts import RunningServer
-    from refserver.core import hooks
-    from refserver.reference import offices
-    from refserver.storage import accounts, libraries, queues
-else:
-    account_removal = late("refserver.app", "account_removal")
-    hooks = late("refserver.core", "hooks")
-    offices = late("refserver.reference", "offices")
-    accounts, libraries, queues = late("refserver.storage", "accounts", "libraries", "queues")
+from refserver.app.commands.late import (
+    Connection,
+    RunningServer,
+    account_removal,
+    accounts,
+    hooks,
+    libraries,
+    offices,
+    queues,
+)
+from refserver.app.commands.request import Done, Refused, Request, domain_address, served_domain
 
 SERVICES: Final = ("rooms", "guest", "upload", "pubsub")
 """Labels of the domains under a library's that are its services."""
@@ -38,7 +33,7 @@ class AddLibrary(Request):
     name: str | None = None
 
     def run(self, connection: Connection, now: float) -> Done:
-        domain = library_domain(self.domain)
+        domain = domain_address(self.domain)
         known = libraries.get(connection, domain)
         name = self.name if self.name is not None else known.name if known else ""
         if known is None:

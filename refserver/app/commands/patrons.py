@@ -3,27 +3,15 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import click
 from attrs import frozen
 
-from refserver.app.commands.addresses import bare_address, queue_at, served_domain
 from refserver.app.commands.context import Context, confirm, pass_context
-from refserver.app.commands.request import Done, Request, day_of, late
+from refserver.app.commands.late import Connection, RunningServer, hooks, privacy, questions, queues
+from refserver.app.commands.request import Done, Request, bare_address, day_of, queue_at, served_domain
 from refserver.jid import JID
-
-if TYPE_CHECKING:
-    from sqlalchemy import Connection
-
-    from refserver.app.parts import RunningServer
-    from refserver.core import hooks
-    from refserver.reference import privacy
-    from refserver.storage import questions, queues
-else:
-    hooks = late("refserver.core", "hooks")
-    privacy = late("refserver.reference", "privacy")
-    questions, queues = late("refserver.storage", "questions", "queues")
 
 
 @frozen

@@ -4,28 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, ClassVar, Final
+from typing import Any, ClassVar, Final
 
 import click
 from attrs import asdict, frozen
 
-from refserver.app.commands.addresses import bare_address, domain_of, queues_at, served_domain
 from refserver.app.commands.context import Context, pass_context, print_json, print_one
-from refserver.app.commands.request import Done, Refused, Request, day_of, from_json, late, moment
+from refserver.app.commands.late import Connection, answering, conversations, questions, queues, statistics
+from refserver.app.commands.late import report as reports
+from refserver.app.commands.request import (
+    Done,
+    Refused,
+    Request,
+    bare_address,
+    day_of,
+    domain_of,
+    from_json,
+    moment,
+    queues_at,
+    served_domain,
+)
 from refserver.jid import JID
 from refserver.reference.states import OPEN, State
-
-if TYPE_CHECKING:
-    from sqlalchemy import Connection
-
-    from refserver.reference import answering
-    from refserver.reference import report as reports
-    from refserver.storage import conversations, questions, queues, statistics
-else:
-    answering, reports = late("refserver.reference", "answering", "report")
-    conversations, questions, queues, statistics = late(
-        "refserver.storage", "conversations", "questions", "queues", "statistics"
-    )
 
 STATES: Final[Mapping[str, frozenset[State]]] = {
     "open": OPEN,

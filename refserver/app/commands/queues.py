@@ -3,42 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar
+from typing import Any, ClassVar, Final, TypeVar
 
 import click
 from attrs import asdict, evolve, field, frozen
 
-from refserver.app.commands.addresses import (
+from refserver.app.commands.context import Context, confirm, pass_context
+from refserver.app.commands.late import Connection, hooks, offices, queues, rooms
+from refserver.app.commands.request import (
+    Done,
+    Refused,
+    Request,
     bare_address,
     domain_of,
     queue_at,
     refuse_shadowed_accounts,
     served_domain,
 )
-from refserver.app.commands.context import Context, confirm, pass_context
-from refserver.app.commands.request import Done, Refused, Request, late
 from refserver.jid import JID
 from refserver.reference.hours import Hours, HoursError
 from refserver.reference.settings import Policy, Settings, SettingsError
-
-if TYPE_CHECKING:
-    from sqlalchemy import Connection
-
-    from refserver.core import hooks
-    from refserver.reference import offices
-    from refserver.storage import queues, rooms
-else:
-    hooks = late("refserver.core", "hooks")
-    offices = late("refserver.reference", "offices")
-    queues, rooms = late("refserver.storage", "queues", "rooms")
-
-if TYPE_CHECKING:
-    from sqlalchemy import Connection
-
-    from refserver.storage import queues
-else:
-    queues = late("refserver.storage", "queues")
-
 
 F = TypeVar("F", bound=Callable[..., Any])
 

@@ -7,8 +7,7 @@ none runs, refserverctl does (caller.py).
 On the socket a request is a line of JSON, `{"request": "account add", "arguments": {...}}`, and so is its
 answer: `{"ok": data}` or `{"refused": "line"}`. Bytes are in base64.
 
-This module and the click commands import neither SQLAlchemy nor Twisted: that takes longer than a running
-server takes to answer. Modules that need them are imported when they are first used (`late`).
+This module and the click commands import neither SQLAlchemy nor Twisted, but through late.py.
 """
 
 from __future__ import annotations
@@ -18,16 +17,13 @@ from abc import ABC, abstractmethod
 from base64 import b64decode, b64encode
 from collections.abc import Mapping
 from datetime import UTC, date, datetime
-from importlib import import_module
-from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar
+from typing import Any, ClassVar, Final, TypeVar
 
 from attrs import frozen
 from cattrs import BaseValidationError, Converter
 
-if TYPE_CHECKING:
-    from sqlalchemy import Connection
-
-    from refserver.app.parts import RunningServer
+from refserver.app.commands.late import Connection, RunningServer, accounts, libraries, queues
+from refserver.jid import JID, InvalidJID
 
 T = TypeVar("T")
 
@@ -143,25 +139,6 @@ _CONVERTER.register_unstructure_hook(bytes, lambda value: b64encode(value).decod
 _CONVERTER.register_structure_hook(bytes, lambda text, _: b64decode(text, validate=True))
 
 
-# -- modules that take long to import ------------------------------------------------
-
-
-class _Late:
-    """Stands for a module that is imported when one of its attributes is first used."""
-
-    def __init__(self, name: str) -> None:
-        self._name = name
-
-    def __getattr__(self, attribute: str) -> Any:
-        return getattr(import_module(self._name), attribute)
-
-
-def late(package: str, *names: str) -> Any:
-    """Return stand-ins for the named modules of a package, or the only one."""
-    modules = [_Late(f"{package}.{name}") for name in names]
-    return modules if len(modules) > 1 else modules[0]
-
-
 # -- dates and times -----------------------------------------------------------------
 
 
@@ -181,3 +158,89 @@ def moment(seconds: float | None) -> str | None:
     if seconds is None:
         return None
     return datetime.fromtimestamp(int(seconds), UTC).isoformat().replace("+00:00", "Z")
+
+
+# -- addresses: no account and no queue share one ------------------------------------
+# A queue `ask` owns `ask` and every `ask+…` of its domain: its personas and questions (RFC 7622 addresses).
+
+
+def domain_address(text: str, *, like: str = "library.example") -> str:
+    """Return a domain in its normal form. Raises `Refused`, which shows a domain `like` it should be."""
+    jid = _parsed(text)
+    if jid is None or jid.localpart or jid.resourcepart:
+        raise Refused(f"{text!r} is no domain: write it like {like}")
+    return jid.domainpart
+
+
+def served_domain(connection: Connection, text: str) -> str:
+    """Return the domain of a library that is there. Raises `Refused`."""
+    domain = domain_address(text)
+    _library(connection, domain)
+    return domain
+
+
+def bare_address(text: str) -> JID:
+    """Return an address local@domain. Raises `Refused`."""
+    jid = _parsed(text)
+    if jid is None or not jid.localpart or not jid.is_bare:
+        raise Refused(f"{text!r} is no address: write it like mia@library.example")
+    return jid
+
+
+def domain_of(connection: Connection, jid: JID) -> str:
+    """Return the domain of an address. Raises `Refused` if it is no library's."""
+    _library(connection, jid.domainpart)
+    return jid.domainpart
+
+
+def queue_at(connection: Connection, text: str) -> queues.Queue:
+    """Return the queue of that address. Raises `Refused`."""
+    jid = bare_address(text)
+    found = queues.find(connection, jid)
+    if found is None:
+        domain_of(connection, jid)
+        raise Refused(f"there is no queue {jid}: `refserverctl queue list` shows those there are")
+    return found
+
+
+def queues_at(connection: Connection, text: str | None) -> list[queues.Queue]:
+    """Return the queue of that address, or all queues if none is named. Raises `Refused`."""
+    return queues.all_queues(connection) if text is None else [queue_at(connection, text)]
+
+
+def queue_of(connection: Connection, jid: JID) -> queues.Queue | None:
+    """Return the queue that owns an address: its own, or one of its personas or questions."""
+    return queues.find(connection, JID.of(jid.localpart.partition("+")[0], jid.domainpart))
+
+
+def refuse_shadowing(connection: Connection, account: JID) -> None:
+    """Raise `Refused` if a queue owns the address of a new account."""
+    owner = queue_of(connection, account)
+    if owner is not None:
+        raise Refused(f"{account} belongs to the queue {owner.jid}: choose another address")
+
+
+def refuse_shadowed_accounts(connection: Connection, queue: JID) -> None:
+    """Raise `Refused` if an account has the address of a new queue, or of its personas or questions."""
+    own, personas = queue.localpart, f"{queue.localpart}+"
+    for account in accounts.list(connection, queue.domainpart):
+        if account.jid.localpart == own or account.jid.localpart.startswith(personas):
+            raise Refused(
+                f"there is an account {account.jid}, whose address the queue would take: "
+                "choose another address, or remove the account first"
+            )
+
+
+def _library(connection: Connection, domain: str) -> None:
+    if libraries.get(connection, domain) is None:
+        raise Refused(
+            f"there is no library {domain}: `refserverctl library list` shows those there are, "
+            f"`refserverctl library add {domain}` adds it"
+        )
+
+
+def _parsed(text: str) -> JID | None:
+    try:
+        return JID.parse(text)
+    except InvalidJID:
+        return None

@@ -8,9 +8,8 @@ import click
 from attrs import frozen
 
 from refserver.app.commands.context import Context, pass_context, print_json, print_one
-from refserver.app.commands.request import Refused, ServerRequest, moment
+from refserver.app.commands.request import Refused, ServerRequest, domain_address, moment
 from refserver.errors import Cause, StreamFault
-from refserver.jid import JID, InvalidJID
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -259,7 +258,7 @@ class ShowRemote(ServerRequest):
     domain: str
 
     def answer(self, server: RunningServer) -> dict[str, Any]:
-        domain = _domain(self.domain)
+        domain = domain_address(self.domain, like="example.org")
         for remote in _remotes(server):
             if remote.domain == domain:
                 return _described(remote)
@@ -273,16 +272,6 @@ def _remotes(server: RunningServer) -> Sequence[KnownServer]:
     if server.servers is None:
         raise Refused("this server does not talk to other servers: s2s.enabled is false")
     return server.servers.status()
-
-
-def _domain(text: str) -> str:
-    try:
-        jid = JID.parse(text)
-    except InvalidJID:
-        jid = None
-    if jid is None or jid.localpart or jid.resourcepart:
-        raise Refused(f"{text!r} is no domain: write it like example.org")
-    return jid.domainpart
 
 
 def _described(remote: KnownServer) -> dict[str, Any]:

@@ -8,23 +8,16 @@ from datetime import timedelta
 from importlib.metadata import version
 from platform import python_version
 from sqlite3 import sqlite_version
-from typing import TYPE_CHECKING, Any, ClassVar, Final
+from typing import Any, ClassVar, Final
 
 import click
 from attrs import frozen
 
 import refserver
 from refserver.app.commands.context import Context, pass_context, print_json, print_one
-from refserver.app.commands.request import Done, Request, late, moment
+from refserver.app.commands.late import Connection, RunningServer, migrations, outbox
+from refserver.app.commands.request import Done, Request, moment
 from refserver.reference.states import State
-
-if TYPE_CHECKING:
-    from sqlalchemy import Connection
-
-    from refserver.app.parts import RunningServer
-    from refserver.storage import migrations, outbox
-else:
-    migrations, outbox = late("refserver.storage", "migrations", "outbox")
 
 TABLES: Final = ("libraries", "accounts", "queues", "librarians")
 
