@@ -57,7 +57,7 @@ class ClientConnection:
 
     def _new_stream(self, tls: TLSInfo | None) -> ClientStream:
         service = self._service
-        return ClientStream(self._serves, service.stream_policy, service.fakes, tls)
+        return ClientStream(self._serves, service.stream_policy, service.fakes, tls=tls)
 
     def _serves(self, domain: str) -> bool:
         return self._service.core.hosts.get(domain) is not None

@@ -79,7 +79,7 @@ class ComponentConnection:
         self._service = service
         self._connection = connection
         policy = service.policy
-        self._stream = ComponentStream(service.secret_of, policy.limits_before, policy.limits_after)
+        self._stream = ComponentStream.begin(service.secret_of, policy.limits_before, policy.limits_after)
         self.send = connection.send
         self.source = source
         self.component: Component | None = None
@@ -125,7 +125,7 @@ class ComponentConnection:
         elif isinstance(event, StreamClosed):
             self._leave()
         elif isinstance(event, StreamFailed):
-            wanted = self._stream.wanted
+            wanted = self._stream.host
             self._service.refused(self, wanted.domainpart if wanted is not None else "", event.error)
             self._leave()
 

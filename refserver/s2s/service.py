@@ -93,7 +93,7 @@ class IncomingConnection:
     def _new_stream(self, tls: TLSInfo | None) -> ServerInbound:
         service = self._service
         return ServerInbound(
-            service.hosts.is_local, service.policy, service.secret, tls, welcomes=service.welcomes
+            service.hosts.is_local, service.policy, service.secret, tls=tls, welcomes=service.welcomes
         )
 
     @property

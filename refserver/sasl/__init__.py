@@ -1,6 +1,6 @@
 """SASL (RFC 4422), the server's side: mechanisms, verifiers, and what is offered when.
 
-Messages in, steps out; no XML (that is `stream/authentication.py`), no store, no threads.
+Messages in, steps out; no XML (that is `stream/inbound.py`), no store, no threads.
 """
 
 from refserver.sasl.mechanism import (

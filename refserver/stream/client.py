@@ -8,13 +8,15 @@ resource, and what becomes of a stanza, is decided above.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import ClassVar, Final
+
+from attrs import define, field
 
 from refserver import ns
 from refserver.errors import Condition, StanzaError, StreamCondition, StreamError
 from refserver.jid import JID, InvalidJID
-from refserver.sasl import FakeVerifiers
+from refserver.sasl import FakeVerifiers, Surroundings, offered
 from refserver.stanza import IQ_REQUESTS, Stanza
 from refserver.stream.events import (
     BindRequested,
@@ -27,13 +29,12 @@ from refserver.stream.events import (
     Reply,
     ResumeRequested,
 )
-from refserver.stream.features import CLIENT_FEATURES, Has, StreamFeature
+from refserver.stream.features import CLIENT_FEATURES, Has, Situation, StreamFeature
+from refserver.stream.headers import KINDS
 from refserver.stream.inbound import Events, InboundState, InboundStream, Move
 from refserver.stream.management import ANSWER, ENABLE, REQUEST, RESUME, WORDS, Management, failed
-from refserver.stream.policy import StreamPolicy, TLSInfo
 from refserver.xml.element import Element, child_text, clark, element
 
-_KINDS: Final = {clark(ns.CLIENT, kind): kind for kind in ("message", "presence", "iq")}
 _IQ: Final = clark(ns.CLIENT, "iq")
 _BIND: Final = clark(ns.BIND, "bind")
 _SESSION: Final = clark(ns.SESSION, "session")
@@ -42,6 +43,7 @@ _NEGOTIATION: Final = frozenset({_BIND, _SESSION})
 _READY: Final = (InboundState.NEGOTIATING, InboundState.AUTHENTICATED, InboundState.BOUND)
 
 
+@define(eq=False, repr=False, weakref_slot=False)
 class ClientStream(InboundStream):
     """A client's stream. Once it is bound (`jid` is set) it yields a `Stanza` for each stanza,
     its `from_` set to the full JID.
@@ -50,21 +52,10 @@ class ClientStream(InboundStream):
     content: ClassVar[str] = ns.CLIENT
     offers: ClassVar[tuple[StreamFeature, ...]] = CLIENT_FEATURES
 
-    __slots__ = ("_bind_refusals", "_request", "jid", "management")
-
-    def __init__(
-        self,
-        serves: Callable[[str], bool],
-        policy: StreamPolicy,
-        fake: FakeVerifiers,
-        tls: TLSInfo | None = None,
-    ) -> None:
-        super().__init__(serves, policy, fake, tls)
-        self.jid: JID | None = None
-        self._request: Stanza | None = None  # the bind request that the shell is asked about
-        self._bind_refusals = 0
-        self.management: Management | None = None
-        """The counters of the session, once the client has turned XEP-0198 on."""
+    _fake: FakeVerifiers
+    jid: JID | None = field(default=None, init=False)
+    management: Management | None = field(default=None, init=False)  # once XEP-0198 is on
+    _request: Stanza | None = field(default=None, init=False)  # that the shell is asked about
 
     # -- what the shell calls ------------------------------------------------
 
@@ -142,7 +133,7 @@ class ClientStream(InboundStream):
         """As `_events`, for a bound stream."""
         try:
             for frame in self._framer.feed(data):
-                if isinstance(frame, Element) and frame.tag in _KINDS and self._state is InboundState.BOUND:
+                if isinstance(frame, Element) and frame.tag in KINDS and self._state is InboundState.BOUND:
                     yield from self._stanza(frame)
                     if self.management is not None:
                         self.management.handled += 1  # by now it was given to the router
@@ -183,7 +174,7 @@ class ClientStream(InboundStream):
                 raise StreamError(StreamCondition.INVALID_FROM) from cause
         if received.get("type") not in ("error", "result"):
             # `to` is not repeated as the answer's `from`: it may be what is malformed
-            reply = Stanza(_KINDS[received.tag], received, None, self.jid).error(error)
+            reply = Stanza(KINDS[received.tag], received, None, self.jid).error(error)
             if self._state is InboundState.BOUND:
                 return Malformed(received, error), Reply(reply)
             self._reply(reply)
@@ -222,15 +213,12 @@ class ClientStream(InboundStream):
 
     def _not_managed(self, condition: Condition, handled: int | None = None) -> Events:
         self._send(failed(condition, handled))
-        self._bind_refusals += 1
-        if self._bind_refusals < self._policy.max_auth_attempts:
-            return ()
-        return (self._fail(StreamError(StreamCondition.POLICY_VIOLATION, "too many failures")),)
+        return self._failed_once()
 
     # -- before that ---------------------------------------------------------
 
     def _stanza_element(self, received: Element) -> Events:
-        if received.tag not in _KINDS:
+        if received.tag not in KINDS:
             if received.tag in WORDS:
                 return self._manage(received)
             raise self._unexpected(received)
@@ -290,10 +278,7 @@ class ClientStream(InboundStream):
 
     def _refuse_bind(self, request: Stanza, error: StanzaError) -> Events:
         self._reply(request.error(error))
-        self._bind_refusals += 1
-        if self._bind_refusals < self._policy.max_auth_attempts:
-            return ()
-        return (self._fail(StreamError(StreamCondition.POLICY_VIOLATION, "too many refused resources")),)
+        return self._failed_once("too many refused resources")
 
     def _take_request(self) -> Stanza:
         request, self._request = self._request, None
@@ -301,6 +286,19 @@ class ClientStream(InboundStream):
         return request
 
     # -- small things --------------------------------------------------------
+
+    def _situation(self) -> Situation:
+        policy, tls = self._policy, self.tls is not None
+        bindings = tuple(self.tls.bindings) if self.tls else ()
+        mechanisms: tuple[str, ...] = ()
+        if tls or not policy.require_tls:
+            mechanisms = offered(tls, bindings, policy.plain_without_tls, policy.scram_sha_1)
+        return Situation(policy, tls, bindings, self.account is not None, mechanisms)
+
+    def _surroundings(self) -> Surroundings:
+        domain = self.host.domainpart if self.host else ""
+        bindings = self.tls.bindings if self.tls else {}
+        return Surroundings(domain, self._fake, bindings, self._situation().mechanisms)
 
     def _for_us(self, stanza: Stanza) -> bool:
         """True if it is addressed to the server, or to the client's own account."""

@@ -18,7 +18,7 @@ from refserver.errors import Condition, StanzaError, StreamCondition, StreamErro
 from refserver.jid import JID, InvalidJID
 from refserver.stanza import Stanza
 from refserver.stream.events import StanzaRefused, Verdict
-from refserver.stream.headers import bare_domain
+from refserver.stream.headers import KINDS, bare_domain
 from refserver.xml.element import Element, clark, split
 from refserver.xml.write import escape, escape_attribute, serialise
 
@@ -102,7 +102,6 @@ def _error(received: Element) -> StanzaError:
 
 Pair: TypeAlias = tuple[str, str]
 
-KINDS: Final = {clark(ns.CLIENT, kind): kind for kind in ("message", "presence", "iq")}
 _ANSWERS: Final = ("error", "result")
 
 

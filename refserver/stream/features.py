@@ -14,8 +14,7 @@ from typing import Final
 from attrs import frozen
 
 from refserver import ns
-from refserver.sasl import EXTERNAL, offered
-from refserver.stream.policy import ServerPolicy, StreamPolicy
+from refserver.stream.policy import StreamPolicy
 from refserver.xml.element import Element, element
 from refserver.xml.write import serialise
 
@@ -34,12 +33,16 @@ class Has(Flag):
 
 @frozen
 class Situation:
-    """All that the features of a stream depend on. `bindings` are channel-binding types."""
+    """All that the features of a stream depend on.
+
+    `bindings` are channel-binding types, `mechanisms` the SASL mechanisms that may be used, best first.
+    """
 
     policy: StreamPolicy
     tls: bool
     bindings: tuple[str, ...]
     authenticated: bool
+    mechanisms: tuple[str, ...]
 
     @property
     def has(self) -> Has:
@@ -53,20 +56,11 @@ class Situation:
             reached |= Has.AUTHENTICATED
         return reached
 
-    @property
-    def mechanisms(self) -> tuple[str, ...]:
-        """The SASL mechanisms that are offered, best first; none where TLS is required and missing."""
-        if Has.PRIVACY not in self.has:
-            return ()
-        policy = self.policy
-        return offered(self.tls, self.bindings, policy.plain_without_tls, policy.scram_sha_1)
-
 
 @frozen
 class StreamFeature:
-    """One feature; `element` returns None where policy does not have it."""
+    """One feature: the stages it needs and forbids. `element` returns None where policy does not have it."""
 
-    name: str
     needs: Has
     forbids: Has
     element: Callable[[Situation], Element | None]
@@ -86,9 +80,9 @@ def _starttls(situation: Situation) -> Element | None:
     return element(ns.TLS, "starttls", None, *required)
 
 
-def _mechanisms(situation: Situation) -> Element:
-    names = (element(ns.SASL, "mechanism", text=name) for name in situation.mechanisms)
-    return element(ns.SASL, "mechanisms", None, *names)
+def _mechanisms(situation: Situation) -> Element | None:
+    names = [element(ns.SASL, "mechanism", text=name) for name in situation.mechanisms]
+    return element(ns.SASL, "mechanisms", None, *names) if names else None
 
 
 def _channel_bindings(situation: Situation) -> Element | None:
@@ -97,10 +91,6 @@ def _channel_bindings(situation: Situation) -> Element | None:
     space = ns.SASL_CHANNEL_BINDING
     kinds = (element(space, "channel-binding", {"type": kind}) for kind in situation.bindings)
     return element(space, "sasl-channel-binding", None, *kinds)
-
-
-def _register(situation: Situation) -> Element | None:
-    return element(ns.FEATURE_REGISTER, "register") if situation.policy.registration else None
 
 
 def _limits(situation: Situation) -> Element | None:
@@ -112,40 +102,47 @@ def _limits(situation: Situation) -> Element | None:
     return element(ns.STREAM_LIMITS, "limits", None, most)
 
 
-def _plain(space: str, name: str, *children: str) -> Callable[[Situation], Element]:
-    """A feature that is only its name."""
-    return lambda situation: element(space, name, None, *(element(space, child) for child in children))
+def _name(space: str, name: str, *children: str, setting: str = "") -> Callable[[Situation], Element | None]:
+    """A feature that is only its name; `setting` of the policy, if one is given, turns it on."""
+
+    def offer(situation: Situation) -> Element | None:
+        if setting and not getattr(situation.policy, setting):
+            return None
+        return element(space, name, None, *(element(space, child) for child in children))
+
+    return offer
 
 
-STARTTLS: Final = StreamFeature("starttls", Has.NOTHING, Has.TLS | Has.AUTHENTICATED, _starttls)
-CHANNEL_BINDINGS: Final = StreamFeature(  # XEP-0440
-    "sasl-channel-binding", Has.TLS, Has.AUTHENTICATED, _channel_bindings
-)
-MECHANISMS: Final = StreamFeature("mechanisms", Has.PRIVACY, Has.AUTHENTICATED, _mechanisms)
-REGISTER: Final = StreamFeature("register", Has.PRIVACY, Has.AUTHENTICATED, _register)  # XEP-0077
-BIND: Final = StreamFeature("bind", Has.AUTHENTICATED, Has.NOTHING, _plain(ns.BIND, "bind"))
-SESSION: Final = StreamFeature(
-    "session", Has.AUTHENTICATED, Has.NOTHING, _plain(ns.SESSION, "session", "optional")
-)
-ROSTERVER: Final = StreamFeature("rosterver", Has.AUTHENTICATED, Has.NOTHING, _plain(ns.ROSTERVER, "ver"))
-PREAPPROVAL: Final = StreamFeature(
-    "pre-approval", Has.AUTHENTICATED, Has.NOTHING, _plain(ns.PREAPPROVAL, "sub")
-)
-LIMITS: Final = StreamFeature("limits", Has.NOTHING, Has.NOTHING, _limits)  # XEP-0478
-
-MANAGEMENT: Final = StreamFeature("sm", Has.AUTHENTICATED, Has.NOTHING, _plain(ns.SM, "sm"))  # XEP-0198
+_STARTTLS: Final = StreamFeature(Has.NOTHING, Has.TLS | Has.AUTHENTICATED, _starttls)
+_MECHANISMS: Final = StreamFeature(Has.PRIVACY, Has.AUTHENTICATED, _mechanisms)
+_LIMITS: Final = StreamFeature(Has.NOTHING, Has.NOTHING, _limits)  # XEP-0478
 
 CLIENT_FEATURES: Final = (
-    STARTTLS,
-    CHANNEL_BINDINGS,
-    MECHANISMS,
-    REGISTER,
-    BIND,
-    SESSION,
-    MANAGEMENT,
-    ROSTERVER,
-    PREAPPROVAL,
-    LIMITS,
+    _STARTTLS,
+    StreamFeature(Has.TLS, Has.AUTHENTICATED, _channel_bindings),  # XEP-0440
+    _MECHANISMS,
+    StreamFeature(  # XEP-0077
+        Has.PRIVACY, Has.AUTHENTICATED, _name(ns.FEATURE_REGISTER, "register", setting="registration")
+    ),
+    StreamFeature(Has.AUTHENTICATED, Has.NOTHING, _name(ns.BIND, "bind")),
+    StreamFeature(Has.AUTHENTICATED, Has.NOTHING, _name(ns.SESSION, "session", "optional")),
+    StreamFeature(Has.AUTHENTICATED, Has.NOTHING, _name(ns.SM, "sm")),  # XEP-0198
+    StreamFeature(Has.AUTHENTICATED, Has.NOTHING, _name(ns.ROSTERVER, "ver")),
+    StreamFeature(Has.AUTHENTICATED, Has.NOTHING, _name(ns.PREAPPROVAL, "sub")),
+    _LIMITS,
+)
+
+SERVER_FEATURES: Final = (
+    _STARTTLS,
+    _MECHANISMS,
+    StreamFeature(  # XEP-0220 2.4.2
+        Has.PRIVACY, Has.NOTHING, _name(ns.FEATURE_DIALBACK, "dialback", "errors", setting="dialback")
+    ),
+    StreamFeature(  # XEP-0288
+        Has.PRIVACY, Has.AUTHENTICATED, _name(ns.FEATURE_BIDI, "bidi", setting="bidi")
+    ),
+    StreamFeature(Has.AUTHENTICATED, Has.NOTHING, _name(ns.SM, "sm", setting="management")),  # XEP-0198
+    _LIMITS,
 )
 
 
@@ -154,47 +151,3 @@ def features(known: tuple[StreamFeature, ...], situation: Situation) -> bytes:
     """`<stream:features/>` with those of `known` that `situation` allows."""
     offers = (feature.offer(situation) for feature in known)
     return serialise(element(ns.STREAM, "features", None, *(offer for offer in offers if offer is not None)))
-
-
-@frozen
-class ServerSituation(Situation):
-    """`external`: the peer's certificate proves the domain that its header names."""
-
-    external: bool
-
-    @property
-    def mechanisms(self) -> tuple[str, ...]:
-        """EXTERNAL where it would succeed (RFC 6120 13.7.2, XEP-0178 3), else none."""
-        return (EXTERNAL,) if self.external and not self.authenticated else ()
-
-
-def _server_mechanisms(situation: Situation) -> Element | None:
-    names = [element(ns.SASL, "mechanism", text=name) for name in situation.mechanisms]
-    return element(ns.SASL, "mechanisms", None, *names) if names else None
-
-
-def _dialback(situation: Situation) -> Element | None:
-    policy = situation.policy
-    if not isinstance(policy, ServerPolicy) or not policy.dialback:
-        return None
-    return element(ns.FEATURE_DIALBACK, "dialback", None, element(ns.FEATURE_DIALBACK, "errors"))
-
-
-def _bidi(situation: Situation) -> Element | None:
-    policy = situation.policy
-    return element(ns.FEATURE_BIDI, "bidi") if isinstance(policy, ServerPolicy) and policy.bidi else None
-
-
-def _management(situation: Situation) -> Element | None:
-    policy = situation.policy
-    return element(ns.SM, "sm") if isinstance(policy, ServerPolicy) and policy.management else None
-
-
-SERVER_FEATURES: Final = (
-    STARTTLS,
-    StreamFeature("mechanisms", Has.PRIVACY, Has.AUTHENTICATED, _server_mechanisms),
-    StreamFeature("dialback", Has.PRIVACY, Has.NOTHING, _dialback),  # XEP-0220 2.4.2
-    StreamFeature("bidi", Has.PRIVACY, Has.AUTHENTICATED, _bidi),  # XEP-0288
-    StreamFeature("sm", Has.AUTHENTICATED, Has.NOTHING, _management),  # XEP-0198
-    LIMITS,
-)

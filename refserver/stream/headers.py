@@ -10,7 +10,11 @@ from refserver import ns
 from refserver.errors import StreamCondition, StreamError
 from refserver.jid import JID, InvalidJID
 from refserver.xml import StreamHeader
+from refserver.xml.element import clark
 from refserver.xml.write import escape_attribute
+
+KINDS: Final = {clark(ns.CLIENT, kind): kind for kind in ("message", "presence", "iq")}
+"""The kinds of stanzas by tag. The framer puts all into jabber:client, whichever stream they come on."""
 
 CLOSING_TAG: Final = b"</stream:stream>"
 _VERSION: Final = re.compile(r"0*([0-9]{1,4})\.[0-9]{1,4}").fullmatch

@@ -15,22 +15,25 @@ from collections.abc import Callable, Iterator
 from enum import Enum, auto
 from typing import ClassVar, Final, TypeAlias, TypeVar
 
+from attrs import define, field
+
 from refserver import ns
 from refserver.errors import StreamCondition, StreamError
 from refserver.jid import JID
 from refserver.sasl import (
     Challenge,
     Credentials,
-    FakeVerifiers,
+    Mechanism,
     NeedCredentials,
     SaslCondition,
     SaslFailure,
     Step,
     Success,
     Surroundings,
+    begin,
+    decode,
+    encode,
 )
-from refserver.stream import authentication as sasl
-from refserver.stream.authentication import Authentication
 from refserver.stream.events import (
     Authenticated,
     AuthenticationFailed,
@@ -45,7 +48,7 @@ from refserver.stream.features import Has, Situation, StreamFeature, features
 from refserver.stream.headers import CLOSING_TAG, addressed, answer_header, check_version, new_stream_id
 from refserver.stream.policy import StreamPolicy, TLSInfo
 from refserver.xml import Frame, Framer, StreamEnd, StreamHeader
-from refserver.xml.element import Element, split
+from refserver.xml.element import Element, element, split
 from refserver.xml.write import serialise
 
 # The states of the receiving side, and what leads from one to another:
@@ -166,15 +169,18 @@ def after(state: InboundState, move: Move) -> InboundState:
 Events: TypeAlias = tuple[Event, ...]
 Answer = TypeVar("Answer")
 
-_SASL: Final = frozenset({sasl.AUTH, sasl.RESPONSE, sasl.ABORT})
+AUTH: Final = f"{{{ns.SASL}}}auth"
+ABORT: Final = f"{{{ns.SASL}}}abort"
+_SASL: Final = frozenset({AUTH, ABORT, f"{{{ns.SASL}}}response"})
 _STARTTLS: Final = f"{{{ns.TLS}}}starttls"
-_ERROR: Final = f"{{{ns.STREAM}}}error"
+ERROR: Final = f"{{{ns.STREAM}}}error"
 _PROCEED: Final = f"<proceed xmlns='{ns.TLS}'/>".encode()
 _NO_TLS: Final = f"<failure xmlns='{ns.TLS}'/>".encode()
 _CONDITIONS: Final = frozenset(condition.value for condition in StreamCondition)
 _HELD_BYTES: Final = 1 << 20  # while it is the shell's turn, where the policy sets no limit
 
 
+@define(eq=False, repr=False, weakref_slot=False)
 class InboundStream:
     """The receiving side of one stream.
 
@@ -184,47 +190,26 @@ class InboundStream:
     """
 
     content: ClassVar[str]
-    offers: ClassVar[tuple[StreamFeature, ...]]
+    offers: ClassVar[tuple[StreamFeature, ...]] = ()
 
-    __slots__ = (
-        "_answered",
-        "_auth_failures",
-        "_authentication",
-        "_fake",
-        "_framer",
-        "_output",
-        "_policy",
-        "_serves",
-        "_state",
-        "account",
-        "host",
-        "id",
-        "language",
-        "tls",
-    )
+    _serves: Callable[[str], bool]
+    _policy: StreamPolicy
+    tls: TLSInfo | None = field(default=None, kw_only=True)
+    host: JID | None = field(default=None, init=False)
+    account: JID | None = field(default=None, init=False)
+    id: str = field(default="", init=False)
+    language: str = field(default="", init=False)  # the xml:lang of the peer's header
+    _framer: Framer = field(init=False)
+    _output: list[bytes] = field(factory=list, init=False)
+    _state: InboundState = field(default=InboundState.HEADER, init=False)
+    _answered: bool = field(default=False, init=False)  # our header is out, in this beginning of the stream
+    _exchange: Mechanism | None = field(default=None, init=False)  # the SASL exchange under way
+    _claimed: JID | None = field(default=None, init=False)  # the account that the newest exchange named
+    _mechanism: str = field(default="", init=False)  # the newest exchange's
+    _failures: int = field(default=0, init=False)
 
-    def __init__(
-        self,
-        serves: Callable[[str], bool],
-        policy: StreamPolicy,
-        fake: FakeVerifiers,
-        tls: TLSInfo | None = None,
-    ) -> None:
-        self._serves = serves
-        self._policy = policy
-        self._fake = fake
-        self._framer = Framer(policy.limits_before)
-        self._output: list[bytes] = []
-        self._state = InboundState.HEADER
-        self._answered = False  # our header is out, in this beginning of the stream
-        self._authentication: Authentication | None = None
-        self._auth_failures = 0
-        self.tls = tls
-        self.host: JID | None = None
-        self.account: JID | None = None
-        self.id = ""
-        self.language = ""
-        """The xml:lang of the peer's header."""
+    def __attrs_post_init__(self) -> None:
+        self._framer = Framer(self._policy.limits_before)
 
     # -- what the shell calls ------------------------------------------------
 
@@ -261,13 +246,13 @@ class InboundStream:
         """
         if not self._awaits(InboundState.CREDENTIALS):
             return iter(())
-        return self._resume(self._exchange(self._authenticator().credentials, found))
+        return self._resume(self._step(self._give_credentials, found))
 
     def password_checked(self, right: bool) -> Iterator[Event]:
         """Answer `PasswordCheckWanted`. Nothing happens on a closed stream."""
         if not self._awaits(InboundState.PASSWORD):
             return iter(())
-        return self._resume(self._exchange(self._authenticator().password_checked, right))
+        return self._resume(self._step(self._running().password_checked, right))
 
     def close(self) -> None:
         """End the stream without an error; `StreamClosed` comes when the peer has answered."""
@@ -325,8 +310,8 @@ class InboundStream:
             return self._authenticate(received)
         if tag == _STARTTLS:
             return self._starttls()
-        if tag == _ERROR:  # RFC 6120 4.9.1.1: the peer has given the stream up
-            return self._ended(_condition(received))
+        if tag == ERROR:  # RFC 6120 4.9.1.1: the peer has given the stream up
+            return self._ended(condition_of(received))
         return self._stanza_element(received)
 
     def _stanza_element(self, received: Element) -> Events:
@@ -369,8 +354,8 @@ class InboundStream:
         self._answered = True
 
     def _situation(self) -> Situation:
-        bindings = tuple(self.tls.bindings) if self.tls else ()
-        return Situation(self._policy, self.tls is not None, bindings, self.account is not None)
+        """All that the features of this stream depend on."""
+        raise NotImplementedError
 
     def _restart(self) -> None:
         """The next thing to come is a header, and all that was negotiated on the way is to be
@@ -378,7 +363,8 @@ class InboundStream:
         """
         self._framer.reset()
         self._answered = False
-        self._authentication = None
+        self._exchange = None
+        self._mechanism, self._claimed = "", None
 
     # -- STARTTLS ------------------------------------------------------------
 
@@ -391,68 +377,94 @@ class InboundStream:
         self._move(Move.PROCEED)
         return (StartTLS(self.host.domainpart if self.host else ""),)
 
-    # -- SASL ----------------------------------------------------------------
-
-    def _authenticator(self) -> Authentication:
-        if self._authentication is None:
-            self._authentication = Authentication(self._surroundings())
-        return self._authentication
+    # -- SASL (RFC 6120 6.4) --------------------------------------------------
 
     def _surroundings(self) -> Surroundings:
-        domain = self.host.domainpart if self.host else ""
-        bindings = self.tls.bindings if self.tls else {}
-        return Surroundings(domain, self._fake, bindings, self._situation().mechanisms)
+        """The properties of this stream that mechanisms need."""
+        raise NotImplementedError
 
     def _authenticate(self, received: Element) -> Events:
         if self._state not in (InboundState.NEGOTIATING, InboundState.CHALLENGED):
             # Authenticated once is authenticated: a stream has one identity.
             raise StreamError(StreamCondition.POLICY_VIOLATION, "already authenticated")
-        return self._exchange(self._take_sasl, received)
+        return self._step(self._take_sasl, received)
 
     def _take_sasl(self, received: Element) -> Step:
+        """The step that `<auth/>`, `<response/>` or `<abort/>` leads to. Raises `SaslFailure`."""
         if Has.PRIVACY not in self._situation().has:
             raise SaslFailure(SaslCondition.ENCRYPTION_REQUIRED)
-        return self._authenticator().take(received)
+        if received.tag == ABORT:
+            raise SaslFailure(SaslCondition.ABORTED)
+        if (received.tag == AUTH) is not (self._exchange is None):  # amid another exchange, or without one
+            raise SaslFailure(SaslCondition.MALFORMED_REQUEST)
+        text = received.text or ""
+        if self._exchange is not None:
+            return self._exchange.respond(decode(text))
+        self._mechanism, self._claimed = "", None
+        name = received.get("mechanism", "")
+        exchange = begin(name, self._surroundings())
+        self._mechanism, self._exchange = name, exchange
+        return exchange.respond(decode(text) if text else None)
 
-    def _exchange(self, act: Callable[[Answer], Step], answer: Answer) -> Events:
+    def _give_credentials(self, found: Credentials | SaslFailure | None) -> Step:
+        if isinstance(found, SaslFailure):
+            raise found
+        return self._running().credentials(found)
+
+    def _running(self) -> Mechanism:
+        if self._exchange is None:
+            raise RuntimeError("no exchange is under way")
+        return self._exchange
+
+    def _step(self, act: Callable[[Answer], Step], answer: Answer) -> Events:
         """Let `act` make the next step, and tell whose turn it is then."""
         try:
             step = act(answer)
         except SaslFailure as reason:
             return self._refused(reason)
         if isinstance(step, Challenge):
-            self._send(sasl.challenge(step))
+            self._send_sasl("challenge", encode(step.data))
             self._move(Move.CHALLENGE)
             return ()
         if isinstance(step, Success):
             return self._succeeded(step)
         if isinstance(step, NeedCredentials):
+            self._claimed = step.account
             self._move(Move.LOOK_UP)
             return (CredentialsWanted(step.account),)
         self._move(Move.CHECK)
         return (PasswordCheckWanted(step.account, step.verifier, step.password),)
 
+    def _send_sasl(self, name: str, text: str, *children: Element) -> None:
+        self._send(serialise(element(ns.SASL, name, None, *children, text=text)))
+
     def _succeeded(self, step: Success) -> Events:
-        mechanism = self._authenticator().mechanism
+        event = Authenticated(step.account, self._mechanism)
         self._move(Move.SUCCEED)
-        self._send(sasl.success(step))
+        self._send_sasl("success", encode(step.data))
         self.account = step.account
+        self._failures = 0  # what is refused from now on counts anew
         self._framer.limits = self._policy.limits_after
         self._restart()
-        return (Authenticated(step.account, mechanism),)
+        return (event,)
 
     def _refused(self, reason: SaslFailure) -> Events:
         self._move(Move.FAIL)
-        self._send(sasl.failure(reason))
-        self._auth_failures += 1
-        exchange = self._authenticator()
-        exchange.failed()
-        event = AuthenticationFailed(
-            exchange.account, exchange.mechanism, reason.condition, self._auth_failures
-        )
-        if self._auth_failures < self._policy.max_auth_attempts:
-            return (event,)
-        return event, self._fail(StreamError(StreamCondition.POLICY_VIOLATION, "too many failures"))
+        children = [element(ns.SASL, reason.condition.value)]
+        if reason.text:
+            children.append(element(ns.SASL, "text", {f"{{{ns.XML}}}lang": "en"}, text=reason.text))
+        self._send_sasl("failure", "", *children)
+        self._exchange = None  # another may begin
+        ended = self._failed_once()
+        failed = AuthenticationFailed(self._claimed, self._mechanism, reason.condition, self._failures)
+        return failed, *ended
+
+    def _failed_once(self, reason: str = "too many failures") -> Events:
+        """Count a failure; with the last that policy allows the stream ends because of `reason`."""
+        self._failures += 1
+        if self._failures < self._policy.max_auth_attempts:
+            return ()
+        return (self._fail(StreamError(StreamCondition.POLICY_VIOLATION, reason)),)
 
     # -- the end -------------------------------------------------------------
 
@@ -475,7 +487,7 @@ class InboundStream:
     def _end(self) -> None:
         self._move(Move.END)
         self._framer.discard()
-        self._authentication = None
+        self._exchange = None
 
     # -- small things --------------------------------------------------------
 
@@ -494,7 +506,7 @@ class InboundStream:
         self._output.append(data)
 
 
-def _condition(error: Element) -> str:
+def condition_of(error: Element) -> str:
     """The defined condition of a peer's stream error."""
     names = (split(child.tag)[1] for child in error)
     return next((name for name in names if name in _CONDITIONS), StreamCondition.UNDEFINED_CONDITION.value)

@@ -12,6 +12,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from attrs import define
+
 from refserver import ns
 from refserver.errors import Condition, StreamCondition, StreamError
 from refserver.xml.element import Element, clark, element
@@ -33,6 +35,7 @@ _MODULUS: Final = 1 << 32  # XEP-0198 4: after 2^32-1 comes 0
 _LONGEST: Final = 20  # digits of a count that is worth repeating
 
 
+@define(eq=False, weakref_slot=False)
 class Management:
     """The counters of one stream.
 
@@ -40,15 +43,12 @@ class Management:
     we have handled since it is managed. `on` once both sides count; `asked` while the peer owes an answer.
     """
 
-    __slots__ = ("_start", "asked", "confirmed", "handled", "on", "sent")
-
-    def __init__(self) -> None:
-        self.on = False
-        self.asked = False
-        self.sent = 0
-        self.confirmed = 0
-        self.handled = 0
-        self._start = 0  # what was sent before the peer began to count
+    on: bool = False
+    asked: bool = False
+    sent: int = 0
+    confirmed: int = 0
+    handled: int = 0
+    _start: int = 0  # what was sent before the peer began to count
 
     def start(self) -> None:
         """The peer counts what we send from now on: our <enable/> or <enabled/> goes out."""

@@ -15,14 +15,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import ClassVar, Final
 
+from attrs import define, field
+
 from refserver import ns
 from refserver.errors import Condition, StanzaError, StreamCondition, StreamError
 from refserver.jid import JID
 from refserver.sasl import EXTERNAL, FakeVerifiers, SaslCondition, SaslFailure, Step, Surroundings
 from refserver.stanza import Stanza
 from refserver.stream import dialback
-from refserver.stream.authentication import AUTH
-from refserver.stream.dialback import KINDS, Dialback, DomainPairs, Pair
+from refserver.stream.dialback import Dialback, DomainPairs, Pair
 from refserver.stream.events import (
     Confirmed,
     CountWanted,
@@ -33,9 +34,9 @@ from refserver.stream.events import (
     StreamFailed,
     Verdict,
 )
-from refserver.stream.features import SERVER_FEATURES, ServerSituation, StreamFeature
-from refserver.stream.headers import bare_domain
-from refserver.stream.inbound import HALTED, Events, InboundState, InboundStream, Move
+from refserver.stream.features import SERVER_FEATURES, Situation, StreamFeature
+from refserver.stream.headers import KINDS, bare_domain
+from refserver.stream.inbound import AUTH, HALTED, Events, InboundState, InboundStream, Move
 from refserver.stream.management import ANSWER, ENABLE, REQUEST, RESUME, TURNED_ON, WORDS, Management, failed
 from refserver.stream.policy import ServerPolicy, TLSInfo
 from refserver.xml import Frame, StreamHeader
@@ -45,10 +46,7 @@ _BIDI: Final = clark(ns.BIDI, "bidi")
 _READY: Final = (InboundState.NEGOTIATING, InboundState.AUTHENTICATED)
 
 
-def _everyone(from_: str, to: str) -> bool:
-    return True
-
-
+@define(eq=False, repr=False, weakref_slot=False)
 class ServerInbound(InboundStream):
     """Another server's stream to us.
 
@@ -62,31 +60,22 @@ class ServerInbound(InboundStream):
     content: ClassVar[str] = ns.SERVER
     offers: ClassVar[tuple[StreamFeature, ...]] = SERVER_FEATURES
 
-    __slots__ = ("_asked", "_keys_received", "_pairs", "_secret", "_welcomes", "bidi", "management", "peer")
-
     _policy: ServerPolicy
+    _secret: bytes
+    _welcomes: Callable[[str, str], bool] = field(default=lambda from_, to: True, kw_only=True)
+    peer: str = field(default="", init=False)
+    """The domain that the peer's header names; nothing is proved by that."""
+    bidi: bool = field(default=False, init=False)
+    """True if the peer wants stanzas on this stream too (XEP-0288)."""
+    management: Management = field(factory=Management, init=False)
+    """The shell counts in it what it sends (XEP-0288)."""
+    _pairs: DomainPairs = field(init=False)
+    _asked: dict[Pair, KeyToVerify] = field(factory=dict, init=False)  # what the shell is finding out
+    _keys_received: bool = field(default=False, init=False)
 
-    def __init__(
-        self,
-        serves: Callable[[str], bool],
-        policy: ServerPolicy,
-        secret: bytes,
-        tls: TLSInfo | None = None,
-        *,
-        welcomes: Callable[[str, str], bool] = _everyone,
-    ) -> None:
-        super().__init__(serves, policy, FakeVerifiers(secret), tls)
-        self.peer = ""
-        """The domain that the peer's header names; nothing is proved by that."""
-        self.bidi = False
-        """True if the peer wants stanzas on this stream too (XEP-0288)."""
-        self.management = Management()
-        """The shell counts in it what it sends (XEP-0288)."""
-        self._welcomes = welcomes
-        self._secret = secret
-        self._pairs = DomainPairs(serves)
-        self._asked: dict[Pair, KeyToVerify] = {}  # what the shell is finding out
-        self._keys_received = False
+    def __attrs_post_init__(self) -> None:
+        super().__attrs_post_init__()
+        self._pairs = DomainPairs(self._serves)
 
     # -- what the shell calls ------------------------------------------------
 
@@ -154,16 +143,17 @@ class ServerInbound(InboundStream):
             return (Established(*pair, "certificate"),)
         return ()
 
-    def _situation(self) -> ServerSituation:
+    def _situation(self) -> Situation:
+        """EXTERNAL is offered where it would succeed (RFC 6120 13.7.2, XEP-0178 3)."""
         proved = self.tls is not None and bool(self.peer) and self.tls.proves(self.peer)
-        return ServerSituation(self._policy, self.tls is not None, (), self.account is not None, proved)
+        mechanisms = (EXTERNAL,) if proved and self.account is None else ()
+        return Situation(self._policy, self.tls is not None, (), self.account is not None, mechanisms)
 
     def _surroundings(self) -> Surroundings:
         domain = self.host.domainpart if self.host else ""
         mechanisms = self._situation().mechanisms
-        return Surroundings(
-            domain, self._fake, {}, mechanisms, proved=JID.parse(self.peer) if mechanisms else None
-        )
+        proved = JID.parse(self.peer) if mechanisms else None
+        return Surroundings(domain, FakeVerifiers(self._secret), {}, mechanisms, proved=proved)
 
     def _take_sasl(self, received: Element) -> Step:
         """Refuse every mechanism but EXTERNAL as unknown, with TLS or without (RFC 6120 6.5.7)."""
@@ -246,10 +236,7 @@ class ServerInbound(InboundStream):
         if self._state is not InboundState.AUTHENTICATED:
             condition = Condition.UNEXPECTED_REQUEST
         self._send(failed(condition))
-        self._auth_failures += 1
-        if self._auth_failures < self._policy.max_auth_attempts:
-            return ()
-        return (self._fail(StreamError(StreamCondition.POLICY_VIOLATION, "too many failures")),)
+        return self._failed_once()
 
     # -- dialback: the authoritative role ------------------------------------
 
@@ -320,10 +307,7 @@ class ServerInbound(InboundStream):
         self._send(dialback.answer("result", asked, verdict))
         if invalid and unused:
             return (self._fail(StreamError(StreamCondition.NOT_AUTHORIZED, "the dialback key is not valid")),)
-        self._auth_failures += invalid or unused
-        if self._auth_failures < self._policy.max_auth_attempts:
-            return ()
-        return (self._fail(StreamError(StreamCondition.POLICY_VIOLATION, "too many failures")),)
+        return self._failed_once() if invalid or unused else ()
 
     # -- the end -------------------------------------------------------------
 

@@ -16,13 +16,14 @@ from collections.abc import Iterator
 from enum import Enum, auto
 from typing import Final, TypeAlias
 
+from attrs import define, field, frozen
+
 from refserver import ns
 from refserver.errors import Cause, Condition, StanzaError, StreamCondition, StreamError, StreamFault
 from refserver.sasl import EXTERNAL, encode
 from refserver.stanza import Stanza
 from refserver.stream import dialback
-from refserver.stream.dialback import KINDS, Dialback, DomainPairs, Pair
-from refserver.stream.ending import Ending, ending_of
+from refserver.stream.dialback import Dialback, DomainPairs, Pair
 from refserver.stream.events import (
     Confirmed,
     CountWanted,
@@ -36,11 +37,11 @@ from refserver.stream.events import (
     StreamFailed,
     VerifyAnswered,
 )
-from refserver.stream.headers import CLOSING_TAG, check_version, initial_header
+from refserver.stream.headers import CLOSING_TAG, KINDS, check_version, initial_header
 from refserver.stream.management import ANSWER, ENABLED, FAILED, REQUEST, TURN_ON, WORDS, Management
 from refserver.stream.policy import ServerPolicy, TLSInfo
 from refserver.xml import Frame, Framer, StreamEnd, StreamHeader
-from refserver.xml.element import Element, child, child_text, clark, element
+from refserver.xml.element import Element, child, child_text, clark, element, split
 from refserver.xml.write import serialise
 
 # The states of the stream:
@@ -106,7 +107,64 @@ _MECHANISM: Final = clark(ns.SASL, "mechanism")
 _STARTTLS: Final = f"<starttls xmlns='{ns.TLS}'/>".encode()
 _TURN_BIDI: Final = f"<bidi xmlns='{ns.BIDI}'/>".encode()
 
+_CONDITIONS: Final = {condition.value: condition for condition in StreamCondition}
+_CAUSES: Final = {
+    StreamCondition.HOST_UNKNOWN: Cause.NOT_SERVED,
+    StreamCondition.HOST_GONE: Cause.NOT_SERVED,
+    StreamCondition.NOT_AUTHORIZED: Cause.WE_ARE_REFUSED,
+    StreamCondition.INVALID_FROM: Cause.WE_ARE_REFUSED,
+    StreamCondition.POLICY_VIOLATION: Cause.AGAINST_POLICY,
+    StreamCondition.SYSTEM_SHUTDOWN: Cause.SHUT_DOWN,
+    StreamCondition.RESOURCE_CONSTRAINT: Cause.BUSY,
+    StreamCondition.RESET: Cause.CLOSED,
+    StreamCondition.CONNECTION_TIMEOUT: Cause.CLOSED,
+}
+_PERMANENT: Final = frozenset(
+    {
+        StreamCondition.HOST_UNKNOWN,
+        StreamCondition.HOST_GONE,
+        StreamCondition.NOT_AUTHORIZED,
+        StreamCondition.INVALID_FROM,
+        StreamCondition.UNSUPPORTED_VERSION,
+    }
+)
+_LONGEST_TEXT: Final = 200
 
+
+@frozen
+class Ending:
+    """The end of an outgoing stream.
+
+    If `permanent`, trying again is of no use before somebody has changed something. `condition` is that of
+    the peer's stream error.
+    """
+
+    fault: StreamFault
+    permanent: bool = False
+    condition: str = ""
+
+    @property
+    def bounce(self) -> Condition:
+        """The condition for stanzas that were waiting."""
+        return Condition.REMOTE_SERVER_NOT_FOUND if self.permanent else Condition.REMOTE_SERVER_TIMEOUT
+
+
+def _ending_of(error: Element) -> Ending:
+    """Return what a peer's stream error means."""
+    names = [split(part.tag) for part in error]
+    found = [_CONDITIONS[name] for space, name in names if space == ns.STREAMS and name in _CONDITIONS]
+    condition = found[0] if found else StreamCondition.UNDEFINED_CONDITION
+    text = child_text(error, ns.STREAMS, "text")[:_LONGEST_TEXT]
+    cause = _CAUSES.get(condition)
+    fault = (
+        StreamFault(Cause.CLOSED_WITH_ERROR, condition.value, text)
+        if cause is None
+        else StreamFault(cause, "", text)
+    )
+    return Ending(fault, condition in _PERMANENT, condition.value)
+
+
+@define(eq=False, repr=False, weakref_slot=False)
 class ServerOutbound:
     """Our stream from our domain `local` to `remote`.
 
@@ -120,70 +178,41 @@ class ServerOutbound:
     after each event.
     """
 
-    __slots__ = (
-        "_asked",
-        "_authenticated",
-        "_framer",
-        "_multiplexes",
-        "_offers_management",
-        "_output",
-        "_pairs",
-        "_policy",
-        "_secret",
-        "_state",
-        "_verify_only",
-        "_verifying",
-        "_waiting",
-        "_wanted",
-        "bidi",
-        "id",
-        "local",
-        "managed",
-        "management",
-        "max_bytes",
-        "remote",
-        "tls",
-    )
+    local: str
+    remote: str
+    _policy: ServerPolicy
+    _secret: bytes
+    tls: TLSInfo | None = None
+    _verify_only: bool = field(default=False, kw_only=True)
+    id: str = field(default="", init=False)
+    """The stream id that the peer gave."""
+    bidi: bool = field(default=False, init=False)
+    """True if the peer may send stanzas on this stream (XEP-0288)."""
+    managed: bool | None = field(default=False, init=False)
+    """True if the peer tells what it has handled (XEP-0198); None while it is asked to."""
+    management: Management = field(factory=Management, init=False)
+    """The shell counts in it what it sends."""
+    max_bytes: int = field(default=0, init=False)
+    """The largest stanza that the peer takes, as far as it said so (XEP-0478); 0: unknown."""
+    _framer: Framer = field(init=False)
+    _output: list[bytes] = field(factory=list, init=False)
+    _state: OutboundState = field(default=OutboundState.CONNECTING, init=False)
+    _authenticated: bool = field(default=False, init=False)
+    _offers_management: bool = field(default=False, init=False)
+    # The peer answers keys with errors, not with the stream's end.
+    _multiplexes: bool = field(default=False, init=False)
+    _pairs: DomainPairs = field(factory=lambda: DomainPairs(lambda domain: True), init=False)
+    # Pairs (the peer's domain, ours) without an answer, and those of them whose key was sent.
+    _wanted: set[Pair] = field(factory=set, init=False)
+    _asked: set[Pair] = field(factory=set, init=False)
+    # Others' keys: to be sent when the stream is open, and those sent, by domains and stream id.
+    _waiting: list[KeyToVerify] = field(factory=list, init=False)
+    _verifying: dict[tuple[str, str, str], list[KeyToVerify]] = field(factory=dict, init=False)
 
-    def __init__(
-        self,
-        local: str,
-        remote: str,
-        policy: ServerPolicy,
-        secret: bytes,
-        tls: TLSInfo | None = None,
-        *,
-        verify_only: bool = False,
-    ) -> None:
-        self.local = local
-        self.remote = remote
-        self.tls = tls
-        self.id = ""
-        """The stream id that the peer gave."""
-        self.bidi = False
-        """True if the peer may send stanzas on this stream (XEP-0288)."""
-        self.managed: bool | None = False
-        """True if the peer tells what it has handled (XEP-0198); None while it is asked to."""
-        self.management = Management()
-        """The shell counts in it what it sends."""
-        self.max_bytes = 0
-        """The largest stanza that the peer takes, as far as it said so (XEP-0478); 0: unknown."""
-        self._policy = policy
-        self._secret = secret
-        self._verify_only = verify_only
-        self._framer = Framer(policy.limits_before)
-        self._output: list[bytes] = []
-        self._state = OutboundState.CONNECTING
-        self._authenticated = False
-        self._offers_management = False
-        self._multiplexes = False  # the peer answers keys with errors, not with the stream's end
-        self._pairs = DomainPairs(lambda domain: True)
-        # Pairs (the peer's domain, ours) without an answer, and those of them whose key was sent.
-        self._wanted: set[Pair] = set() if verify_only else {(remote, local)}
-        self._asked: set[Pair] = set()
-        # Others' keys: to be sent when the stream is open, and those sent, by domains and stream id.
-        self._waiting: list[KeyToVerify] = []
-        self._verifying: dict[tuple[str, str, str], list[KeyToVerify]] = {}
+    def __attrs_post_init__(self) -> None:
+        self._framer = Framer(self._policy.limits_before)
+        if not self._verify_only:
+            self._wanted.add((self.remote, self.local))
 
     # -- what the shell calls ------------------------------------------------
 
@@ -312,7 +341,7 @@ class ServerOutbound:
         elif isinstance(frame, StreamHeader):
             self._header(frame)
         elif frame.tag == _ERROR:
-            yield from self._ended(ending_of(frame))
+            yield from self._ended(_ending_of(frame))
         else:
             yield from self._element(frame)
 

@@ -125,10 +125,9 @@ class Serving(End):
         super().__init__()
         self.proofs = proofs or tls()
         self.verdict = verdict
-        welcomes = {"welcomes": changes.pop("welcomes")} if "welcomes" in changes else {}
-        self.stream = ServerInbound(
-            HOSTS.__contains__, policy(**changes), SECRET, self.proofs if direct else None, **welcomes
-        )
+        more = {"welcomes": changes.pop("welcomes")} if "welcomes" in changes else {}
+        more["tls"] = self.proofs if direct else None
+        self.stream = ServerInbound(HOSTS.__contains__, policy(**changes), SECRET, **more)
 
     def react(self, event: Any) -> None:
         if isinstance(event, StartTLS):

@@ -69,7 +69,7 @@ class Shell:
 
     def __init__(self, tls: TLSInfo | None = TLS, asks=True, **changes):
         # Any: a test knows which event or value it looks at
-        self.stream: Any = ClientStream(HOSTS.__contains__, policy(**changes), FAKE, tls)
+        self.stream: Any = ClientStream(HOSTS.__contains__, policy(**changes), FAKE, tls=tls)
         self.accounts = {"pat@library.example": STORED}
         self.events: list[Any] = []
         self.asks = asks  # whether questions are answered

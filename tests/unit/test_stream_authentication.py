@@ -305,7 +305,7 @@ class TestWaiting:
 
         shell = Shell(asks=False)
         unlimited = StreamPolicy(Limits(0), Limits(0))
-        shell.stream = ClientStream(HOSTS.__contains__, unlimited, FAKE, TLS)
+        shell.stream = ClientStream(HOSTS.__contains__, unlimited, FAKE, tls=TLS)
         shell.send(HEADER + plain())
         shell.send(b" " * (1 << 20))
         assert not shell.stream.closed

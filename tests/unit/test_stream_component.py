@@ -29,7 +29,7 @@ class Component:
     """What a component sees, and the events its sending led to."""
 
     def __init__(self) -> None:
-        self.stream = ComponentStream({DOMAIN: SECRET}.get, Limits(10_000), Limits(50_000))
+        self.stream = ComponentStream.begin({DOMAIN: SECRET}.get, Limits(10_000), Limits(50_000))
         self.events: list[object] = []
 
     def send(self, text: str) -> str:
@@ -69,12 +69,12 @@ def test_the_answer_to_the_header_names_the_component_and_has_an_id_and_no_versi
 def test_who_knows_the_secret_is_authenticated() -> None:
     component = Component()
     component.send(header())
-    assert component.stream.domain is None
+    assert component.stream.account is None
     assert component.send(component.proof()) == "<handshake/>"
     (event,) = component.events
     assert isinstance(event, Authenticated)
     assert str(event.account) == DOMAIN
-    assert component.stream.domain == event.account
+    assert component.stream.account == event.account
 
 
 def test_the_domain_is_prepared_before_it_is_looked_up() -> None:
@@ -112,7 +112,7 @@ def test_nothing_but_the_right_proof_is_taken(proof: str) -> None:
     assert component.failed(StreamCondition.NOT_AUTHORIZED)
     assert "<not-authorized xmlns='urn:ietf:params:xml:ns:xmpp-streams'/>" in answer
     assert answer.endswith("</stream:stream>")
-    assert component.stream.domain is None
+    assert component.stream.account is None
 
 
 def test_a_proof_with_another_secret_or_of_another_stream_or_in_capitals_is_wrong() -> None:

@@ -112,8 +112,8 @@ def test_a_limit_that_there_is_not_is_not_announced():
     from refserver.stream.policy import StreamPolicy
 
     unlimited = StreamPolicy(Limits(0), Limits(0))
-    assert b"limits" not in written(CLIENT_FEATURES, Situation(unlimited, True, (), False))
-    assert b"limits" in written(CLIENT_FEATURES, Situation(policy(), True, (), False))
+    assert b"limits" not in written(CLIENT_FEATURES, Situation(unlimited, True, (), False, ()))
+    assert b"limits" in written(CLIENT_FEATURES, Situation(policy(), True, (), False, ()))
 
 
 def test_the_new_beginning_has_a_new_id():
