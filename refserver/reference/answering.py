@@ -16,7 +16,7 @@ from sqlalchemy import Connection
 
 from refserver.jid import JID
 from refserver.reference.asking import Utterance, seconds_since_last
-from refserver.reference.refusals import (
+from refserver.reference.states import (
     AlreadyClaimed,
     NoSuchCannedReply,
     NoSuchLibrarian,
@@ -25,10 +25,14 @@ from refserver.reference.refusals import (
     NotOffered,
     NotYours,
     PatronGone,
+    State,
+    Verb,
     WrongState,
+    after,
+    sources,
 )
-from refserver.reference.states import State, Verb, after, sources
 from refserver.storage import conversations, questions, queues, statistics
+from refserver.storage.access_rules import Rule
 from refserver.storage.conversations import Direction, Message, Relay
 from refserver.storage.questions import Question
 from refserver.storage.queues import Librarian
@@ -41,13 +45,15 @@ T = TypeVar("T")
 class Taken:
     """A question with a new owner, its previous owner, and what was said until then.
 
-    `from_absent`: the previous owner was away, and was not asked.
+    `from_absent`: the previous owner was away, and was not asked. `lifted`: a reopening has let in again who
+    was blocked by this rule.
     """
 
     question: Question
     before: JID | None
     said: list[Message]
     from_absent: bool = False
+    lifted: Rule | None = None
 
 
 @frozen

@@ -3,27 +3,66 @@
 `say` is what every patron's message comes to: a new question, or more to the open one; a
 repeated message (its sender's client lost the connection) changes nothing. Who may ask how
 often is checked here; who is told what is the adapters' business.
+
+Staff know a patron by a name like "lomi-taru". It comes from a keyed hash of the bare JID. The key belongs to
+the library and the month, and is destroyed with the month; the name is deleted with the link to the patron.
+So the same patron has unlinkable names in two libraries, and no old name can be matched to an address.
 """
 
 from __future__ import annotations
 
-from datetime import datetime
+import hmac
+from datetime import UTC, datetime
+from hashlib import sha256
+from itertools import count
 from typing import Final
 
 from attrs import frozen
 from sqlalchemy import Connection
 
 from refserver.jid import JID
-from refserver.reference.hours import zone
-from refserver.reference.pseudonyms import pseudonym
-from refserver.reference.refusals import TooManyQuestions
-from refserver.reference.settings import Settings
-from refserver.reference.states import FINISHED, OPEN, UNCLAIMED, Outcome, State, Verb, after, sources
-from refserver.storage import conversations, questions, queues, statistics
+from refserver.reference.settings import Settings, zone
+from refserver.reference.states import (
+    FINISHED,
+    OPEN,
+    UNCLAIMED,
+    Outcome,
+    State,
+    TooManyQuestions,
+    Verb,
+    after,
+    sources,
+)
+from refserver.storage import conversations, questions, queues, secrets, statistics
 from refserver.storage.conversations import Direction, Message, Relay
 from refserver.storage.questions import Question
 from refserver.storage.queues import Queue
 from refserver.storage.statistics import Statistics
+
+_SYLLABLES: Final = [consonant + vowel for consonant in "bdhklmnrstvz" for vowel in "aeiou"]
+
+
+def pseudonym(connection: Connection, library: str, patron: JID, now: float) -> str:
+    """Return the patron's name in a library; no other patron whom the library still knows has it."""
+    key = secrets.pseudonym_key(connection, library, period(now))
+    names = (_name(key, patron, attempt) for attempt in count())
+    return next(name for name in names if not questions.is_named(connection, library, name, patron))
+
+
+def period(now: float) -> str:
+    """Return the month that a key is for: YYYY-MM, in UTC."""
+    return datetime.fromtimestamp(now, UTC).strftime("%Y-%m")
+
+
+def _name(key: bytes, patron: JID, attempt: int) -> str:
+    digest = hmac.digest(key, f"{patron.bare.text} {attempt}".encode(), sha256)
+    number = int.from_bytes(digest[:8], "big")
+    syllables = []
+    for _ in range(4):
+        number, syllable = divmod(number, len(_SYLLABLES))
+        syllables.append(_SYLLABLES[syllable])
+    return "{}{}-{}{}".format(*syllables)
+
 
 HOUR: Final = 3600.0
 

@@ -37,10 +37,9 @@ from refserver.muc.service import RoomService
 from refserver.reference import privacy
 from refserver.reference.events import QuestionEvent
 from refserver.reference.library import Library
-from refserver.reference.loading import load_all
-from refserver.reference.profile import Stored, load
+from refserver.reference.profile import Stored, load, load_all
 from refserver.reference.queue import Queue
-from refserver.reference.rate_limits import RateLimits
+from refserver.reference.relay import RateLimits
 from refserver.storage import questions, queues
 from refserver.storage.questions import Question
 

@@ -21,7 +21,7 @@ from refserver.reference.open_questions import OpenQuestions
 from refserver.reference.people import Absences, Reach
 from refserver.reference.profile import Stored
 from refserver.reference.queue import Queue
-from refserver.reference.rate_limits import RateLimits
+from refserver.reference.relay import RateLimits
 from refserver.reference.service import ReferenceService
 from refserver.reference.states import UNCLAIMED, State
 from refserver.storage.questions import Question

@@ -1,6 +1,6 @@
 """Offers what waits: to one librarian, after a while to everyone, again when duty changes.
 
-Owns the timers and the decisions' timing; who comes next is dispatch.py's, the states are the store's. A
+Owns the timers and the decisions' timing; who comes next is duty.py's, the states are the store's. A
 decision is made on what is committed, plus the offers still being stored.
 """
 
@@ -15,8 +15,7 @@ from twisted.logger import Logger
 
 from refserver.core.core import Core
 from refserver.jid import JID
-from refserver.reference.dispatch import next_librarian
-from refserver.reference.duty import OnDuty
+from refserver.reference.duty import OnDuty, next_librarian
 from refserver.reference.events import AllBusy, Closed, Events, Offered, QuestionEvent, Released, Returned
 from refserver.reference.open_questions import OpenQuestions
 from refserver.reference.profile import QueueProfile

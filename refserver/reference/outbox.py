@@ -12,7 +12,8 @@ whether something has failed. A recipient is in one of these states:
 Everything is sent as a `Tracked` stanza: it has been settled when the client or the other server has
 confirmed it, or when it is in the account's offline store. What is tried again has its id and the time when
 it was said (XEP-0203). What is owed longer than OWED_DAYS or was refused for good is given up: the desk is
-told, or the question waits again for the next librarian.
+told, or the question waits again for the next librarian. An answer that never came is noted in its question's
+history, and somebody is told: once, until the patron has written again.
 """
 
 from __future__ import annotations
@@ -20,13 +21,13 @@ from __future__ import annotations
 import heapq
 import random
 from collections import Counter
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Collection, Coroutine
 from enum import Enum
 from functools import partial
 from itertools import count
 from typing import Any, Final
 
-from attrs import define, field
+from attrs import define, field, frozen
 from sqlalchemy import Connection
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall
@@ -36,12 +37,13 @@ from refserver import ns
 from refserver.core.core import Core
 from refserver.errors import Condition, StanzaError
 from refserver.jid import JID
+from refserver.reference.answering import give_back
 from refserver.reference.open_questions import OpenQuestions
 from refserver.reference.people import Reach
 from refserver.reference.profile import QueueProfile
 from refserver.reference.relay import MessageRelay
 from refserver.reference.service import ReferenceService
-from refserver.reference.undelivered import OWED_SECONDS, GivenUp, give_up
+from refserver.reference.states import State
 from refserver.stanza import Stanza, Tracked, new_id
 from refserver.storage import accounts, conversations, offline, outbox
 from refserver.storage.conversations import Direction, Message, Relay
@@ -49,6 +51,72 @@ from refserver.storage.outbox import Due, Key, Line
 from refserver.storage.questions import Question
 from refserver.xml.element import split
 from refserver.xml.write import parse
+
+
+@frozen
+class GivenUp:
+    """One question, as it is now, of which something could not be delivered.
+
+    `to_staff`: it was for the librarian who owns or owned it, else for the patron. `released_from` is the
+    librarian who has lost the question by this.
+    """
+
+    question: Question
+    to_staff: bool
+    released_from: JID | None = None
+
+
+def give_up(
+    connection: Connection,
+    recipient: JID,
+    keys: Collection[Key],
+    words: Callable[[GivenUp], str],
+    now: float,
+) -> list[GivenUp]:
+    """Owe these to `recipient` no more; the questions of which somebody is to be told, in `words`."""
+    by_question: dict[tuple[int, bool], list[Due]] = {}
+    for due in outbox.find(connection, keys):
+        to_staff = isinstance(due.said, Message) and due.said.direction is Direction.PATRON
+        by_question.setdefault((due.question.id, to_staff), []).append(due)
+    given_up = []
+    for (_, to_staff), dues in by_question.items():
+        one = _to_librarian(connection, recipient, dues) if to_staff else _to_patron(connection, dues)
+        if one is not None and _note(connection, one, words(one), now):
+            given_up.append(one)
+    return given_up
+
+
+def _to_patron(connection: Connection, dues: list[Due]) -> GivenUp | None:
+    """None if only lines of the queue are lost: they say nothing that anybody would have to say again."""
+    outbox.drop(connection, [due.key for due in dues])
+    answers = any(isinstance(due.said, Message) for due in dues)
+    return GivenUp(dues[0].question, to_staff=False) if answers else None
+
+
+def _to_librarian(connection: Connection, librarian: JID, dues: list[Due]) -> GivenUp | None:
+    """What she has not got goes to whoever is next; if she has closed the question, to nobody.
+
+    None if somebody else has the question now: who was told all of it.
+    """
+    question = dues[0].question
+    if question.owner != librarian:
+        return None
+    if question.state != State.CLAIMED:
+        outbox.drop(connection, [due.key for due in dues])
+        return GivenUp(question, to_staff=True)
+    released = give_back(connection, question.id, librarian)
+    return GivenUp(released, to_staff=True, released_from=librarian)
+
+
+def _note(connection: Connection, given_up: GivenUp, text: str, now: float) -> bool:
+    """Put it into the question's history; False if it stands there since the patron wrote last."""
+    question = given_up.question.id
+    id = f"undelivered-{conversations.last_of(connection, question, Direction.PATRON)}"
+    if conversations.has_id(connection, question, Direction.SYSTEM, id):
+        return given_up.released_from is not None
+    conversations.add(connection, question, Direction.SYSTEM, text, now=now, origin_id=id)
+    return True
+
 
 log = Logger()
 
@@ -421,7 +489,7 @@ class Outbox:
         dues = await self._core.database.write(load, self._profile.id, recipient.jid, BATCH)
         if not recipient.to_staff and self._reach.is_local(recipient.jid):
             dues = await self._not_kept(recipient.jid, dues)
-        oldest = self._core.now() - OWED_SECONDS
+        oldest = self._core.now() - outbox.OWED_SECONDS
         overdue = [due.key for due in dues if due.said_at <= oldest]
         if overdue:
             await self._give_up(recipient.jid, overdue, recipient.reason)

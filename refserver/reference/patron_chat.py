@@ -12,11 +12,13 @@ from typing import Any, Final
 
 from sqlalchemy import Connection
 from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 
 from refserver import ns
 from refserver.core.core import Core
 from refserver.core.hosts import Verdict
+from refserver.core.ports import Clock
 from refserver.errors import Condition, StanzaError
 from refserver.jid import JID
 from refserver.reference.asking import Asker
@@ -38,10 +40,9 @@ from refserver.reference.open_questions import OpenQuestions
 from refserver.reference.outbox import Outbox
 from refserver.reference.people import Absences
 from refserver.reference.profile import QueueProfile
-from refserver.reference.refusals import TooManyQuestions, WrongState
 from refserver.reference.relay import MessageRelay, is_encrypted, receipt_of, signals, utterance
 from refserver.reference.service import ReferenceService
-from refserver.reference.states import UNCLAIMED, Outcome, State
+from refserver.reference.states import UNCLAIMED, Outcome, State, TooManyQuestions, WrongState
 from refserver.reference.texts import PatronTexts, patron_texts
 from refserver.stanza import Stanza
 from refserver.storage import conversations, questions
@@ -237,3 +238,70 @@ def _confirmed(connection: Connection, queue_id: int, patron: JID, id: str) -> Q
     """Note that a patron has received the answer of that id; the question in which it was said."""
     question_id = conversations.confirm(connection, queue_id, patron, id)
     return None if question_id is None else questions.get(connection, question_id)
+
+
+UPDATE_SECONDS: Final = 60.0
+"""The least time between two lines for one patron."""
+
+
+class PositionUpdates:
+    """The positions that the patrons of one queue were told."""
+
+    def __init__(
+        self,
+        clock: Clock,
+        profile: QueueProfile,
+        open_questions: OpenQuestions,
+        on_duty: OnDuty,
+        waits: Waits,
+        relay: MessageRelay,
+    ) -> None:
+        self._clock = clock
+        self._profile = profile
+        self._open = open_questions
+        self._on_duty = on_duty
+        self._waits = waits
+        self._relay = relay
+        self._told: dict[int, tuple[int, float]] = {}
+        self._timer: IDelayedCall | None = None
+
+    def told(self, question: Question, position: int) -> None:
+        """A patron has just been told a position."""
+        self._told[question.number] = position, self._clock.seconds()
+
+    def handle(self, event: QuestionEvent) -> None:
+        """React to an event."""
+        if isinstance(event, Asked) and event.question.queue_id == self._profile.id:
+            self.told(event.question, event.position)
+        self.update()
+
+    def update(self) -> None:
+        """Tell those who have moved up, or look again when they may be told."""
+        self.stop()
+        waiting = self._open.line(self._profile.id)
+        numbers = {question.number for question in waiting}
+        self._told = {number: told for number, told in self._told.items() if number in numbers}
+        if self._on_duty:
+            self._tell(waiting)
+
+    def stop(self) -> None:
+        """Tell nobody any more."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _tell(self, waiting: list[Question]) -> None:
+        now = self._clock.seconds()
+        next_look: float | None = None
+        for position, question in enumerate(waiting, 1):
+            before, at = self._told.setdefault(question.number, (position, now))
+            if position >= before or question.patron is None:
+                continue
+            if now - at >= UPDATE_SECONDS:
+                text = self._profile.texts_for(question).place(position, self._waits.of(position))
+                self._relay.tell_patron(question.patron, text)
+                self.told(question, position)
+            elif next_look is None or at + UPDATE_SECONDS < next_look:
+                next_look = at + UPDATE_SECONDS
+        if next_look is not None:
+            self._timer = self._clock.callLater(max(0.0, next_look - now), self.update)

@@ -15,12 +15,10 @@ from attrs import frozen
 from sqlalchemy import Connection
 
 from refserver.jid import JID
-from refserver.reference.closing import end
-from refserver.reference.pseudonyms import period
+from refserver.reference.asking import period
+from refserver.reference.closing import BLOCKED_SECONDS, end
 from refserver.reference.settings import Settings
-from refserver.reference.spam import BLOCKED_SECONDS
 from refserver.reference.states import OPEN
-from refserver.reference.undelivered import OWED_SECONDS
 from refserver.storage import (
     NoSuchAccount,
     access_rules,
@@ -91,7 +89,7 @@ def forget_due(connection: Connection, now: float, limit: int = AT_ONCE) -> Forg
     old = statistics.delete_older(connection, _oldest_day(now), limit)
     reports = access_rules.delete_reports_before(connection, now - REPORT_SECONDS, limit)
     found = questions.due(connection, now, limit)
-    owing = outbox.unsettled(connection, [q.id for q in found], now - OWED_SECONDS - GRACE_SECONDS)
+    owing = outbox.unsettled(connection, [q.id for q in found], now - outbox.OWED_SECONDS - GRACE_SECONDS)
     policies = {id: Settings.of(queues.get(connection, id).settings) for id in {q.queue_id for q in found}}
     unlink: list[int] = []
     silence: list[int] = []

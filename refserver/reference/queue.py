@@ -25,12 +25,10 @@ from refserver.reference.duty import OnDuty, Waits
 from refserver.reference.librarian_chat import LibrarianChat
 from refserver.reference.offers import Offers
 from refserver.reference.outbox import Outbox
-from refserver.reference.patron_chat import PatronChat
-from refserver.reference.position_updates import PositionUpdates
+from refserver.reference.patron_chat import PatronChat, PositionUpdates
 from refserver.reference.profile import QueueProfile, Stored
 from refserver.reference.queue_presence import FEATURES, QueuePresence
-from refserver.reference.rate_limits import RateLimits
-from refserver.reference.relay import MessageRelay
+from refserver.reference.relay import MessageRelay, RateLimits
 from refserver.reference.roster_entries import RosterEntries
 from refserver.reference.staff_commands import Line, StaffCommands
 from refserver.stanza import IQ_REQUESTS, Stanza

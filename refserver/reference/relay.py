@@ -2,26 +2,67 @@
 
 Owns the stanzas: what travels with a text (threads, corrections, replies, links), ids and delays, receipts.
 What must arrive goes through outbox.py. Who may say what is decided elsewhere, before anything is sent.
+`RateLimits` keeps the queues out of storms.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from typing import Final
 
+from attrs import define, field
+
 from refserver import ns
 from refserver.core.core import Core
+from refserver.core.limits import Quota
 from refserver.jid import JID
 from refserver.reference.asking import Utterance
 from refserver.reference.profile import QueueProfile
-from refserver.reference.rate_limits import RateLimits
 from refserver.stanza import Stanza
 from refserver.storage.conversations import Direction, Message
 from refserver.storage.outbox import Due
 from refserver.storage.questions import Question
 from refserver.xml.element import Element, child, clark, element
 from refserver.xml.write import parse, serialise
+
+REPEATED: Final = 3
+REPEATED_SECONDS: Final = 60.0
+HOUR: Final = 3600.0
+
+
+@define(eq=False)
+class RateLimits:
+    """The limits that all queues of this server share, bounded in memory.
+
+    `domain_questions` is how many questions another server may bring to one library in an hour, 0 for
+    any number; `seconds` a clock that never goes back.
+
+    To a patron a queue says the same line three times, and then once in twenty seconds: to two that answer
+    each other by themselves that is an end, for people it is no loss.
+    """
+
+    domain_questions: int
+    seconds: Callable[[], float]
+    _lines: Quota = field(init=False)
+    _questions: Quota = field(init=False)
+
+    @_lines.default
+    def _make_lines(self) -> Quota:
+        return Quota(REPEATED, REPEATED_SECONDS, self.seconds)
+
+    @_questions.default
+    def _make_questions(self) -> Quota:
+        return Quota(self.domain_questions, HOUR, self.seconds)
+
+    def may_tell(self, patron: JID, line: str) -> bool:
+        """Whether a line that nobody wrote may go to a patron now; counts it."""
+        return self._lines.spend((patron, hash(line)))
+
+    def may_ask(self, library: str, domain: str) -> bool:
+        """Whether another server may bring one more question to a library; counts it."""
+        return self._questions.spend((library, domain))
+
 
 LATE_SECONDS: Final = 5.0
 """A message handed over later than this after it was said carries its time (XEP-0203)."""

@@ -20,7 +20,7 @@ from typing import Any, Final
 from attrs import asdict, frozen
 from sqlalchemy import Connection
 
-from refserver.reference.hours import DAYS
+from refserver.reference.settings import DAYS
 from refserver.reference.states import Outcome
 from refserver.storage import statistics
 from refserver.storage.statistics import Statistics

@@ -30,7 +30,7 @@ from refserver.reference.open_questions import OpenQuestions
 from refserver.reference.people import Reach
 from refserver.reference.profile import QueueProfile
 from refserver.reference.states import State
-from refserver.reference.texts.staff import first_words
+from refserver.reference.texts import first_words
 from refserver.stanza import Stanza
 from refserver.storage import NoSuchAccount
 from refserver.storage.questions import Question

@@ -1,8 +1,8 @@
 """The verbs of one library: each checks who may, runs one transaction, and publishes what has happened.
 
 Chats, desk rooms, timers and later adapters call these methods and nothing else to change a question. A
-refusal (refusals.py) changes nothing and publishes nothing. Who may do what is checked in the transaction
-(asking.py, answering.py, closing.py, spam.py).
+refusal (states.py) changes nothing and publishes nothing. Who may do what is checked in the transaction
+(asking.py, answering.py, closing.py).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from refserver.core.core import Core
 from refserver.errors import Condition
 from refserver.features.library_access import LibraryAccess
 from refserver.jid import JID
-from refserver.reference import answering, asking, closing, spam
+from refserver.reference import answering, asking, closing
 from refserver.reference.answering import Answered as Reply
 from refserver.reference.answering import Taken
 from refserver.reference.asking import Asker, Utterance
@@ -43,8 +43,7 @@ from refserver.reference.events import (
     TakenOver,
 )
 from refserver.reference.open_questions import OpenQuestions
-from refserver.reference.refusals import WrongState
-from refserver.reference.states import Outcome, State
+from refserver.reference.states import Outcome, State, WrongState
 from refserver.storage import conversations, questions
 from refserver.storage.questions import Question
 
@@ -194,15 +193,15 @@ class ReferenceService:
 
     async def reopen(self, number: int, librarian: JID) -> None:
         """Undo a close; who was blocked by it as a spammer is let in again."""
-        taken, rule = await self._by_number(spam.reopen, number, librarian, self._core.now())
+        taken = await self._by_number(closing.reopen, number, librarian, self._core.now())
         self._publish_taken(taken, reopened=True)
-        if rule is not None:
-            self._core.feature(LibraryAccess).drop(self._domain, rule)
+        if taken.lifted is not None:
+            self._core.feature(LibraryAccess).drop(self._domain, taken.lifted)
             self._events.publish(SpamLifted(taken.question, librarian))
 
     async def mark_as_spam(self, number: int, librarian: JID) -> None:
         """Close a question as spam and block who asked it."""
-        blocked: spam.Blocked = await self._by_number(spam.spam, number, librarian, self._core.now())
+        blocked: closing.Blocked = await self._by_number(closing.spam, number, librarian, self._core.now())
         self._core.feature(LibraryAccess).put(self._domain, blocked.rule, blocked.key)
         self._events.publish(MarkedAsSpam(blocked.question, librarian))
 
@@ -292,5 +291,5 @@ def _noted(connection: Any, question_id: int, librarian: JID, utterance: Utteran
 
 
 def _lifted(connection: Any, question_id: int, librarian: JID) -> Any:
-    rule = spam.unspam(connection, question_id, librarian)
+    rule = closing.unspam(connection, question_id, librarian)
     return questions.get(connection, question_id), rule

@@ -18,8 +18,8 @@ from refserver.reference.asking import Utterance
 from refserver.reference.commands import Command, Fault, Faulty
 from refserver.reference.duty import OnDuty
 from refserver.reference.profile import QueueProfile
-from refserver.reference.refusals import Refusal
 from refserver.reference.service import ReferenceService
+from refserver.reference.states import Refusal
 from refserver.storage import Database, queues
 
 log = Logger()
@@ -70,7 +70,7 @@ class StaffCommands:
             case commands.Help():
                 (line.help or line.answer)(texts.help(command.word))
             case commands.Who():
-                line.answer(texts.who(self._on_duty.duties()))
+                line.answer(texts.who([str(duty) for duty in self._on_duty.duties()]))
             case commands.Canned(name=""):
                 self._run(self._list_canned(line.answer), line.answer)
             case commands.Take():

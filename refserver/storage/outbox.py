@@ -2,8 +2,8 @@
 
 Of two kinds: messages of a question, which are owed while their relay is `Relay.TO_DO`
 (conversations.py), and lines of the queue itself for a patron, which are here until they have
-arrived. Both are found by recipient and in the order in which they were said. How long they are
-owed, and when they are tried again, is decided in refserver/reference.
+arrived. Both are found by recipient and in the order in which they were said. When they
+are tried again is decided in refserver/reference.
 """
 
 from __future__ import annotations
@@ -36,6 +36,10 @@ Key = int | str
 
 # In so many words: SQLite takes a partial index only where it sees the condition.
 _TO_DO: Final[ColumnElement[bool]] = question_messages.c.relay == literal_column(str(int(Relay.TO_DO)))
+
+OWED_DAYS: Final = 3
+"""After this time what was not delivered is given up."""
+OWED_SECONDS: Final = OWED_DAYS * 86_400.0
 
 
 @frozen

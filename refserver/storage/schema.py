@@ -202,7 +202,7 @@ queues = Table(
     Column("localpart", Text, nullable=False),
     Column("title", Text, nullable=False),
     Column("language", Text, nullable=False),
-    Column("hours", Text, nullable=False),  # refserver/reference/hours.py
+    Column("hours", Text, nullable=False),  # refserver/reference/settings.py
     Column("settings", Text, nullable=False),  # JSON object
     UniqueConstraint("library", "localpart"),
 )

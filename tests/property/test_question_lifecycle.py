@@ -19,8 +19,20 @@ from hypothesis.stateful import (
 from refserver.jid import JID
 from refserver.reference import answering, asking, closing
 from refserver.reference.asking import Asker, Utterance
-from refserver.reference.refusals import AlreadyClaimed, NotYours, PatronBusy, Refusal, WrongState
-from refserver.reference.states import FINISHED, OPEN, TABLE, UNCLAIMED, Outcome, State, Verb
+from refserver.reference.states import (
+    FINISHED,
+    OPEN,
+    TABLE,
+    UNCLAIMED,
+    AlreadyClaimed,
+    NotYours,
+    Outcome,
+    PatronBusy,
+    Refusal,
+    State,
+    Verb,
+    WrongState,
+)
 from refserver.storage import Database, conversations, libraries, questions, queues, statistics
 from refserver.storage.conversations import Direction
 

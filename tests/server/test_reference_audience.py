@@ -5,7 +5,7 @@ from __future__ import annotations
 from refserver import ns
 from refserver.core.hooks import RemoteReachable
 from refserver.errors import Condition, StanzaError
-from refserver.reference.subscribers import BATCH, PATIENCE_SECONDS
+from refserver.reference.queue_presence import BATCH, PATIENCE_SECONDS
 from refserver.stanza import Stanza
 from tests.server.library import ASK, Library
 

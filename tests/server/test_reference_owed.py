@@ -13,9 +13,9 @@ from refserver.core.hooks import RemoteReachable
 from refserver.errors import Condition, StanzaError
 from refserver.jid import JID
 from refserver.reference import outbox
-from refserver.reference.undelivered import OWED_DAYS
 from refserver.storage import conversations
 from refserver.storage.conversations import Relay
+from refserver.storage.outbox import OWED_DAYS
 from tests.server.elsewhere import (
     DAY,
     HOME,

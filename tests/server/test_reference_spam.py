@@ -7,8 +7,8 @@ import pytest
 from refserver.features.library_access import LibraryAccess
 from refserver.jid import JID
 from refserver.reference import privacy
+from refserver.reference.closing import BLOCKED_SECONDS
 from refserver.reference.feature import Reference
-from refserver.reference.spam import BLOCKED_SECONDS
 from refserver.storage import access_rules, queues, statistics
 from refserver.storage.access_rules import Rule, SpamCount
 from tests.server.elsewhere import DAY, Home, claimed, owing, restarted, wait

@@ -10,7 +10,7 @@ from refserver.features.library_access import LibraryAccess
 from refserver.jid import JID
 from refserver.muc.service import RoomService
 from refserver.reference.feature import Reference
-from refserver.reference.rate_limits import REPEATED, RateLimits
+from refserver.reference.relay import REPEATED, RateLimits
 from refserver.stanza import Stanza
 from refserver.storage import libraries, queues
 from refserver.storage.access_rules import Rule

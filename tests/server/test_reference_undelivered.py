@@ -9,10 +9,10 @@ from refserver.core.hooks import RemoteReachable
 from refserver.errors import Condition
 from refserver.reference import outbox
 from refserver.reference.privacy import forget_due
-from refserver.reference.undelivered import OWED_DAYS
 from refserver.storage import conversations, queues
 from refserver.storage import outbox as store
 from refserver.storage.conversations import Relay
+from refserver.storage.outbox import OWED_DAYS
 from tests.server.elsewhere import (
     DAY,
     HOME,

@@ -9,7 +9,7 @@ import pytest
 
 from refserver.features.library_access import load
 from refserver.jid import JID
-from refserver.reference import asking, spam
+from refserver.reference import asking, closing
 from refserver.reference.asking import Asker, Utterance
 from refserver.storage import Database, access_rules, queues
 from refserver.storage.access_rules import EVERYWHERE
@@ -38,7 +38,7 @@ class Store:
         said = self.database.write_now(
             asking.say, self.queue.id, Asker(JID.parse(sender)), Utterance("Watches"), now=now
         )
-        self.database.write_now(spam.spam, said.question.id, JID.parse(MIA), now)
+        self.database.write_now(closing.spam, said.question.id, JID.parse(MIA), now)
         return said.question.number
 
     def subscribe(self, *jids: str) -> None:

@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import Connection
 
 from refserver.jid import JID
-from refserver.reference import answering, asking, closing, offices, privacy, spam
+from refserver.reference import answering, asking, closing, offices, privacy
 from refserver.reference.asking import Asker, Said, Utterance
 from refserver.storage import (
     Database,
@@ -90,9 +90,7 @@ def test_five_hundred_patrons_have_five_hundred_names(connection: Connection) ->
 def test_two_patrons_with_the_same_hash_are_told_apart(
     connection: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from refserver.reference import pseudonyms
-
-    monkeypatch.setattr(pseudonyms, "_name", lambda key, patron, attempt: f"lomi-tar{attempt}")
+    monkeypatch.setattr(asking, "_name", lambda key, patron, attempt: f"lomi-tar{attempt}")
     names = [ask(connection, JID.parse(f"{name}@patrons.example")).question.pseudonym for name in ("a", "b")]
     assert ["lomi-tar0", "lomi-tar1"] == names
 
@@ -153,7 +151,7 @@ def test_statistics_go_after_ten_years(connection: Connection) -> None:
 
 
 def test_reports_of_spam_go_after_a_year(connection: Connection) -> None:
-    spam.spam(connection, ask(connection).question.id, MIA, NOW)
+    closing.spam(connection, ask(connection).question.id, MIA, NOW)
     table = schema.metadata.tables["spam_reports"]
     privacy.forget_due(connection, NOW + 365 * DAY)
     assert 1 == len(connection.execute(table.select()).all())

@@ -8,8 +8,7 @@ import pytest
 from attrs import evolve
 
 from refserver.jid import JID
-from refserver.reference.hours import HoursError
-from refserver.reference.settings import Policy, Settings, SettingsError
+from refserver.reference.settings import HoursError, Policy, Settings, SettingsError
 from refserver.storage import Database, NoSuchLibrary, libraries, queues
 from refserver.storage.queues import Librarian, NickTaken, NoSuchQueue, QueueExists
 

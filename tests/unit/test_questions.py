@@ -12,19 +12,21 @@ import pytest
 from refserver.jid import JID
 from refserver.reference import answering, asking, closing, privacy
 from refserver.reference.asking import Asker, Said, Utterance
-from refserver.reference.refusals import (
+from refserver.reference.states import (
+    OPEN,
     AlreadyClaimed,
     NoSuchLibrarian,
     NoSuchQuestion,
     NotALibrarian,
     NotOffered,
     NotYours,
+    Outcome,
     PatronBusy,
     PatronGone,
+    State,
     TooManyQuestions,
     WrongState,
 )
-from refserver.reference.states import OPEN, Outcome, State
 from refserver.storage import Database, conversations, libraries, questions, queues, statistics
 from refserver.storage.conversations import Direction, Relay
 from refserver.storage.questions import Question

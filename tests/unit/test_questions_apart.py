@@ -10,8 +10,7 @@ from sqlalchemy import Connection
 from refserver.jid import JID
 from refserver.reference import answering, asking, closing
 from refserver.reference.asking import Asker, Said, Utterance
-from refserver.reference.refusals import AlreadyClaimed, NoSuchQuestion, NotOffered, WrongState
-from refserver.reference.states import State
+from refserver.reference.states import AlreadyClaimed, NoSuchQuestion, NotOffered, State, WrongState
 from refserver.storage import Database, libraries, questions, queues
 from refserver.storage.questions import Question
 

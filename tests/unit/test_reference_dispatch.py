@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from refserver.jid import JID
-from refserver.reference.dispatch import Duty, expected_wait, free_places, next_librarian
+from refserver.reference.duty import Duty, expected_wait, free_places, next_librarian
 from refserver.reference.settings import Policy
 
 

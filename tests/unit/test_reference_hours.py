@@ -6,7 +6,7 @@ from datetime import datetime
 
 import pytest
 
-from refserver.reference.hours import Hours, HoursError, zone
+from refserver.reference.settings import Hours, HoursError, zone
 
 ROME = "Europe/Rome"
 OFFICE = Hours.parse("Mon-Fri 09:00-17:00; Sat 10:00-13:00", ROME)

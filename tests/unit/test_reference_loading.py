@@ -8,8 +8,7 @@ from sqlalchemy import Connection
 from refserver.jid import JID
 from refserver.reference import answering, asking, closing
 from refserver.reference.asking import Asker, Utterance
-from refserver.reference.loading import load_all
-from refserver.reference.profile import DURATIONS_KEPT, Stored, load
+from refserver.reference.profile import DURATIONS_KEPT, Stored, load, load_all
 from refserver.reference.states import State
 from refserver.storage import Database, conversations, libraries, outbox, questions, queues
 from refserver.storage.conversations import Message, Relay

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from refserver.reference.refusals import WrongState
 from refserver.reference.states import (
     FINISHED,
     OPEN,
@@ -13,6 +12,7 @@ from refserver.reference.states import (
     Outcome,
     State,
     Verb,
+    WrongState,
     after,
     closing_verb,
     sources,

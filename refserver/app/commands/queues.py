@@ -21,8 +21,7 @@ from refserver.app.commands.request import (
     served_domain,
 )
 from refserver.jid import JID
-from refserver.reference.hours import Hours, HoursError
-from refserver.reference.settings import Policy, Settings, SettingsError
+from refserver.reference.settings import Hours, HoursError, Policy, Settings, SettingsError
 
 F = TypeVar("F", bound=Callable[..., Any])
 
