@@ -104,7 +104,6 @@ def _parts(
     core.install([*(feature(core) for feature in FEATURES), reference])
     core.feature(Rooms).rooms_per_account = limits.rooms_per_account
     certificates = LibraryCertificates(settings.tls.certificates, settings.s2s.trusted_ca)
-    certificates.load()
     yield certificates
     libraries = Libraries(core, certificates)
     yield libraries
@@ -131,7 +130,7 @@ def _parts(
         core,
         mux,
         _server_policy(settings),
-        ServerContexts(certificates.loaded),
+        ServerContexts(lambda: certificates.loaded),
         Resolver(_name_servers(settings, reactor), reactor, _places(settings)),
         storage.database.write_now(secrets.get_or_create, "dialback", 32),
     )

@@ -254,24 +254,23 @@ class LibraryCertificates(Part):
 
     folder: Path
     trusted_ca: Path | None = None
-    certificates: Certificates | None = None
+    loaded: Certificates = field(init=False)
 
-    def load(self) -> None:
+    def __attrs_post_init__(self) -> None:
         """Read the folder. A file that cannot be used costs its domain TLS, and is logged."""
         try:
             trust = Trust(self.trusted_ca)
         except (OSError, ValueError, SSL.Error) as error:
             raise CannotStart(f"s2s.trusted_ca: {self.trusted_ca} holds no certificates to trust") from error
-        self.certificates = Certificates(self.folder, trust=trust)
-        self._log(self.certificates.problems)
+        self.loaded = Certificates(self.folder, trust=trust)
+        self._log(self.loaded.problems)
 
     def reload(self) -> None:
         """Read what has changed in the folder. Raises `NotReloaded`; what is good in it is used."""
-        certificates = self.loaded()
-        problems = certificates.reload()
+        problems = self.loaded.reload()
         self._log(problems)
         try:
-            certificates.trust = Trust(self.trusted_ca)
+            self.loaded.trust = Trust(self.trusted_ca)
         except (OSError, ValueError, SSL.Error) as error:
             raise NotReloaded(f"s2s.trusted_ca: {self.trusted_ca}: {explain(error)}") from error
         if problems:
@@ -279,11 +278,11 @@ class LibraryCertificates(Part):
 
     def read(self, domain: str) -> None:
         """Read the certificate of a library that was added."""
-        self._log(self.loaded().reload(domain))
+        self._log(self.loaded.reload(domain))
 
     def expect(self, domain: str) -> None:
         """Log an error if a library that is served from now on has no certificate."""
-        if self.loaded().certificate(domain) is None:
+        if self.loaded.certificate(domain) is None:
             log.error(
                 "there is no certificate for {domain}, so clients and servers cannot reach it over TLS: put "
                 "its key and chain into {file} and reload",
@@ -293,7 +292,7 @@ class LibraryCertificates(Part):
 
     def _log(self, problems: Iterable[CertificateProblem]) -> None:
         """Log one error for each domain that is concerned."""
-        certificates = self.loaded()
+        certificates = self.loaded
         for problem in problems:
             concerned = [problem.domain] if problem.domain else [each.domain for each in certificates]
             for domain in concerned:
@@ -303,15 +302,10 @@ class LibraryCertificates(Part):
                 log.error("no certificate can be read: {problem}", problem=str(problem))
 
     def __bool__(self) -> bool:
-        return self.certificates is not None and any(True for _ in self.certificates)
+        return any(True for _ in self.loaded)
 
     def context_for(self, domain: str) -> SSL.Context:
-        return self.loaded().context_for(domain)
-
-    def loaded(self) -> Certificates:
-        """The certificates, once they are loaded."""
-        assert self.certificates is not None
-        return self.certificates
+        return self.loaded.context_for(domain)
 
 
 @define(eq=False)

@@ -66,7 +66,6 @@ class Running:
         self.fault: Exception | None = None
         self.reviews = 0
         certificates = LibraryCertificates(folder)
-        certificates.load()
         served = Libraries(self.core, certificates)
         self.control = Control(folder / SOCKET, RunningServer(self.core, served, cast(Any, self)), reactor)
         self._listen_to_hooks()

@@ -40,7 +40,6 @@ def started(database: Database, folder: Path) -> Harness:
     """A server that has just started, and the turn of the reactor after that."""
     server = Harness([LibraryAccess, Reference], domains=(), database=database)
     certificates = LibraryCertificates(folder)
-    certificates.load()
     Libraries(server.core, certificates).start()
     server.clock.advance(0)
     return server

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Final
@@ -21,7 +22,9 @@ from refserver.net.identity import PeerIdentity
 
 ENDS_SOON: Final = timedelta(days=30)
 
-_ABOUT = "certificate"
+_good = partial(Finding.good, "certificate")
+_note = partial(Finding.note, "certificate")
+_wrong = partial(Finding.wrong, "certificate")
 _RELOAD = "then SIGHUP the server (systemctl reload)"
 
 
@@ -38,8 +41,7 @@ def check_certificates(
     `trusted_ca` is a file of authorities that are known besides the system's.
     """
     if not folder.is_dir():
-        yield Finding.wrong(
-            _ABOUT,
+        yield _wrong(
             f"there is no folder {folder}",
             "make it, with a file <domain>.pem in it (key and chain) for each library",
         )
@@ -49,9 +51,7 @@ def check_certificates(
         try:
             certificate = load(file)
         except (OSError, ValueError, SSL.Error) as error:
-            yield Finding.wrong(
-                _ABOUT, f"{file}: {explain(error)}", f"put the key and its chain into it, {_RELOAD}"
-            )
+            yield _wrong(f"{file}: {explain(error)}", f"put the key and its chain into it, {_RELOAD}")
             continue
         if certificate is not None and (yield from _is_readable(file, user)):
             known[certificate.domain] = certificate
@@ -67,23 +67,16 @@ def _served(domain: str, known: Mapping[str, Certificate], folder: Path) -> Find
     name = ascii_name(domain)
     certificate = known.get(name) or known.get(name.partition(".")[2])
     if certificate is None:
-        return Finding.wrong(
-            _ABOUT,
-            f"none for {domain}",
-            f"put its key and chain into {folder / name}.pem, {_RELOAD}",
-        )
+        return _wrong(f"none for {domain}", f"put its key and chain into {folder / name}.pem, {_RELOAD}")
     # Clients come to the library only, and other servers ask for what net/identity.py takes.
     for_clients = certificate.covers(name) or domain.startswith("rooms.")
     if not for_clients or not PeerIdentity.shown(certificate.chain[0], None).names_domain(domain):
         names = ", ".join(certificate.names) or "no name at all"
-        return Finding.wrong(
-            _ABOUT,
+        return _wrong(
             f"{certificate.file} is shown for {domain}, and is for {names}",
             f"get one for {domain}, or for it and *.{name.partition('.')[2]}, {_RELOAD}",
         )
-    return Finding.good(
-        _ABOUT, f"{domain}: {certificate.file.name}, valid until {certificate.expires:%Y-%m-%d}"
-    )
+    return _good(f"{domain}: {certificate.file.name}, valid until {certificate.expires:%Y-%m-%d}")
 
 
 def _is_readable(file: Path, user: ServerUser) -> Generator[Finding, None, bool]:
@@ -93,7 +86,7 @@ def _is_readable(file: Path, user: ServerUser) -> Generator[Finding, None, bool]
         return True
     mend = f"chown {user.name} {file}" if obstacle == file else f"chmod o+x {obstacle}"
     found = f"{user.name}, as whom the server runs, cannot read {file}: {obstacle} does not allow it"
-    yield Finding.wrong(_ABOUT, found, f"{mend}, {_RELOAD}")
+    yield _wrong(found, f"{mend}, {_RELOAD}")
     return False
 
 
@@ -104,21 +97,16 @@ def _file(
     if file.stat().st_mode & 0o007:
         own = "" if file.stat().st_uid == user.uid else f"chown {user.name} {file}, then "
         mend = f"{own}chmod 600 {file}"  # root's file at 600 would lock the server out
-        yield Finding.wrong(_ABOUT, f"everybody may read the private key in {file}", mend)
+        yield _wrong(f"everybody may read the private key in {file}", mend)
     if leaf.not_valid_before_utc > now:
-        yield Finding.wrong(
-            _ABOUT,
+        yield _wrong(
             f"{file} is valid only from {leaf.not_valid_before_utc:%Y-%m-%d %H:%M} UTC on",
             "set this machine's clock right, or wait",
         )
     if certificate.expires <= now:
-        yield Finding.wrong(
-            _ABOUT, f"{file} is over since {certificate.expires:%Y-%m-%d}", f"renew it, {_RELOAD}"
-        )
+        yield _wrong(f"{file} is over since {certificate.expires:%Y-%m-%d}", f"renew it, {_RELOAD}")
     elif certificate.expires <= now + ENDS_SOON:
-        yield Finding.note(
-            _ABOUT, f"{file} is valid until {certificate.expires:%Y-%m-%d} only", f"renew it, {_RELOAD}"
-        )
+        yield _note(f"{file} is valid until {certificate.expires:%Y-%m-%d} only", f"renew it, {_RELOAD}")
     yield from _chain(certificate, authorities)
 
 
@@ -126,8 +114,7 @@ def _chain(certificate: Certificate, authorities: Authorities) -> Iterator[Findi
     file, chain = certificate.file, certificate.chain
     for under, above in pairwise(chain):
         if not _is_signed_by(under, above):
-            yield Finding.wrong(
-                _ABOUT,
+            yield _wrong(
                 f"the chain in {file} is broken: a certificate is not followed by the one that signed it",
                 f"put the certificate first and then each one's signer, {_RELOAD}",
             )
@@ -135,8 +122,7 @@ def _chain(certificate: Certificate, authorities: Authorities) -> Iterator[Findi
     last = chain[-1]
     if not _is_signed_by(last, last) and not authorities.have_signed(last):
         holds = "no chain, only the certificate" if len(chain) == 1 else "a chain that is not complete"
-        yield Finding.note(
-            _ABOUT,
+        yield _note(
             f"{file} holds {holds}: {last.issuer.rfc4514_string()}, who has signed the last one, is no "
             "authority that is known here, so others may not believe it either",
             f"add the intermediate certificates that the authority gives out with it, {_RELOAD}",

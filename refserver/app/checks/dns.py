@@ -11,11 +11,13 @@ Specifications: RFC 1035, RFC 2782 (SRV), RFC 7766 (TCP where an answer is too l
 from __future__ import annotations
 
 import random
-import select
 import socket
 import struct
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from functools import partial
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, Final, Literal, Protocol
@@ -39,8 +41,8 @@ TRIES: Final = 3
 SECONDS_PER_TRY: Final = 1.0
 MOST_SERVERS: Final = 3
 LONGEST_DATAGRAM: Final = 4096
-LONGEST_BURST: Final = 100  # questions under way: a library has ten
-QUESTIONS_PER_SECOND: Final = 500  # as much longer may a try with many take
+MOST_AT_ONCE: Final = 100  # questions under way: a library has ten
+QUESTIONS_PER_SECOND: Final = 500  # a try with many may take as much longer
 
 
 @frozen
@@ -98,70 +100,50 @@ class NameServers:
     places: Sequence[Place]
 
     def __call__(self, questions: Collection[Question]) -> dict[Question, Answer]:
-        """Of a few questions each try ends after about SECONDS_PER_TRY, answered or not."""
-        answers: dict[Question, Answer] = {}
+        """Of a few questions each try ends after SECONDS_PER_TRY, answered or not."""
+        seconds = TRIES * (SECONDS_PER_TRY + len(questions) / QUESTIONS_PER_SECOND)
+        ask = partial(self._ask, deadline=time.monotonic() + seconds)
+        with ThreadPoolExecutor(MOST_AT_ONCE) as pool:
+            return dict(zip(questions, pool.map(ask, questions), strict=True))
+
+    def _ask(self, question: Question, deadline: float) -> Answer:
         places = self.places[:MOST_SERVERS]
         for number in range(TRIES):
-            left = [question for question in questions if question not in answers]
-            if left:
-                seconds = SECONDS_PER_TRY + len(left) / QUESTIONS_PER_SECOND
-                _Round(places[number % len(places)], left, answers).run(time.monotonic() + seconds)
-        return {question: answers.get(question, Answer(trouble=True)) for question in questions}
+            if time.monotonic() > deadline:
+                break
+            with suppress(OSError):  # nobody is there, or nobody answers: the next one is asked
+                message = _reply(places[number % len(places)], question)
+                if message.rCode in (dns.OK, dns.ENAME):
+                    return _answer(message, question)
+        return Answer(trouble=True)
 
 
-@define(eq=False)
-class _Round:
-    """Questions to one name server, each at most once; what it knows goes into `answers`."""
+def _reply(place: Place, question: Question) -> dns.Message:
+    """Ask one name server. Raises OSError if it does not answer in SECONDS_PER_TRY."""
+    number = random.randrange(65_536)
+    deadline = time.monotonic() + SECONDS_PER_TRY
+    with socket.socket(_family(place), socket.SOCK_DGRAM) as asking:
+        asking.connect(place)  # answers from elsewhere are not heard
+        asking.send(_query(number, question))
+        while (left := deadline - time.monotonic()) > 0:
+            asking.settimeout(left)
+            message = _read(asking.recv(LONGEST_DATAGRAM))
+            if message is not None and message.id == number and _question(message) == question:
+                return (_reply_by_tcp(place, question) if message.trunc else None) or message
+    raise TimeoutError
 
-    place: Place
-    questions: Sequence[Question]
-    answers: dict[Question, Answer]
-    _asked: dict[int, Question] = field(factory=dict, init=False)
 
-    def run(self, deadline: float) -> None:
-        """Ask, and listen until all is answered or the deadline is over."""
-        waiting = list(self.questions)
-        try:
-            with socket.socket(_family(self.place), socket.SOCK_DGRAM) as asking:
-                asking.connect(self.place)  # answers from elsewhere are not heard
-                while waiting or self._asked:
-                    while waiting and len(self._asked) < LONGEST_BURST:
-                        asking.send(self._message(waiting.pop()))
-                    ready, _, _ = select.select([asking], [], [], max(0.0, deadline - time.monotonic()))
-                    if not ready:
-                        return
-                    self._take(asking.recv(LONGEST_DATAGRAM), deadline)
-        except OSError:  # nobody is there: the next one is asked
-            return
-
-    def _message(self, question: Question) -> bytes:
-        number = random.randrange(65_536)
-        while number in self._asked:
-            number = random.randrange(65_536)
-        self._asked[number] = question
-        return _query(number, question)
-
-    def _take(self, data: bytes, deadline: float) -> None:
-        message = _read(data)
-        if message is None or _question(message) != self._asked.get(message.id):
-            return
-        question = self._asked.pop(message.id)
-        if message.trunc:
-            message = self._ask_by_tcp(question, deadline) or message
-        if message.rCode in (dns.OK, dns.ENAME):
-            self.answers[question] = _answer(message, question)
-
-    def _ask_by_tcp(self, question: Question, deadline: float) -> dns.Message | None:
-        """RFC 7766 8: two octets of length before each message."""
-        data = _query(0, question)
-        try:
-            with socket.create_connection(self.place, max(0.1, deadline - time.monotonic())) as connection:
-                connection.sendall(struct.pack("!H", len(data)) + data)
-                with connection.makefile("rb") as stream:
-                    (length,) = struct.unpack("!H", stream.read(2))
-                    return _read(stream.read(length))
-        except (OSError, struct.error):
-            return None
+def _reply_by_tcp(place: Place, question: Question) -> dns.Message | None:
+    """RFC 7766 8: two octets of length before each message."""
+    data = _query(0, question)
+    try:
+        with socket.create_connection(place, SECONDS_PER_TRY) as connection:
+            connection.sendall(struct.pack("!H", len(data)) + data)
+            with connection.makefile("rb") as stream:
+                (length,) = struct.unpack("!H", stream.read(2))
+                return _read(stream.read(length))
+    except (OSError, struct.error):
+        return None
 
 
 def _query(number: int, question: Question) -> bytes:
@@ -223,7 +205,9 @@ def _is_address(text: str) -> bool:
 # -- checks --------------------------------------------------------------------------
 
 
-KEY: Final = "dns"
+_good = partial(Finding.good, "dns")
+_note = partial(Finding.note, "dns")
+_wrong = partial(Finding.wrong, "dns")
 
 _NOT_IN_DNS: Final = {
     "example": "is reserved for examples (RFC 2606)",
@@ -265,15 +249,14 @@ def check_federation(
         why_not = _why_not_in_dns(domain, settings)
         if why_not:
             if settings.s2s.enabled:
-                yield Finding.note(KEY, f"other servers cannot find {domain}: {why_not}")
+                yield _note(f"other servers cannot find {domain}: {why_not}")
             continue
         wanted.append((domain, clients))
         if settings.s2s.enabled:
             wanted += [(domain, servers), (f"rooms.{domain}", servers)]
     if wanted:
         if settings.s2s.enabled and _is_on_loopback((*listen.s2s, *listen.s2s_tls)):
-            yield Finding.note(
-                KEY,
+            yield _note(
                 "other servers cannot connect: listen.s2s and listen.s2s_tls are for this machine only",
                 "let them be on an address that others reach, unless another program sends on what comes",
             )
@@ -321,8 +304,7 @@ class _Look:
             first += [Question("A", name), Question("AAAA", name)]
         self._ask(first)
         if all(answer.trouble for answer in self._known.values()):
-            yield Finding.note(
-                KEY,
+            yield _note(
                 "no name server has answered, so nothing is known of how others find the libraries",
                 "look at this machine's network, /etc/resolv.conf and s2s.name_servers, and check again",
             )
@@ -343,14 +325,13 @@ class _Look:
         plain, direct = (self._known[Question("SRV", each)] for each in visitors.names(name))
         without = not plain.services and not direct.services
         if plain.trouble or direct.trouble or (without and self._is_address_unknown(name)):
-            yield Finding.note(
-                KEY, f"{domain}: the name servers did not answer what {visitors.who} ask", "check again later"
+            yield _note(
+                f"{domain}: the name servers did not answer what {visitors.who} ask", "check again later"
             )
         elif without:
             yield self._without_records(domain, name, visitors)
         elif not any(service.target for service in (*plain.services, *direct.services)):
-            yield Finding.wrong(
-                KEY,
+            yield _wrong(
                 f'{domain}: DNS says to {visitors.who} that there is no such server (the target is ".")',
                 f"remove that record, and add\n{self._records(name, visitors)}",
             )
@@ -370,17 +351,16 @@ class _Look:
                 f"where this server does not listen (listen.{visitors.key})"
             )
         elif not any(map(self.machine.has, addresses)):
-            return Finding.note(
-                KEY,
+            return _note(
                 f"{domain}: there is no SRV record, so {visitors.who} try {addresses[0]}, "
                 "which is not an address of this machine",
                 f"unless what comes there is sent on to this machine, {add}",
             )
         else:
-            return Finding.good(
-                KEY, f"{domain}: {visitors.who} find it at its address {addresses[0]}, without an SRV record"
+            return _good(
+                f"{domain}: {visitors.who} find it at its address {addresses[0]}, without an SRV record"
             )
-        return Finding.wrong(KEY, found, add)
+        return _wrong(found, add)
 
     def _with_records(
         self, domain: str, visitors: _Visitors, plain: Sequence[Service], direct: Sequence[Service]
@@ -395,8 +375,7 @@ class _Look:
                     problems += self._target(domain, visitors, service, ports, f"listen.{key}")
         if not any(service.target for service in plain):
             problems.append(
-                Finding.note(
-                    KEY,
+                _note(
                     f"{domain}: {visitors.who} that do not know direct TLS (XEP-0368) do not find it",
                     f"add to DNS\n{self._records(ascii_name(domain), visitors)}",
                 )
@@ -404,7 +383,7 @@ class _Look:
         yield from problems
         if not problems:
             places = ", ".join(f"{each.target}:{each.port}" for each in (*plain, *direct) if each.target)
-            yield Finding.good(KEY, f"{domain}: {visitors.who} find it at {places}")
+            yield _good(f"{domain}: {visitors.who} find it at {places}")
 
     def _target(
         self, domain: str, visitors: _Visitors, service: Service, ports: Collection[int], key: str
@@ -414,35 +393,29 @@ class _Look:
         alias = next((each.alias for each in self._answers(service.target) if each.alias), "")
         addresses = self._addresses(service.target)
         if alias:
-            yield Finding.wrong(
-                KEY,
+            yield _wrong(
                 f"{place}, which is an alias (CNAME): SRV records must not point to one (RFC 2782)",
                 f"let the record point to {alias}, or give {service.target} addresses of its own",
             )
         elif self._is_address_unknown(service.target):
-            yield Finding.note(
-                KEY, f"{place}, of which the name servers told no address", "check again later"
-            )
+            yield _note(f"{place}, of which the name servers told no address", "check again later")
         elif not addresses:
-            yield Finding.wrong(
-                KEY,
+            yield _wrong(
                 f"{place}, which has no address",
                 "add to DNS\n" + "\n".join(address_record(service.target, self.machine.public_addresses)),
             )
         if not ports:
-            yield Finding.wrong(
-                KEY, f"{place}, and {key} is empty", f"remove that record, or let this server listen: {key}"
+            yield _wrong(
+                f"{place}, and {key} is empty", f"remove that record, or let this server listen: {key}"
             )
         elif service.port not in ports and 0 not in ports:
             listening = ", ".join(map(str, sorted(ports)))
-            yield Finding.note(
-                KEY,
+            yield _note(
                 f"{place}, and this server listens on port {listening}",
                 f"unless what comes there is sent on to this server, change the record, or {key}",
             )
         if addresses and not any(map(self.machine.has, addresses)):
-            yield Finding.note(
-                KEY,
+            yield _note(
                 f"{place}, that is {', '.join(addresses)}: not an address of this machine",
                 "unless what comes there is sent on to this machine, change the record",
             )
@@ -465,7 +438,7 @@ class _Look:
         host = self._our_host(parent)
         lines = []
         for owner, ports in zip(visitors.names(name), (visitors.ports, visitors.tls_ports), strict=True):
-            lines += [service_record(owner, port, host) for port in sorted(ports) if port]
+            lines += [f"{owner}. IN SRV 0 5 {port} {host}." for port in sorted(ports) if port]  # RFC 2782
         if not self._addresses(host):
             lines += address_record(host, self.machine.public_addresses)
         return "\n".join(lines)
@@ -479,11 +452,6 @@ class _Look:
             if not is_alias and any(map(self.machine.has, self._addresses(name))):
                 return name
         return f"xmpp.{domain}"
-
-
-def service_record(owner: str, port: int, host: str) -> str:
-    """An SRV record (RFC 2782): the service `owner` is at `host`."""
-    return f"{owner}. IN SRV 0 5 {port} {host}."
 
 
 def address_record(host: str, addresses: Sequence[str]) -> list[str]:

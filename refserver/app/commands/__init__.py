@@ -1,7 +1,7 @@
 """The commands of refserverctl: one module a noun.
 
-A module has what is typed (click commands), the transactions (classes of requests, see request.py), and what
-a running server does about them. docs/architecture.md walks the way of a command.
+A request (request.py) is a class with its transaction and what a running server does about it; `@command`
+(context.py) declares what is typed. docs/architecture.md walks the way of a command.
 """
 
 from __future__ import annotations

@@ -6,13 +6,13 @@ Passwords come from a prompt or from standard input. Only the verifiers made of 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping
-from typing import Any, ClassVar, Final, TypeVar
+from collections.abc import Mapping
+from typing import Any, ClassVar, Final
 
 import click
 from attrs import frozen
 
-from refserver.app.commands.context import Context, confirm, pass_context
+from refserver.app.commands.context import Context, command, pass_context
 from refserver.app.commands.late import (
     Connection,
     RunningServer,
@@ -48,7 +48,10 @@ from refserver.sasl.verifier import (
 SHORTEST_PASSWORD: Final = 8  # characters
 LONGEST_PASSWORD: Final = 1023  # bytes
 
-F = TypeVar("F", bound=Callable[..., Any])
+
+@click.group()
+def account() -> None:
+    """Accounts: librarians and patrons who log in here."""
 
 
 @frozen
@@ -90,9 +93,15 @@ class AccountVerifiers(Request):
         return Done(dict(accounts.verifiers(connection, bare_address(self.jid)) or {}))
 
 
+@command(
+    account,
+    click.Option(["--domain"], help="Only this library's."),
+    columns=("jid", "disabled", "created"),
+    nothing="no accounts",
+)
 @frozen
 class ListAccounts(Request):
-    """List the accounts of one library or of all, by address."""
+    """List the accounts."""
 
     words: ClassVar[str] = "account list"
     writes: ClassVar[bool] = False
@@ -112,9 +121,13 @@ class ListAccounts(Request):
         )
 
 
+@command(account, done="jid", sure="Remove {jid} with its contacts, messages and settings?")
 @frozen
 class RemoveAccount(Request):
-    """Remove an account and all that belongs to it. Its owner is no librarian of any queue any more."""
+    """Remove an account and all that belongs to it; its sessions end.
+
+    Its owner is no librarian of any queue any more.
+    """
 
     words: ClassVar[str] = "account remove"
     jid: str
@@ -168,6 +181,7 @@ class _SwitchAccount(Request):
         return done.data
 
 
+@command(account, done="jid")
 @frozen
 class DisableAccount(_SwitchAccount):
     """Refuse an account's log-ins and end its sessions. Nothing of it is lost."""
@@ -176,6 +190,7 @@ class DisableAccount(_SwitchAccount):
     disabled: ClassVar[bool] = True
 
 
+@command(account, done="jid")
 @frozen
 class EnableAccount(_SwitchAccount):
     """Let an account log in again."""
@@ -196,17 +211,11 @@ def _account(connection: Connection, text: str) -> JID:
 # -- what is typed -------------------------------------------------------------------
 
 
-def _password_option(command: F) -> F:
-    return click.option(
-        "--password-stdin",
-        is_flag=True,
-        help="Read the password from standard input: its first line. Otherwise it is asked for.",
-    )(command)
-
-
-@click.group()
-def account() -> None:
-    """Accounts: librarians and patrons who log in here."""
+_password_option = click.option(
+    "--password-stdin",
+    is_flag=True,
+    help="Read the password from standard input: its first line. Otherwise it is asked for.",
+)
 
 
 @account.command("add")
@@ -223,24 +232,6 @@ def add(context: Context, jid: str, password_stdin: bool) -> None:
         context.change(AddAccount(jid, _verifiers(context, password)), "jid")
 
 
-@account.command("list")
-@click.option("--domain", help="Only this library's.")
-@pass_context
-def list_(context: Context, domain: str | None) -> None:
-    """List the accounts."""
-    context.show(ListAccounts(domain), ("jid", "disabled", "created"), "no accounts")
-
-
-@account.command("remove")
-@click.argument("jid")
-@click.option("--yes", is_flag=True, help="Do not ask.")
-@pass_context
-def remove(context: Context, jid: str, yes: bool) -> None:
-    """Remove an account and all that belongs to it; its sessions end."""
-    confirm(f"Remove {jid} with its contacts, messages and settings?", yes=yes)
-    context.change(RemoveAccount(jid), "jid")
-
-
 @account.command("password")
 @click.argument("jid")
 @_password_option
@@ -249,22 +240,6 @@ def change_password(context: Context, jid: str, password_stdin: bool) -> None:
     """Give an account another password; its sessions end."""
     new = _password(jid, from_stdin=password_stdin)
     context.change(SetPassword(jid, _verifiers(context, new)), "jid")
-
-
-@account.command("disable")
-@click.argument("jid")
-@pass_context
-def disable(context: Context, jid: str) -> None:
-    """Refuse an account's log-ins and end its sessions; nothing of it is lost."""
-    context.change(DisableAccount(jid), "jid")
-
-
-@account.command("enable")
-@click.argument("jid")
-@pass_context
-def enable(context: Context, jid: str) -> None:
-    """Let an account log in again."""
-    context.change(EnableAccount(jid), "jid")
 
 
 def _password(jid: str, *, from_stdin: bool) -> str:

@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Final
 import click
 from attrs import evolve, frozen
 
-from refserver.app.commands.context import Context, pass_context
+from refserver.app.commands.context import DAY, Context, command, pass_context
 from refserver.app.commands.late import (
     Connection,
     Rule,
@@ -28,6 +28,18 @@ from refserver.jid import JID, InvalidJID
 ALL: Final = "*"
 """Written in place of a library, it means all libraries."""
 LONGEST_REASON: Final = 200
+COLUMNS: Final = ("library", "sender", "reason", "origin", "by", "since", "until")
+REASON: Final = click.Option(["--reason"], help="Why, for those who look at the list.")
+
+
+@click.group()
+def block() -> None:
+    """Senders that a library does not let in: addresses, and whole servers."""
+
+
+@click.group()
+def allow() -> None:
+    """Senders that a library always lets in: limits for strangers do not count for them."""
 
 
 @frozen
@@ -106,9 +118,13 @@ class _List(Request):
         return Done(rows)
 
 
+@command(block, REASON, done="sender")
 @frozen
 class AddBlock(_SenderRequest):
-    """Block a sender. `reason` None leaves the one it has."""
+    """Block an address or a server: for them there is nobody here, and their subscriptions end.
+
+    `reason` None leaves the one it has.
+    """
 
     words: ClassVar[str] = "block add"
     reason: str | None = None
@@ -126,9 +142,13 @@ class AddBlock(_SenderRequest):
         return done
 
 
+@command(allow, REASON, done="sender")
 @frozen
 class AddAllow(_SenderRequest):
-    """Always let a sender in. `reason` None leaves the one it has."""
+    """Always let in an address or a server.
+
+    `reason` None leaves the one it has.
+    """
 
     words: ClassVar[str] = "allow add"
     reason: str | None = None
@@ -143,9 +163,13 @@ class AddAllow(_SenderRequest):
         return Done(data, (*done.events, RuleChanged(library, marked, holds=False)))
 
 
+@command(block, done="sender")
 @frozen
 class RemoveBlock(_Remove):
-    """Let a sender in again. It may be given as the chat of the question in which it was blocked."""
+    """Let a sender in again.
+
+    It may be given as the chat of the question in which it was blocked.
+    """
 
     words: ClassVar[str] = "block remove"
     allowed: ClassVar[bool] = False
@@ -159,6 +183,7 @@ class RemoveBlock(_Remove):
         )
 
 
+@command(allow, done="sender")
 @frozen
 class RemoveAllow(_Remove):
     """Treat a sender like all others again."""
@@ -168,6 +193,7 @@ class RemoveAllow(_Remove):
     absent: ClassVar[str] = "is not on the list"
 
 
+@command(block, columns=COLUMNS, nothing="nobody is blocked")
 @frozen
 class ListBlocks(_List):
     """List whom a library blocks, and who is blocked everywhere."""
@@ -176,6 +202,7 @@ class ListBlocks(_List):
     allowed: ClassVar[bool] = False
 
 
+@command(allow, columns=COLUMNS, nothing="nobody is on the list")
 @frozen
 class ListAllows(_List):
     """List whom a library always lets in, and who is let in everywhere."""
@@ -184,9 +211,19 @@ class ListAllows(_List):
     allowed: ClassVar[bool] = True
 
 
+@command(
+    allow,
+    click.Option(
+        ["--on/--off"], default=None, help="Let in only those, or others again. Otherwise: say how it is."
+    ),
+    done="library",
+)
 @frozen
 class AllowOnly(Request):
-    """Let in only senders that a library allows, or others again; `on` None only tells how it is."""
+    """Let in nobody from elsewhere but whom the library allows, and its librarians.
+
+    `on` None only tells how it is.
+    """
 
     words: ClassVar[str] = "allow only"
     library: str
@@ -322,83 +359,6 @@ def _row(library: str, rule: Rule) -> dict[str, Any]:
 
 # -- what is typed -------------------------------------------------------------------
 
-COLUMNS: Final = ("library", "sender", "reason", "origin", "by", "since", "until")
-
-
-@click.group()
-def block() -> None:
-    """Senders that a library does not let in: addresses, and whole servers."""
-
-
-@block.command("add")
-@click.argument("library")
-@click.argument("sender")
-@click.option("--reason", help="Why, for those who look at the list.")
-@pass_context
-def add_block(context: Context, library: str, sender: str, reason: str | None) -> None:
-    """Block an address or a server: for them there is nobody here, and their subscriptions end."""
-    context.change(AddBlock(library, sender, reason), "sender")
-
-
-@block.command("list")
-@click.argument("library")
-@pass_context
-def list_blocks(context: Context, library: str) -> None:
-    """List whom a library blocks, and who is blocked everywhere."""
-    context.show(ListBlocks(library), COLUMNS, "nobody is blocked")
-
-
-@block.command("remove")
-@click.argument("library")
-@click.argument("sender")
-@pass_context
-def remove_block(context: Context, library: str, sender: str) -> None:
-    """Let a sender in again."""
-    context.change(RemoveBlock(library, sender), "sender")
-
-
-@click.group()
-def allow() -> None:
-    """Senders that a library always lets in: limits for strangers do not count for them."""
-
-
-@allow.command("add")
-@click.argument("library")
-@click.argument("sender")
-@click.option("--reason", help="Why, for those who look at the list.")
-@pass_context
-def add_allow(context: Context, library: str, sender: str, reason: str | None) -> None:
-    """Always let in an address or a server."""
-    context.change(AddAllow(library, sender, reason), "sender")
-
-
-@allow.command("list")
-@click.argument("library")
-@pass_context
-def list_allows(context: Context, library: str) -> None:
-    """List whom a library always lets in, and who is let in everywhere."""
-    context.show(ListAllows(library), COLUMNS, "nobody is on the list")
-
-
-@allow.command("remove")
-@click.argument("library")
-@click.argument("sender")
-@pass_context
-def remove_allow(context: Context, library: str, sender: str) -> None:
-    """Treat a sender like all others again."""
-    context.change(RemoveAllow(library, sender), "sender")
-
-
-@allow.command("only")
-@click.argument("library")
-@click.option(
-    "--on/--off", default=None, help="Let in only those, or others again. Otherwise: say how it is."
-)
-@pass_context
-def allow_only(context: Context, library: str, on: bool | None) -> None:
-    """Let in nobody from elsewhere but whom the library allows, and its librarians."""
-    context.change(AllowOnly(library, on), "library")
-
 
 @click.group()
 def spam() -> None:
@@ -410,7 +370,7 @@ def spam() -> None:
 @click.option(
     "--from",
     "first",
-    type=click.DateTime(formats=["%Y-%m-%d"]),
+    type=DAY,
     metavar="DAY",
     help="The first day, like 2026-01-31.",
 )

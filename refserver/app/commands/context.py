@@ -12,13 +12,14 @@ import re
 import socket
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
+from inspect import cleandoc
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import click
-from attrs import frozen
+from attrs import NOTHING, fields, frozen
 
 from refserver.app.commands.late import migrations, sqlite
 from refserver.app.commands.request import Refused, Request, ServerRequest, encode, read_answer, to_json
@@ -71,15 +72,59 @@ class Context:
             click.echo(f"note: {data['note']}", err=True)
 
     def show(self, request: Request, columns: Sequence[str], nothing: str) -> None:
-        """Have a list made and print it; `nothing` is said of an empty list."""
-        data: list[dict[str, Any]] = self.caller.call(request)
+        """Print what was asked for: one object, or a list; `nothing` is said of an empty list."""
+        data: Any = self.caller.call(request)
         if self.json:
             print_json(data)
-        else:
+        elif isinstance(data, list):
             print_table(data, columns, nothing)
+        else:
+            print_one(data)
 
 
 pass_context = click.make_pass_decorator(Context)
+
+R = TypeVar("R", bound=Request)
+DAY: Final = click.DateTime(formats=["%Y-%m-%d"])
+
+
+def command(
+    group: click.Group,
+    *options: click.Option,
+    done: str = "",
+    columns: Sequence[str] = (),
+    nothing: str = "",
+    sure: str = "",
+) -> Callable[[type[R]], type[R]]:
+    """Add the command of a request to `group`. Its arguments are the attributes without default, in order.
+
+    The help is the first paragraph of the request's docstring. A list is printed in `columns`, or as the text
+    `nothing`; a change as what was done to the key `done` of the answer. The question `sure` comes first.
+    """
+
+    def add(request: type[R]) -> type[R]:
+        def call(context: Context, /, **given: Any) -> None:
+            if sure:
+                confirm(sure.format(**given), yes=given.pop("yes"))
+            if done:
+                context.change(request(**given), done)
+            else:
+                context.show(request(**given), columns, nothing.format(**given))
+
+        params: list[click.Parameter] = [
+            click.Argument([each.name], type=int if each.type == "int" else str)
+            for each in fields(request)
+            if each.default is NOTHING
+        ]
+        params += options
+        if sure:
+            params.append(click.Option(["--yes"], is_flag=True, help="Do not ask."))
+        text = cleandoc(request.__doc__ or "").partition("\n\n")[0]
+        name = request.words.split()[-1]
+        group.add_command(click.Command(name, params=params, callback=pass_context(call), help=text))
+        return request
+
+    return add
 
 
 def confirm(question: str, *, yes: bool) -> None:

@@ -7,7 +7,7 @@ from typing import ClassVar, Final
 import click
 from attrs import frozen
 
-from refserver.app.commands.context import Context, pass_context
+from refserver.app.commands.context import command
 from refserver.app.commands.late import Connection, accounts, hooks, libraries, occupants, offices, queues
 from refserver.app.commands.request import Done, Refused, Request, bare_address, queue_at, queue_of, queues_at
 from refserver.jid import JID, InvalidJID
@@ -17,6 +17,17 @@ MOST_CHATS: Final = 100
 RESERVED_NICKS: Final = frozenset({"queue", "partner"})  # what `!to` takes besides a nick
 
 
+@click.group()
+def librarian() -> None:
+    """Librarians: who works at which queue."""
+
+
+@command(
+    librarian,
+    click.Option(["--nick"], help="What colleagues call her: one word. Default: what stands before the @."),
+    click.Option(["--max-chats"], type=int, help="How many questions she takes at a time. Default: 3."),
+    done="jid",
+)
 @frozen
 class AddLibrarian(Request):
     """Make somebody a librarian of a queue, or change what is given of one."""
@@ -51,9 +62,15 @@ class AddLibrarian(Request):
         return queues.Librarian(librarian.jid, nick, max_chats)
 
 
+@command(
+    librarian,
+    click.Option(["--queue"], help="Only this queue's."),
+    columns=("queue", "jid", "nick", "max_chats"),
+    nothing="no librarian yet: refserverctl librarian add QUEUE JID",
+)
 @frozen
 class ListLibrarians(Request):
-    """List the librarians of one queue, or of all."""
+    """List who works where."""
 
     words: ClassVar[str] = "librarian list"
     writes: ClassVar[bool] = False
@@ -74,6 +91,7 @@ class ListLibrarians(Request):
         )
 
 
+@command(librarian, done="jid")
 @frozen
 class RemoveLibrarian(Request):
     """End somebody's work at a queue. The questions she had claimed wait again."""
@@ -109,40 +127,3 @@ def _check_nick(connection: Connection, queue: queues.Queue, librarian: queues.L
     for other in queues.librarians_of(connection, queue.id):
         if other.jid != librarian.jid and occupants.nickname_key(other.nick) == key:
             raise Refused(f"{other.jid} is called {other.nick} already: choose another nick with --nick")
-
-
-# -- what is typed -------------------------------------------------------------------
-
-
-@click.group()
-def librarian() -> None:
-    """Librarians: who works at which queue."""
-
-
-@librarian.command("add")
-@click.argument("queue")
-@click.argument("jid")
-@click.option("--nick", help="What colleagues call her: one word. Default: what stands before the @.")
-@click.option("--max-chats", type=int, help="How many questions she takes at a time. Default: 3.")
-@pass_context
-def add(context: Context, queue: str, jid: str, nick: str | None, max_chats: int | None) -> None:
-    """Make somebody a librarian of a queue, or change what is given of one."""
-    context.change(AddLibrarian(queue, jid, nick, max_chats), "jid")
-
-
-@librarian.command("list")
-@click.option("--queue", help="Only this queue's.")
-@pass_context
-def list_(context: Context, queue: str | None) -> None:
-    """List who works where."""
-    columns = ("queue", "jid", "nick", "max_chats")
-    context.show(ListLibrarians(queue), columns, "no librarian yet: refserverctl librarian add QUEUE JID")
-
-
-@librarian.command("remove")
-@click.argument("queue")
-@click.argument("jid")
-@pass_context
-def remove(context: Context, queue: str, jid: str) -> None:
-    """End somebody's work at a queue. The questions she had claimed wait again."""
-    context.change(RemoveLibrarian(queue, jid), "jid")

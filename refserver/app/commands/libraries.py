@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Final
 import click
 from attrs import frozen
 
-from refserver.app.commands.context import Context, confirm, pass_context
+from refserver.app.commands.context import command
 from refserver.app.commands.late import (
     Connection,
     RunningServer,
@@ -24,9 +24,15 @@ SERVICES: Final = ("rooms", "guest", "upload", "pubsub")
 """Labels of the domains under a library's that are its services."""
 
 
+@click.group()
+def library() -> None:
+    """Libraries: the XMPP domains served here."""
+
+
+@command(library, click.Option(["--name"], help="The library's name for people."), done="domain")
 @frozen
 class AddLibrary(Request):
-    """Add a library. If it is there, give it the name, if one is given."""
+    """Add a library. If it is there, --name gives it another name."""
 
     words: ClassVar[str] = "library add"
     domain: str
@@ -53,9 +59,10 @@ class AddLibrary(Request):
         return done.data
 
 
+@command(library, columns=("domain", "name"), nothing="no library yet: refserverctl library add DOMAIN")
 @frozen
 class ListLibraries(Request):
-    """List the libraries by domain."""
+    """List the libraries."""
 
     words: ClassVar[str] = "library list"
     writes: ClassVar[bool] = False
@@ -64,6 +71,7 @@ class ListLibraries(Request):
         return Done([{"domain": each.domain, "name": each.name} for each in libraries.list(connection)])
 
 
+@command(library, done="domain", sure="Remove {domain} with all its accounts, rooms, queues and questions?")
 @frozen
 class RemoveLibrary(Request):
     """Remove a library with its accounts, rooms, queues and questions. Statistics stay."""
@@ -109,37 +117,3 @@ def _refuse_service_names(connection: Connection, domain: str) -> None:
     for service in SERVICES:
         if libraries.get(connection, f"{service}.{domain}") is not None:
             raise Refused(f"the library {service}.{domain} is where {domain} would have its own service")
-
-
-# -- what is typed -------------------------------------------------------------------
-
-
-@click.group()
-def library() -> None:
-    """Libraries: the XMPP domains served here."""
-
-
-@library.command("add")
-@click.argument("domain")
-@click.option("--name", help="The library's name for people.")
-@pass_context
-def add(context: Context, domain: str, name: str | None) -> None:
-    """Add a library. If it is there, --name gives it another name."""
-    context.change(AddLibrary(domain, name), "domain")
-
-
-@library.command("list")
-@pass_context
-def list_(context: Context) -> None:
-    """List the libraries."""
-    context.show(ListLibraries(), ("domain", "name"), "no library yet: refserverctl library add DOMAIN")
-
-
-@library.command("remove")
-@click.argument("domain")
-@click.option("--yes", is_flag=True, help="Do not ask.")
-@pass_context
-def remove(context: Context, domain: str, yes: bool) -> None:
-    """Remove a library with its accounts, rooms, queues and questions. Statistics stay."""
-    confirm(f"Remove {domain} with all its accounts, rooms, queues and questions?", yes=yes)
-    context.change(RemoveLibrary(domain), "domain")

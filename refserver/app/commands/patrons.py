@@ -8,15 +8,21 @@ from typing import Any, ClassVar
 import click
 from attrs import frozen
 
-from refserver.app.commands.context import Context, confirm, pass_context
+from refserver.app.commands.context import DAY, Context, command, confirm, pass_context
 from refserver.app.commands.late import Connection, RunningServer, hooks, privacy, questions, queues
 from refserver.app.commands.request import Done, Request, bare_address, day_of, queue_at, served_domain
 from refserver.jid import JID
 
 
+@click.group()
+def patron() -> None:
+    """Patrons: what is kept of them."""
+
+
+@command(patron, done="jid", sure="Forget {jid}: end the open questions, and delete all that was said?")
 @frozen
 class ForgetPatron(Request):
-    """Delete all words of a patron and all links to her at every queue. Her open questions end first."""
+    """Delete all words of a patron and all links to her, at every queue, at once. Open questions end."""
 
     words: ClassVar[str] = "patron forget"
     jid: str
@@ -79,21 +85,6 @@ class PurgeTranscripts(Request):
 
 
 @click.group()
-def patron() -> None:
-    """Patrons: what is kept of them."""
-
-
-@patron.command("forget")
-@click.argument("jid")
-@click.option("--yes", is_flag=True, help="Do not ask.")
-@pass_context
-def forget(context: Context, jid: str, yes: bool) -> None:
-    """Delete all words of a patron and all links to her, at every queue, at once. Open questions end."""
-    confirm(f"Forget {jid}: end the open questions, and delete all that was said?", yes=yes)
-    context.change(ForgetPatron(jid), "jid")
-
-
-@click.group()
 def transcript() -> None:
     """Transcripts: the words that were said in questions."""
 
@@ -103,7 +94,7 @@ def transcript() -> None:
 @click.option(
     "--before",
     required=True,
-    type=click.DateTime(formats=["%Y-%m-%d"]),
+    type=DAY,
     metavar="DAY",
     help="Of questions that ended before this day, like 2026-01-31 (UTC).",
 )

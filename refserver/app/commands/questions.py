@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Final
 import click
 from attrs import asdict, frozen
 
-from refserver.app.commands.context import Context, pass_context, print_json, print_one
+from refserver.app.commands.context import DAY, Context, command, pass_context
 from refserver.app.commands.late import Connection, answering, conversations, questions, queues, statistics
 from refserver.app.commands.late import report as reports
 from refserver.app.commands.request import (
@@ -35,9 +35,27 @@ STATES: Final[Mapping[str, frozenset[State]]] = {
 """The values of `question list --state`."""
 
 
+@click.group()
+def question() -> None:
+    """Questions: where each of them is."""
+
+
+@command(
+    question,
+    click.Option(["--queue"], help="Only this queue's."),
+    click.Option(
+        ["--state"],
+        type=click.Choice(list(STATES)),
+        default="open",
+        show_default=True,
+        help="Only in this state.",
+    ),
+    columns=("number", "queue", "state", "patron", "librarian", "channel", "language", "asked"),
+    nothing="no questions",
+)
 @frozen
 class ListQuestions(Request):
-    """List the questions of one queue or of all, in the order of waiting; `state` is one of `STATES`."""
+    """List questions, in the order of waiting."""
 
     words: ClassVar[str] = "question list"
     writes: ClassVar[bool] = False
@@ -56,9 +74,15 @@ class ListQuestions(Request):
         )
 
 
+@command(
+    question, click.Option(["--queue"], help="Which queue's; needed if several libraries have that number.")
+)
 @frozen
 class ShowQuestion(Request):
-    """Show one question. A queue must be named if several libraries have that number."""
+    """Show all that is counted of one question, and none of its words.
+
+    A queue must be named if several libraries have that number.
+    """
 
     words: ClassVar[str] = "question show"
     writes: ClassVar[bool] = False
@@ -163,43 +187,11 @@ def _nick(connection: Connection, queue: queues.Queue, jid: JID | None) -> str |
 
 FORMATS: Final = ("text", "csv", "json")
 
-_DAY = click.DateTime(formats=["%Y-%m-%d"])
-
-
-@click.group()
-def question() -> None:
-    """Questions: where each of them is."""
-
-
-@question.command("list")
-@click.option("--queue", help="Only this queue's.")
-@click.option(
-    "--state", type=click.Choice(list(STATES)), default="open", show_default=True, help="Only in this state."
-)
-@pass_context
-def list_(context: Context, queue: str | None, state: str) -> None:
-    """List questions, in the order of waiting."""
-    columns = ("number", "queue", "state", "patron", "librarian", "channel", "language", "asked")
-    context.show(ListQuestions(queue, state), columns, "no questions")
-
-
-@question.command("show")
-@click.argument("number", type=int)
-@click.option("--queue", help="Which queue's; needed if several libraries have that number.")
-@pass_context
-def show(context: Context, number: int, queue: str | None) -> None:
-    """Show all that is counted of one question, and none of its words."""
-    data = context.caller.call(ShowQuestion(number, queue))
-    if context.json:
-        print_json(data)
-    else:
-        print_one(data)
-
 
 @click.command()
 @click.argument("of", metavar="QUEUE|DOMAIN")
-@click.option("--from", "first", type=_DAY, metavar="DAY", help="The first day, like 2026-01-31.")
-@click.option("--to", "last", type=_DAY, metavar="DAY", help="The last day.")
+@click.option("--from", "first", type=DAY, metavar="DAY", help="The first day, like 2026-01-31.")
+@click.option("--to", "last", type=DAY, metavar="DAY", help="The last day.")
 @click.option(
     "--format",
     "form",

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Final, TypeVar
 import click
 from attrs import asdict, evolve, field, frozen
 
-from refserver.app.commands.context import Context, confirm, pass_context
+from refserver.app.commands.context import Context, command, pass_context
 from refserver.app.commands.late import Connection, hooks, offices, queues, rooms
 from refserver.app.commands.request import (
     Done,
@@ -24,6 +24,11 @@ from refserver.jid import JID
 from refserver.reference.settings import Hours, HoursError, Policy, Settings, SettingsError
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+
+@click.group()
+def queue() -> None:
+    """Queues: the addresses that patrons write to."""
 
 
 @frozen
@@ -108,9 +113,15 @@ class SetQueue(Request):
         )
 
 
+@command(
+    queue,
+    click.Option(["--domain"], help="Only this library's."),
+    columns=("queue", "title", "language", "hours", "time_zone", "librarians"),
+    nothing="no queue yet: refserverctl queue add ask@DOMAIN",
+)
 @frozen
 class ListQueues(Request):
-    """List the queues of one library or of all, by address, each with all its settings."""
+    """List the queues; with --json all their settings."""
 
     words: ClassVar[str] = "queue list"
     writes: ClassVar[bool] = False
@@ -133,6 +144,7 @@ class ListQueues(Request):
         )
 
 
+@command(queue, done="queue", sure="Remove {address} with all its questions?")
 @frozen
 class RemoveQueue(Request):
     """Remove a queue with its librarians and questions. Statistics stay."""
@@ -189,11 +201,6 @@ def _options(given: dict[str, Any]) -> QueueOptions:
     return QueueOptions(**own, settings={name: value for name, value in given.items() if value is not None})
 
 
-@click.group()
-def queue() -> None:
-    """Queues: the addresses that patrons write to."""
-
-
 @queue.command("add")
 @click.argument("address")
 @_with_options
@@ -212,25 +219,6 @@ def set_(context: Context, /, address: str, **options: Any) -> None:
     context.change(SetQueue(address, _options(options)), "queue")
 
 
-@queue.command("list")
-@click.option("--domain", help="Only this library's.")
-@pass_context
-def list_(context: Context, domain: str | None) -> None:
-    """List the queues; with --json all their settings."""
-    columns = ("queue", "title", "language", "hours", "time_zone", "librarians")
-    context.show(ListQueues(domain), columns, "no queue yet: refserverctl queue add ask@DOMAIN")
-
-
-@queue.command("remove")
-@click.argument("address")
-@click.option("--yes", is_flag=True, help="Do not ask.")
-@pass_context
-def remove(context: Context, address: str, yes: bool) -> None:
-    """Remove a queue with its librarians and questions. Statistics stay."""
-    confirm(f"Remove {address} with all its questions?", yes=yes)
-    context.change(RemoveQueue(address), "queue")
-
-
 # -- canned replies ------------------------------------------------------------------
 
 
@@ -239,6 +227,12 @@ LONGEST_TEXT: Final = 4000
 MOST_REPLIES: Final = 200
 
 
+@click.group()
+def canned() -> None:
+    """Canned replies: what librarians send with !c NAME."""
+
+
+@command(canned, done="name")
 @frozen
 class SetCanned(Request):
     """Give a queue a canned reply, or another text for one."""
@@ -265,6 +259,7 @@ class SetCanned(Request):
         return Done({**data, "done": "changed" if name in known else "added"})
 
 
+@command(canned, columns=("name", "text"), nothing="no canned reply yet: refserverctl canned set {queue}")
 @frozen
 class ListCanned(Request):
     """List a queue's canned replies."""
@@ -279,6 +274,7 @@ class ListCanned(Request):
         return Done([{"queue": queue.jid.text, "name": name, "text": found[name]} for name in sorted(found)])
 
 
+@command(canned, done="name")
 @frozen
 class RemoveCanned(Request):
     """Take a canned reply away."""
@@ -295,42 +291,3 @@ class RemoveCanned(Request):
             )
         queues.remove_canned(connection, queue.id, name)
         return Done({"queue": queue.jid.text, "name": name, "done": "removed"})
-
-
-# -- what is typed -------------------------------------------------------------------
-
-
-@click.group()
-def canned() -> None:
-    """Canned replies: what librarians send with !c NAME."""
-
-
-@canned.command("set")
-@click.argument("queue")
-@click.argument("name")
-@click.argument("text")
-@pass_context
-def set_canned(context: Context, queue: str, name: str, text: str) -> None:
-    """Give a queue a canned reply, or another text for one."""
-    context.change(SetCanned(queue, name, text), "name")
-
-
-@canned.command("list")
-@click.argument("queue")
-@pass_context
-def list_canned(context: Context, queue: str) -> None:
-    """List a queue's canned replies."""
-    context.show(
-        ListCanned(queue),
-        ("name", "text"),
-        f"no canned reply yet: refserverctl canned set {queue}",
-    )
-
-
-@canned.command("remove")
-@click.argument("queue")
-@click.argument("name")
-@pass_context
-def remove_canned(context: Context, queue: str, name: str) -> None:
-    """Take a canned reply away."""
-    context.change(RemoveCanned(queue, name), "name")

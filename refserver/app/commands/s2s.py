@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 import click
 from attrs import frozen
 
-from refserver.app.commands.context import Context, pass_context, print_json, print_one
+from refserver.app.commands.context import command
 from refserver.app.commands.request import Refused, ServerRequest, domain_address, moment
 from refserver.errors import Cause, StreamFault
 
@@ -240,9 +240,15 @@ COLUMNS: Final = (
 )
 
 
+@click.group()
+def s2s() -> None:
+    """Other servers: the streams from and to them, and what went wrong."""
+
+
+@command(s2s, columns=COLUMNS, nothing="no other server has had to do with this one yet")
 @frozen
 class ListRemotes(ServerRequest):
-    """List every other server that had to do with this one lately, by domain."""
+    """List the other servers that had to do with this one since it started."""
 
     words: ClassVar[str] = "s2s list"
 
@@ -250,6 +256,7 @@ class ListRemotes(ServerRequest):
         return [_described(remote) for remote in _remotes(server)]
 
 
+@command(s2s)
 @frozen
 class ShowRemote(ServerRequest):
     """Show all that is known of one other server, and what to do about its last error."""
@@ -304,30 +311,3 @@ def _described(remote: KnownServer) -> dict[str, Any]:
         "advice": error.advice,
         "paused_until": moment(remote.paused_until or None),
     }
-
-
-# -- what is typed -------------------------------------------------------------------
-
-
-@click.group()
-def s2s() -> None:
-    """Other servers: the streams from and to them, and what went wrong."""
-
-
-@s2s.command("list")
-@pass_context
-def list_(context: Context) -> None:
-    """List the other servers that had to do with this one since it started."""
-    context.show(ListRemotes(), COLUMNS, "no other server has had to do with this one yet")
-
-
-@s2s.command("show")
-@click.argument("domain")
-@pass_context
-def show(context: Context, domain: str) -> None:
-    """Show all that is known of one other server, and what to do about its last error."""
-    data: dict[str, Any] = context.caller.call(ShowRemote(domain))
-    if context.json:
-        print_json(data)
-    else:
-        print_one(data)

@@ -32,10 +32,7 @@ class ShowStatus(Request):
     def run(self, connection: Connection, now: float) -> Done:
         return Done(
             {
-                **{
-                    name: _count(connection, name)
-                    for name in ("libraries", "accounts", "queues", "librarians")
-                },
+                **{name: _count(connection, name) for name in TABLES},
                 "questions": _by_state(connection),
                 "owed": outbox.count(connection),
                 "schema": migrations.current(connection) or migrations.head(),
