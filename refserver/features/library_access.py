@@ -25,7 +25,7 @@ from refserver.core.hooks import HostAdded, HostRemoved, HostsComing, SendersCha
 from refserver.core.hosts import Host, Verdict
 from refserver.jid import JID
 from refserver.storage import access_rules, queues
-from refserver.storage.access_rules import EVERYWHERE, Brief, Rule, fingerprint
+from refserver.storage.access_rules import EVERYWHERE, Rule, fingerprint
 
 log = Logger()
 
@@ -49,7 +49,7 @@ class Rules:
     _allowed_at: Counter[str] = field(factory=Counter, init=False)  # allowed senders a domain
 
     @classmethod
-    def of(cls, rules: Iterable[Rule | Brief], key: bytes = b"", allow_only: bool = False) -> Rules:
+    def of(cls, rules: Iterable[Rule], key: bytes = b"", allow_only: bool = False) -> Rules:
         """All rules at once."""
         made = cls(key, allow_only)
         for rule in rules:
@@ -64,7 +64,7 @@ class Rules:
         """True if its key is needed."""
         return bool(self._marked)
 
-    def put(self, rule: Rule | Brief) -> None:
+    def put(self, rule: Rule) -> None:
         """Add a rule in place of the one about the same sender."""
         key = rule.key
         if key in self._until:
@@ -75,7 +75,7 @@ class Rules:
         if rule.allowed:
             self._allowed_at[rule.domain] += 1
 
-    def drop(self, rule: Rule | Brief) -> None:
+    def drop(self, rule: Rule) -> None:
         """Forget the rule about a sender, if there is one."""
         until = self._until.pop(rule.key, None)
         if until is None:

@@ -10,17 +10,14 @@ names nobody. What follows from the rules is not here (refserver/features/librar
 from __future__ import annotations
 
 import hmac
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from hashlib import sha256
-from itertools import starmap
-from typing import Any, Final, NamedTuple
+from typing import Final
 
-from attrs import frozen
+from attrs import asdict, fields, frozen
 from sqlalchemy import (
     ColumnElement,
     Connection,
-    Row,
-    ScalarSelect,
     and_,
     delete,
     func,
@@ -32,6 +29,7 @@ from sqlalchemy import (
 from refserver.jid import JID
 from refserver.storage import secrets
 from refserver.storage.errors import NoSuchLibrary
+from refserver.storage.libraries import number as number_of
 from refserver.storage.schema import (
     allow_only_libraries,
     libraries,
@@ -47,10 +45,6 @@ FINGERPRINT_BYTES: Final = 16
 ROWS_AT_ONCE: Final = 1000
 
 _rules = sender_rules.c
-
-
-def _key(domain: str, localpart: str, fingerprint: str) -> str:
-    return fingerprint or (f"{localpart}@{domain}" if localpart else domain)
 
 
 @frozen
@@ -75,26 +69,15 @@ class Rule:
     @property
     def key(self) -> str:
         """The fingerprint, the bare JID, or the domain: what recognises the sender."""
-        return _key(self.domain, self.localpart, self.fingerprint)
+        at = f"{self.localpart}@{self.domain}" if self.localpart else self.domain
+        return self.fingerprint or at
 
     def is_of(self, sender: Rule) -> bool:
         """True if it is about the same sender."""
         return (self.domain, self.key) == (sender.domain, sender.key)
 
 
-class Brief(NamedTuple):
-    """As much of a rule as is kept in memory; the names are those of `Rule`."""
-
-    domain: str
-    localpart: str
-    fingerprint: str
-    allowed: bool
-    expires_at: float | None
-
-    @property
-    def key(self) -> str:
-        """See `Rule.key`."""
-        return _key(self.domain, self.localpart, self.fingerprint)
+_RULE = tuple(_rules[field.name] for field in fields(Rule))
 
 
 @frozen
@@ -125,21 +108,7 @@ def fingerprint(key: bytes, jid: JID) -> str:
 def put(connection: Connection, library: str, rule: Rule) -> None:
     """Add a rule; one that is there about the same sender gives way. Raises `NoSuchLibrary`."""
     remove(connection, library, rule)
-    connection.execute(
-        insert(sender_rules).values(
-            library=_id(connection, library),
-            domain=rule.domain,
-            localpart=rule.localpart,
-            fingerprint=rule.fingerprint,
-            allowed=rule.allowed,
-            reason=rule.reason,
-            librarian=rule.librarian,
-            queue=rule.queue,
-            number=rule.number,
-            made_at=rule.made_at,
-            expires_at=rule.expires_at,
-        )
-    )
+    connection.execute(insert(sender_rules).values(library=_id(connection, library), **asdict(rule)))
 
 
 def remove(connection: Connection, library: str, sender: Rule) -> bool:
@@ -157,16 +126,17 @@ def remove(connection: Connection, library: str, sender: Rule) -> bool:
 
 def rules(connection: Connection, library: str, domain: str = "") -> list[Rule]:
     """A library's rules, or only those about a domain and its addresses, by domain and address."""
-    query = select(sender_rules).where(*_about(library, domain))
+    query = select(*_RULE).where(*_about(library, domain))
     order = (_rules.domain, _rules.localpart, _rules.id)
-    return [_rule(row) for row in connection.execute(query.order_by(*order))]
+    return [Rule(*row) for row in connection.execute(query.order_by(*order))]
 
 
-def brief(connection: Connection, library: str, domain: str = "") -> Iterable[Brief]:
+def brief(connection: Connection, library: str, domain: str = "") -> Iterator[Rule]:
     """Of the same rules only what recognises the senders, and what is to be done: there may be very many."""
     columns = (_rules.domain, _rules.localpart, _rules.fingerprint, _rules.allowed, _rules.expires_at)
     found = connection.execute(select(*columns).where(*_about(library, domain)))
-    return starmap(Brief, found.yield_per(ROWS_AT_ONCE))
+    for at, localpart, fingerprint, allowed, expires_at in found.yield_per(ROWS_AT_ONCE):
+        yield Rule(at, localpart, fingerprint, allowed, expires_at=expires_at)
 
 
 def _about(library: str, domain: str) -> tuple[ColumnElement[bool], ...]:
@@ -186,9 +156,9 @@ def libraries_with_rules(connection: Connection) -> set[str]:
 def of_question(connection: Connection, library: str, queue: str, number: int) -> Rule | None:
     """The rule by which a question's sender was blocked at the desk."""
     found = connection.execute(
-        select(sender_rules).where(_of(library), _rules.queue == queue, _rules.number == number)
+        select(*_RULE).where(_of(library), _rules.queue == queue, _rules.number == number)
     ).first()
-    return None if found is None else _rule(found)
+    return None if found is None else Rule(*found)
 
 
 def drop_expired(connection: Connection, now: float) -> int:
@@ -199,7 +169,7 @@ def drop_expired(connection: Connection, now: float) -> int:
 
 def is_allow_only(connection: Connection, library: str) -> bool:
     """True if a library lets in nobody but whom it allows."""
-    query = select(allow_only_libraries).where(allow_only_libraries.c.library == _known(library))
+    query = select(allow_only_libraries).where(allow_only_libraries.c.library == number_of(library))
     return connection.execute(query).first() is not None
 
 
@@ -241,7 +211,7 @@ def unsubscribe(connection: Connection, library: str, who: Iterable[JID]) -> int
 def _at_queues(library: str) -> Sequence[ColumnElement[bool]]:
     if not library:
         return ()
-    return (queue_subscribers.c.queue.in_(select(queues.c.id).where(queues.c.library == _known(library))),)
+    return (queue_subscribers.c.queue.in_(select(queues.c.id).where(queues.c.library == number_of(library))),)
 
 
 # -- reports of spam -----------------------------------------------------------
@@ -275,7 +245,7 @@ def remove_report(connection: Connection, library: str, queue: str, number: int)
     columns = spam_reports.c
     removed = connection.execute(
         delete(spam_reports).where(
-            columns.library == _known(library), columns.queue == queue, columns.number == number
+            columns.library == number_of(library), columns.queue == queue, columns.number == number
         )
     )
     return bool(removed.rowcount)
@@ -299,7 +269,7 @@ def reports(connection: Connection, library: str, since: float = 0.0) -> list[Sp
     last = func.max(columns.reported_at)
     query = select(columns.domain, func.count(), last).where(columns.reported_at >= since)
     if library:
-        query = query.where(columns.library == _known(library))
+        query = query.where(columns.library == number_of(library))
     rows = connection.execute(query.group_by(columns.domain).order_by(last.desc(), columns.domain))
     return [SpamCount(*row) for row in rows]
 
@@ -307,35 +277,14 @@ def reports(connection: Connection, library: str, since: float = 0.0) -> list[Sp
 # -- libraries -----------------------------------------------------------------
 
 
-def _known(library: str) -> ScalarSelect[int]:
-    return select(libraries.c.id).where(libraries.c.domain == library).scalar_subquery()
-
-
 def _of(library: str) -> ColumnElement[bool]:
-    return _rules.library == _known(library) if library else and_(_rules.library.is_(None))
+    return _rules.library == number_of(library) if library else and_(_rules.library.is_(None))
 
 
 def _id(connection: Connection, library: str) -> int | None:
     if not library:
         return None
-    found: int | None = connection.execute(
-        select(libraries.c.id).where(libraries.c.domain == library)
-    ).scalar()
+    found: int | None = connection.execute(select(number_of(library))).scalar()
     if found is None:
         raise NoSuchLibrary(library)
     return found
-
-
-def _rule(row: Row[Any]) -> Rule:
-    return Rule(
-        domain=row.domain,
-        localpart=row.localpart,
-        fingerprint=row.fingerprint,
-        allowed=bool(row.allowed),
-        reason=row.reason,
-        librarian=row.librarian,
-        queue=row.queue,
-        number=row.number,
-        made_at=row.made_at,
-        expires_at=row.expires_at,
-    )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from attrs import frozen
+from attrs import asdict, frozen
 from sqlalchemy import Connection, bindparam, delete, false, select, update
 
 from refserver.jid import JID
@@ -40,13 +40,7 @@ _delete = Prepared(delete(_accounts).where(_BY_JID))
 _insert_verifier = Prepared(_verifiers.insert())
 _delete_verifiers = Prepared(delete(_verifiers).where(_verifiers.c.account == bindparam("account")))
 _select_verifiers = Prepared(
-    select(
-        _verifiers.c.hash_name,
-        _verifiers.c.salt,
-        _verifiers.c.iterations,
-        _verifiers.c.stored_key,
-        _verifiers.c.server_key,
-    )
+    select(*list(_verifiers.c)[1:])  # in the order of the fields of `Verifier`
     .join_from(_accounts, _verifiers)
     .where(_BY_JID, _accounts.c.disabled == false())
 )
@@ -124,15 +118,9 @@ def remove(connection: Connection, jid: JID) -> None:
         raise NoSuchAccount("there is no such account")
 
 
-def disable(connection: Connection, jid: JID) -> None:
-    """Refuse log-ins from now on. Raises `NoSuchAccount`."""
-    if not _set_disabled.run(connection, by_jid=jid.text, disabled=True):
-        raise NoSuchAccount("there is no such account")
-
-
-def enable(connection: Connection, jid: JID) -> None:
-    """Allow log-ins again. Raises `NoSuchAccount`."""
-    if not _set_disabled.run(connection, by_jid=jid.text, disabled=False):
+def set_disabled(connection: Connection, jid: JID, disabled: bool) -> None:
+    """Refuse log-ins from now on, or allow them again. Raises `NoSuchAccount`."""
+    if not _set_disabled.run(connection, by_jid=jid.text, disabled=disabled):
         raise NoSuchAccount("there is no such account")
 
 
@@ -165,12 +153,4 @@ def _account(row: tuple[str, int, float]) -> Account:
 
 def _insert_verifiers(connection: Connection, account: int, verifiers: Mapping[str, Verifier]) -> None:
     for verifier in verifiers.values():
-        _insert_verifier.run(
-            connection,
-            account=account,
-            hash_name=verifier.hash_name,
-            salt=verifier.salt,
-            iterations=verifier.iterations,
-            stored_key=verifier.stored_key,
-            server_key=verifier.server_key,
-        )
+        _insert_verifier.run(connection, account=account, **asdict(verifier))

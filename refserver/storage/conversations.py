@@ -7,12 +7,12 @@ crash is recognised, and how far its way to the recipient has come.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from enum import IntEnum, StrEnum
 from typing import Any, Final
 
-from attrs import frozen
-from sqlalchemy import Connection, Row, delete, exists, func, insert, select, update
+from attrs import field, frozen
+from sqlalchemy import Connection, Select, delete, exists, func, insert, select, update
 
 from refserver.jid import JID
 from refserver.storage.schema import libraries, question_messages, questions, queues
@@ -54,14 +54,18 @@ class Message:
     id: int
     question_id: int
     sequence: int
-    direction: Direction
+    direction: Direction = field(converter=Direction)
     author: str
     origin_id: str | None
     body: str
     extras: str
     sent_at: float
-    relay: Relay
+    relay: Relay = field(converter=Relay)
     receipt: bool
+
+
+# The columns are in the order of the fields.
+_MESSAGE = [column for column in question_messages.c if column.name != "gap"]
 
 
 def add(
@@ -96,8 +100,8 @@ def add(
         )
     )
     assert added.inserted_primary_key is not None
-    query = select(question_messages).where(question_messages.c.id == added.inserted_primary_key[0])
-    return _message(connection.execute(query).one())
+    query = select(*_MESSAGE).where(question_messages.c.id == added.inserted_primary_key[0])
+    return Message(*connection.execute(query).one())
 
 
 def repeated(
@@ -116,10 +120,10 @@ def repeated(
         return None
     columns = question_messages.c
     same = (columns.origin_id == origin_id) & (columns.direction == direction) & (columns.body == body)
-    query = select(question_messages).where(columns.question == question_id, same)
+    query = select(*_MESSAGE).where(columns.question == question_id, same)
     query = query.where(columns.sent_at > now - REPEAT_SECONDS).order_by(columns.id.desc()).limit(1)
     found = connection.execute(query).first()
-    return None if found is None else _message(found)
+    return None if found is None else Message(*found)
 
 
 def has_id(connection: Connection, question_id: int, direction: Direction, origin_id: str) -> bool:
@@ -131,14 +135,14 @@ def has_id(connection: Connection, question_id: int, direction: Direction, origi
 
 def of(connection: Connection, question_id: int) -> list[Message]:
     """Everything said in a question, in order."""
-    query = select(question_messages).where(question_messages.c.question == question_id)
-    return _messages(connection.execute(query.order_by(question_messages.c.sequence)))
+    query = select(*_MESSAGE).where(question_messages.c.question == question_id)
+    return _messages(connection, query.order_by(question_messages.c.sequence))
 
 
 def by_id(connection: Connection, message_ids: Collection[int]) -> list[Message]:
     """The messages of these ids, in the order in which they were stored."""
-    query = select(question_messages).where(question_messages.c.id.in_(message_ids))
-    return _messages(connection.execute(query.order_by(question_messages.c.id)))
+    query = select(*_MESSAGE).where(question_messages.c.id.in_(message_ids))
+    return _messages(connection, query.order_by(question_messages.c.id))
 
 
 def last_of(connection: Connection, question_id: int, direction: Direction) -> int:
@@ -235,21 +239,5 @@ def with_words(connection: Connection, where: JID | None, before: float, limit: 
     return list(connection.execute(query).scalars())
 
 
-def _messages(rows: Iterable[Row[Any]]) -> list[Message]:
-    return [_message(row) for row in rows]
-
-
-def _message(row: Row[Any]) -> Message:
-    return Message(
-        id=row.id,
-        question_id=row.question,
-        sequence=row.sequence,
-        direction=Direction(row.direction),
-        author=row.author,
-        origin_id=row.origin_id,
-        body=row.body,
-        extras=row.extras,
-        sent_at=row.sent_at,
-        relay=Relay(row.relay),
-        receipt=row.receipt,
-    )
+def _messages(connection: Connection, query: Select[Any]) -> list[Message]:
+    return [Message(*row) for row in connection.execute(query)]

@@ -6,10 +6,10 @@ Does not know any table. What is special to one kind of database stands in `sqli
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from sqlalchemy import Connection, Engine
 from twisted.internet.defer import Deferred, gatherResults
@@ -22,19 +22,6 @@ READERS = 2
 
 P = ParamSpec("P")
 T = TypeVar("T")
-
-
-class _Submit(Protocol):
-    """Takes jobs: a `Worker`, or `Inline` for a database in memory."""
-
-    @property
-    def busy(self) -> bool: ...
-
-    def submit(
-        self, function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]
-    ) -> Deferred[Any]: ...
-
-    def close(self) -> Deferred[None]: ...
 
 
 def _here(function: Callable[..., object], /, *args: Any) -> None:
@@ -50,7 +37,9 @@ class Database:
     undo a job. Functions must not commit, and must not keep the connection.
     """
 
-    def __init__(self, writing: Engine, reading: Engine, writer: _Submit, readers: _Submit) -> None:
+    def __init__(
+        self, writing: Engine, reading: Engine, writer: Worker | Inline, readers: Worker | Inline
+    ) -> None:
         self._writing = writing
         self._reading = reading
         self._writer = writer

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from attrs import frozen
-from sqlalchemy import Connection, bindparam, delete, select, update
+from sqlalchemy import Connection, ScalarSelect, bindparam, delete, select, update
 
 from refserver.storage import rooms
 from refserver.storage.errors import LibraryExists, NoSuchLibrary
@@ -58,3 +58,8 @@ def remove(connection: Connection, domain: str) -> None:
     if not _delete.run(connection, by_domain=domain):
         raise NoSuchLibrary(f"there is no library {domain}")
     rooms.delete_service(connection, ROOMS + domain)
+
+
+def number(domain: str) -> ScalarSelect[int]:
+    """The number under which a library's rows are kept, as a part of a statement."""
+    return select(libraries.c.id).where(libraries.c.domain == domain).scalar_subquery()

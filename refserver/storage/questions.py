@@ -7,20 +7,29 @@ said in a question is in conversations.py, what is counted in statistics.py.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
-from attrs import frozen
-from sqlalchemy import Connection, Row, bindparam, func, insert, literal_column, or_, select, update
+from attrs import field, frozen
+from sqlalchemy import Connection, Select, bindparam, func, insert, literal_column, or_, select, update
 from sqlalchemy import delete as sql_delete
 
 from refserver.jid import JID
+from refserver.storage.libraries import number as of_library
 from refserver.storage.queues import NoSuchQueue
 from refserver.storage.schema import libraries, questions, queues
 from refserver.storage.statement import Prepared
 
 _any_due = Prepared(select(questions.c.id).where(questions.c.due <= bindparam("now")).limit(1))
 _postpone = Prepared(update(questions).where(questions.c.id == bindparam("of")), ["due"])
+
+
+def _jid(value: JID | str | None) -> JID | None:
+    return JID.parse(value) if isinstance(value, str) else value
+
+
+def _words(value: tuple[str, ...] | str) -> tuple[str, ...]:
+    return tuple(value.split()) if isinstance(value, str) else value
 
 
 @frozen
@@ -35,28 +44,32 @@ class Question:
     id: int
     queue_id: int
     number: int
-    patron: JID | None
+    patron: JID | None = field(converter=_jid)
     pseudonym: str
     channel: str
     language: str
     thread: str
     state: str
     place: float
-    owner: JID | None
-    offered_to: JID | None
-    handed_to: JID | None
+    owner: JID | None = field(converter=_jid)
+    offered_to: JID | None = field(converter=_jid)
+    handed_to: JID | None = field(converter=_jid)
     asked_at: float
     offered_at: float | None
     claimed_at: float | None
     closed_at: float | None
     read_level: int | None
     outcome: str
-    tags: tuple[str, ...]
+    tags: tuple[str, ...] = field(converter=_words)
 
     @property
     def guest(self) -> str:
         """The name that staff see for the patron."""
         return f"Guest {self.pseudonym}" if self.pseudonym else "Guest"
+
+
+# The columns are in the order of the fields.
+_QUESTION = [column for column in questions.c if column.name not in ("library", "due")]
 
 
 def add(
@@ -96,48 +109,47 @@ def add(
 
 def get(connection: Connection, question_id: int) -> Question:
     """The question of that id, which must exist."""
-    return _question(connection.execute(select(questions).where(questions.c.id == question_id)).one())
+    return Question(*connection.execute(select(*_QUESTION).where(questions.c.id == question_id)).one())
 
 
 def with_ids(connection: Connection, question_ids: Collection[int]) -> list[Question]:
     """The questions of these ids, as far as they exist, in order."""
-    query = select(questions).where(questions.c.id.in_(question_ids)).order_by(questions.c.id)
-    return _questions(connection.execute(query))
+    query = select(*_QUESTION).where(questions.c.id.in_(question_ids)).order_by(questions.c.id)
+    return _questions(connection, query)
 
 
 def find(connection: Connection, library: str, number: int) -> Question | None:
     """Return the question of that number in a library, given by its domain."""
-    of_library = select(libraries.c.id).where(libraries.c.domain == library).scalar_subquery()
-    query = select(questions).where(questions.c.library == of_library, questions.c.number == number)
+    query = select(*_QUESTION).where(questions.c.library == of_library(library), questions.c.number == number)
     found = connection.execute(query).first()
-    return None if found is None else _question(found)
+    return None if found is None else Question(*found)
 
 
 def of_patron(connection: Connection, queue_id: int, patron: JID, states: Collection[str]) -> Question | None:
     """The patron's newest question in one of `states`."""
     found = connection.execute(
-        select(questions)
+        select(*_QUESTION)
         .where(
             questions.c.patron == patron.text, questions.c.queue == queue_id, questions.c.state.in_(states)
         )
         .order_by(questions.c.number.desc())
         .limit(1)
     ).first()
-    return None if found is None else _question(found)
+    return None if found is None else Question(*found)
 
 
 def in_states(connection: Connection, states: Collection[str], queue_id: int | None = None) -> list[Question]:
     """Questions of a queue, or of all, in the order of waiting."""
-    query = select(questions).where(questions.c.state.in_(states))
+    query = select(*_QUESTION).where(questions.c.state.in_(states))
     if queue_id is not None:
         query = query.where(questions.c.queue == queue_id)
-    return _questions(connection.execute(query.order_by(questions.c.place, questions.c.id)))
+    return _questions(connection, query.order_by(questions.c.place, questions.c.id))
 
 
 def owned_by(connection: Connection, owner: JID, states: Collection[str]) -> list[Question]:
     """A librarian's questions in `states`, in all queues."""
-    query = select(questions).where(questions.c.owner == owner.text, questions.c.state.in_(states))
-    return _questions(connection.execute(query.order_by(questions.c.id)))
+    query = select(*_QUESTION).where(questions.c.owner == owner.text, questions.c.state.in_(states))
+    return _questions(connection, query.order_by(questions.c.id))
 
 
 def asked_since(connection: Connection, queue_id: int, patron: JID, since: float) -> int:
@@ -192,17 +204,16 @@ def pass_over(connection: Connection, queue_id: int, librarian: JID) -> None:
 
 def is_named(connection: Connection, library: str, pseudonym: str, other_than: JID) -> bool:
     """Return True if the library still knows another patron by that pseudonym."""
-    of_library = select(libraries.c.id).where(libraries.c.domain == library).scalar_subquery()
     columns = questions.c
-    query = select(columns.id).where(columns.library == of_library, columns.pseudonym == pseudonym)
+    query = select(columns.id).where(columns.library == of_library(library), columns.pseudonym == pseudonym)
     query = query.where(columns.pseudonym != literal_column("''"), columns.patron != other_than.text)
     return connection.execute(query.limit(1)).first() is not None
 
 
 def all_of_patron(connection: Connection, patron: JID) -> list[Question]:
     """Return the questions that are still linked to a patron, at all queues."""
-    query = select(questions).where(questions.c.patron == patron.text).order_by(questions.c.id)
-    return _questions(connection.execute(query))
+    query = select(*_QUESTION).where(questions.c.patron == patron.text).order_by(questions.c.id)
+    return _questions(connection, query)
 
 
 def is_due(connection: Connection, now: float) -> bool:
@@ -212,8 +223,8 @@ def is_due(connection: Connection, now: float) -> bool:
 
 def due(connection: Connection, now: float, limit: int) -> list[Question]:
     """Return the questions of which something may have to be forgotten, the oldest first."""
-    query = select(questions).where(questions.c.due <= now).order_by(questions.c.due).limit(limit)
-    return _questions(connection.execute(query))
+    query = select(*_QUESTION).where(questions.c.due <= now).order_by(questions.c.due).limit(limit)
+    return _questions(connection, query)
 
 
 def postpone(connection: Connection, later: Mapping[int, float]) -> None:
@@ -250,34 +261,5 @@ def _stored(value: Any) -> Any:
     return " ".join(value) if isinstance(value, tuple) else value
 
 
-def _questions(rows: Iterable[Row[Any]]) -> list[Question]:
-    return [_question(row) for row in rows]
-
-
-def _question(row: Row[Any]) -> Question:
-    return Question(
-        id=row.id,
-        queue_id=row.queue,
-        number=row.number,
-        patron=_jid(row.patron),
-        pseudonym=row.pseudonym,
-        channel=row.channel,
-        language=row.language,
-        thread=row.thread,
-        state=row.state,
-        place=row.place,
-        owner=_jid(row.owner),
-        offered_to=_jid(row.offered_to),
-        handed_to=_jid(row.handed_to),
-        asked_at=row.asked_at,
-        offered_at=row.offered_at,
-        claimed_at=row.claimed_at,
-        closed_at=row.closed_at,
-        read_level=row.read_level,
-        outcome=row.outcome,
-        tags=tuple(row.tags.split()),
-    )
-
-
-def _jid(text: str | None) -> JID | None:
-    return None if text is None else JID.parse(text)
+def _questions(connection: Connection, query: Select[Any]) -> list[Question]:
+    return [Question(*row) for row in connection.execute(query)]

@@ -15,6 +15,7 @@ from sqlalchemy import Connection, Row, Select, delete, insert, select, update
 
 from refserver.jid import JID
 from refserver.storage.errors import NoSuchLibrary, StorageError
+from refserver.storage.libraries import number as number_of
 from refserver.storage.schema import (
     canned_replies,
     librarians,
@@ -73,7 +74,7 @@ def add(
     settings: Mapping[str, Any] | None = None,
 ) -> Queue:
     """Make the queue of that address. Raises `NoSuchLibrary` or `QueueExists`."""
-    library = connection.execute(select(libraries.c.id).where(libraries.c.domain == jid.domainpart)).scalar()
+    library = connection.execute(select(number_of(jid.domainpart))).scalar()
     if library is None:
         raise NoSuchLibrary(jid.domainpart)
     if find(connection, jid) is not None:

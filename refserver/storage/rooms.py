@@ -31,29 +31,11 @@ _insert = Prepared(insert_new(_rooms, "jid"), ["service", "jid", "creator", "con
 _configure = Prepared(update(_rooms).where(_BY_JID), ["config"])
 _subject = Prepared(update(_rooms).where(_BY_JID), ["subject", "subject_nick", "subject_at"])
 _select = Prepared(
-    select(
-        _rooms.c.id,
-        _rooms.c.jid,
-        _rooms.c.creator,
-        _rooms.c.config,
-        _rooms.c.subject,
-        _rooms.c.subject_nick,
-        _rooms.c.subject_at,
-    )
+    select(*(column for column in _rooms.c if column.name != "service"))
     .where(_BY_SERVICE)
     .order_by(_rooms.c.jid)
 )
-_select_affiliations = Prepared(
-    select(
-        _affiliations.c.room,
-        _affiliations.c.jid,
-        _affiliations.c.affiliation,
-        _affiliations.c.nick,
-        _affiliations.c.reason,
-    )
-    .join_from(_rooms, _affiliations)
-    .where(_BY_SERVICE)
-)
+_select_affiliations = Prepared(select(_affiliations).join_from(_rooms, _affiliations).where(_BY_SERVICE))
 _upsert_affiliation = upsert(_affiliations)
 _delete_affiliation = Prepared(
     delete(_affiliations).where(_affiliations.c.room == _ROOM, _affiliations.c.jid == bindparam("by_jid"))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from attrs import evolve, frozen
 from sqlalchemy import BindParameter, Connection, bindparam, select, update
@@ -24,16 +25,7 @@ KEPT_VERSIONS = 500
 _accounts, _items, _removals = tables.accounts, tables.roster_items, tables.roster_removals
 _BY_JID = _accounts.c.jid == bindparam("by_jid")
 _ACCOUNT: BindParameter[int] = bindparam("account")
-_ITEM = (
-    _items.c.contact,
-    _items.c.name,
-    _items.c.subscription,
-    _items.c.ask,
-    _items.c.approved,
-    _items.c.groups,
-    _items.c.pending_in,
-    _items.c.listed,
-)
+_ITEM = [column for column in _items.c if column.name not in ("account", "version")]
 
 _version = Prepared(select(_accounts.c.id, _accounts.c.roster_version).where(_BY_JID))
 _next_version = Prepared(
@@ -161,7 +153,7 @@ def forget_contact(connection: Connection, contact: JID) -> Sequence[JID]:
     """
     changed = []
     for account, *columns in _select_owners.rows(connection, by_contact=contact.text):
-        old = _item(tuple(columns))
+        old = _item(columns)
         new = evolve(old, subscription="none", ask=False, approved=False, pending_in=None)
         if new != old:
             owner = JID.parse(account)
@@ -199,15 +191,9 @@ def _mark_removed(connection: Connection, account: int, contact: str) -> int:
     return version
 
 
-def _item(row: tuple[object, ...]) -> RosterItem:
+def _item(row: Sequence[Any]) -> RosterItem:
     contact, name, subscription, ask, approved, groups, pending_in, listed = row
+    in_groups = tuple(json.loads(groups))
     return RosterItem(
-        jid=JID.parse(str(contact)),
-        name=str(name),
-        subscription=str(subscription),
-        ask=bool(ask),
-        approved=bool(approved),
-        groups=tuple(json.loads(str(groups))),
-        pending_in=pending_in if isinstance(pending_in, bytes) else None,
-        listed=bool(listed),
+        JID.parse(contact), name, subscription, bool(ask), bool(approved), in_groups, pending_in, bool(listed)
     )

@@ -70,21 +70,20 @@ def change(connection: Connection, question_id: int, **values: Any) -> None:
     """Set columns of a question's row; nothing happens if it has none (practice)."""
     if "gaps" in values:
         values["gaps"] = json.dumps(values["gaps"])
-    this = question_statistics.c.question == question_id
-    connection.execute(update(question_statistics).where(this).values(values))
+    connection.execute(update(question_statistics).where(_columns.question == question_id).values(values))
 
 
 def count(connection: Connection, question_id: int, column: str) -> None:
     """Add one to `transfers` or `releases`."""
     counted = question_statistics.c[column]
-    this = question_statistics.c.question == question_id
-    connection.execute(update(question_statistics).where(this).values({column: counted + 1}))
+    connection.execute(
+        update(question_statistics).where(_columns.question == question_id).values({column: counted + 1})
+    )
 
 
 def of(connection: Connection, question_id: int) -> Statistics | None:
     """The row of a question."""
-    this = question_statistics.c.question == question_id
-    found = connection.execute(select(question_statistics).where(this)).first()
+    found = connection.execute(select(question_statistics).where(_columns.question == question_id)).first()
     return None if found is None else _statistics(found)
 
 
@@ -92,15 +91,14 @@ def rows(
     connection: Connection, domain: str, queue: str = "", first_day: str = "", last_day: str = ""
 ) -> list[Statistics]:
     """The rows of a library, or of one queue of it, of days from `first_day` to `last_day` (ISO dates)."""
-    columns = question_statistics.c
-    query = select(question_statistics).where(columns.domain == domain)
+    query = select(question_statistics).where(_columns.domain == domain)
     if queue:
-        query = query.where(columns.queue == queue)
+        query = query.where(_columns.queue == queue)
     if first_day:
-        query = query.where(columns.day >= first_day)
+        query = query.where(_columns.day >= first_day)
     if last_day:
-        query = query.where(columns.day <= last_day)
-    return [_statistics(row) for row in connection.execute(query.order_by(columns.question))]
+        query = query.where(_columns.day <= last_day)
+    return [_statistics(row) for row in connection.execute(query.order_by(_columns.question))]
 
 
 def recent_durations(connection: Connection, domain: str, queue: str, limit: int = 20) -> list[float]:

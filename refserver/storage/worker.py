@@ -126,7 +126,7 @@ class Worker:
                 self._closed.callback(None)
             for _ in range(self._running):
                 self._queue.put(None)
-        return _after(self._closed)
+        return self._closed
 
     @property
     def closing(self) -> bool:
@@ -189,15 +189,6 @@ class Worker:
         self._running -= 1
         if not self._running and self._closed is not None:
             self._closed.callback(None)
-
-
-def _after(deferred: Deferred[None]) -> Deferred[None]:
-    """A Deferred of one's own that fires when `deferred` does."""
-    if deferred.called:
-        return succeed(None)
-    waiting: Deferred[None] = Deferred()
-    deferred.addCallback(waiting.callback)
-    return waiting
 
 
 class Inline:

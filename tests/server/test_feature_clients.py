@@ -390,8 +390,10 @@ def test_who_was_removed_or_disabled_after_authenticating_is_not_bound(
     server: Server, happening: Callable[[JID], object]
 ) -> None:
     wire, connection = server.authenticated()
-    end = accounts.remove if happening is AccountRemoved else accounts.disable
-    server.harness.database.write_now(end, MIA)
+    if happening is AccountRemoved:
+        server.harness.database.write_now(accounts.remove, MIA)
+    else:
+        server.harness.database.write_now(accounts.set_disabled, MIA, True)
     server.core.hooks.tell(happening(MIA))
     if not wire.closed:
         connection.received(bind("desk"))

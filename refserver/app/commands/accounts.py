@@ -169,7 +169,7 @@ class _SwitchAccount(Request):
         known = accounts.get(connection, jid)
         if known is not None and known.disabled == self.disabled:
             return Done({"jid": jid.text, "done": "unchanged"})
-        (accounts.disable if self.disabled else accounts.enable)(connection, jid)
+        accounts.set_disabled(connection, jid, self.disabled)
         done = "disabled" if self.disabled else "enabled"
         return Done({"jid": jid.text, "done": done}, (hooks.CredentialsChanged(jid),))
 
