@@ -109,15 +109,11 @@ class Owner(Protocol):
     budget: Budget
     random: Callable[[], float]
     bounce: Callable[[Stanza, StanzaError], None]
-    came: Callable[[Stanza, OutgoingConnection], None]
-    when_written: Callable[[Callable[[], None]], None]
     unacknowledged: set[OutboundQueue]
 
     @property
     def clock(self) -> IReactorTime:
         """The reactor's clock."""
-
-    def deliver(self, stanza: Stanza) -> None: ...
 
     def may_connect(self, sender: JID | None, remote: str) -> bool:
         """True if one more attempt is possible."""
@@ -409,9 +405,6 @@ class OutboundQueue:
         self._failures = 0
         self._counters.outgoing_method = connection.method
         self._counters.outgoing += 1
-        connection.came = self._pool.came
-        connection.reply = self._pool.deliver
-        connection.when_written = self._pool.when_written
         self._attach(connection, ours=True)
         self._drain()
         self._pool.stands(self.remote)

@@ -19,7 +19,7 @@ from refserver.s2s.acknowledgement import BidiLink, Link
 from refserver.s2s.connect import Connector
 from refserver.s2s.known_servers import KnownServers
 from refserver.s2s.outbound_queue import OutboundQueue
-from refserver.s2s.outgoing import OutgoingConnection, at_once
+from refserver.s2s.outgoing import OutgoingConnection
 from refserver.stanza import Stanza
 
 MOST_QUEUES: Final = 5_000
@@ -32,14 +32,6 @@ FLUSH_CHECK_SECONDS: Final = 0.05
 
 GiveUp = Callable[[], None]
 Pair = tuple[str, str]  # our domain, theirs
-
-
-def _nobody(domain: str) -> None:
-    """Ignore that a server is back."""
-
-
-def _drop(stanza: Stanza, connection: OutgoingConnection) -> None:
-    """Ignore what comes on outgoing streams."""
 
 
 @define(eq=False)
@@ -119,7 +111,7 @@ class Pool:
     """Implements `Destination` for `router.remote`.
 
     `bounce` returns a stanza to its sender. `reachable` is called with a domain that is back after a failure
-    (see `RemoteReachable`). `when_written` is `CommitBarrier.then`.
+    (see `RemoteReachable`).
 
     A pair of domains has one stream, so the order of stanzas between two addresses is kept. That may be one
     that the peer opened and takes our stanzas on, too (XEP-0288).
@@ -128,10 +120,8 @@ class Pool:
     connector: Connector
     hosts: Hosts
     bounce: Callable[[Stanza, StanzaError], None]
+    reachable: Callable[[str], None]
     random: Callable[[], float] = random.random
-    came: Callable[[Stanza, OutgoingConnection], None] = _drop
-    reachable: Callable[[str], None] = _nobody
-    when_written: Callable[[Callable[[], None]], None] = at_once
     budget: Budget = field(factory=Budget)
     attempts: Attempts = field(factory=Attempts, init=False)
     _queues: OrderedDict[Pair, OutboundQueue] = field(factory=OrderedDict, init=False)

@@ -332,6 +332,9 @@ class FederationService(SecureAcceptor[IncomingConnection]):
             settings.stream,
             self.secret,
             KnownServers(core.now),
+            self._came,
+            self._reply,
+            self.commit_barrier.then,
             self.resolver.clock,
             self.resolver,
             settings.bytes_per_second,
@@ -340,9 +343,7 @@ class FederationService(SecureAcceptor[IncomingConnection]):
             connector,
             core.hosts,
             core.router.bounce,
-            came=self._came,
-            reachable=lambda domain: core.hooks.tell(RemoteReachable(domain)),
-            when_written=self.commit_barrier.then,
+            lambda domain: core.hooks.tell(RemoteReachable(domain)),
         )
         self.inbound = InboundRouter(core.router, core.hosts, settings.inbound_limits, self.seconds)
         self.dialback = DialbackVerifier(self.pool)
@@ -432,6 +433,9 @@ class FederationService(SecureAcceptor[IncomingConnection]):
             self.take(stanza, self.pool.known_servers.get(connection.remote))
         except StreamError as error:
             connection.close(error)
+
+    def _reply(self, stanza: Stanza) -> None:
+        self.pool.deliver(stanza)
 
     def _tick(self) -> None:
         self.pool.look()

@@ -351,9 +351,7 @@ async def test_sends_of_one_turn_share_a_record(mux, certificates, folder):
 
 @pytest_twisted.ensureDeferred
 async def test_a_slow_reader_gets_everything_over_tls(mux, certificates, trusting):
-    connection, _, secure = await meet_tls(
-        mux, certificates, trusting, send_buffer=8192, receive_buffer=8192
-    )
+    connection, _, secure = await meet_tls(mux, certificates, trusting, send_buffer=8192, receive_buffer=8192)
     pieces = [bytes([number % 251]) * 4093 for number in range(500)]
     for piece in pieces:
         connection.send(piece)

@@ -106,9 +106,7 @@ class Bench:
             known_servers=KnownServers(lambda: 1000.0),
         )
         self.reachable: list[str] = []
-        self.pool = Pool(
-            connector, hosts, self.router.bounce, random=lambda: 1.0, reachable=self.reachable.append
-        )
+        self.pool = Pool(connector, hosts, self.router.bounce, self.reachable.append, random=lambda: 1.0)
         self.router.remote = self.pool
 
     def _connect(self, local: str, remote: str, use: Any) -> Deferred[Any]:
