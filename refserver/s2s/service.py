@@ -27,9 +27,8 @@ from refserver.s2s.connect import Connector
 from refserver.s2s.dialback import DialbackVerifier
 from refserver.s2s.inbound_limits import InboundLimits, InboundRouter
 from refserver.s2s.known_servers import KnownServer, KnownServers
-from refserver.s2s.outbound_queue import OutboundQueue
+from refserver.s2s.outbound_queue import OutboundQueue, Pool
 from refserver.s2s.outgoing import CLOSE_SECONDS, OutgoingConnection, ServerContexts
-from refserver.s2s.pool import Pool
 from refserver.s2s.resolver import Resolver
 from refserver.stanza import Stanza
 from refserver.stream import (

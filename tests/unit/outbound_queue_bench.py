@@ -15,8 +15,8 @@ from refserver.core.router import Router
 from refserver.errors import Cause, Condition, StanzaError, StreamError, StreamFault
 from refserver.jid import JID
 from refserver.s2s.known_servers import KnownServers
+from refserver.s2s.outbound_queue import Pool
 from refserver.s2s.outgoing import Unreachable
-from refserver.s2s.pool import Pool
 from refserver.stanza import Stanza, Tracked
 
 HERE, THERE = "library.example", "there.example"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from refserver.s2s.pool import Shares
+from refserver.s2s.attempts import Shares
 
 
 class Task:
