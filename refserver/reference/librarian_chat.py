@@ -49,7 +49,7 @@ from refserver.storage.questions import Question
 
 
 class LibrarianChat:
-    """The chats of one queue's questions. `wrote` is told which librarian gives a sign of life."""
+    """The chats of one queue's questions. `wrote` is told which client has given a sign of life, and where."""
 
     def __init__(
         self,
@@ -60,7 +60,7 @@ class LibrarianChat:
         relay: MessageRelay,
         outbox: Outbox,
         commands: StaffCommands,
-        wrote: Callable[[JID], None],
+        wrote: Callable[[JID, JID], None],
     ) -> None:
         self._core = core
         self._profile = profile
@@ -91,7 +91,7 @@ class LibrarianChat:
             self._outbox.returned(stanza)
         if stanza.type in ("error", "headline"):
             return
-        self._wrote(librarian)
+        self._wrote(stanza.from_, self._profile.jid)
         answer = partial(self._relay.tell_staff, number, librarian)
         if is_encrypted(stanza):
             answer(self._profile.patron_texts.encrypted())

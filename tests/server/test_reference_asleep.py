@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from refserver.errors import Condition, StanzaError
 from refserver.jid import JID
 from refserver.reference.feature import Reference
+from refserver.stanza import Stanza
+from refserver.storage import queues
 from tests.server.harness import Client
 from tests.server.library import ASK, DOMAIN, ROOM, Library, bodies, chat, messages, write
 
@@ -131,3 +134,101 @@ def test_who_gets_the_name_of_a_subscriber_that_ended_sees_nothing_of_the_queue(
     library.on_duty("mia")
     library.clock.advance(30)
     assert [line for line in other.told() if ASK.text in line] == []
+
+
+# -- librarians elsewhere ----------------------------------------------------------------------------
+
+EVE = JID.parse("eve@home.example")
+EVE_AWAY = "eve is away from #1. !1 takes it."
+
+
+class Laptop:
+    """The client of a librarian elsewhere. `reply` is what comes back to a ping: an error, "" or nothing."""
+
+    def __init__(self, library: Library) -> None:
+        self.library = library
+        self.reply: str | None = ""
+        eve = queues.Librarian(EVE, "eve", 3)
+        library.database.write_now(queues.put_librarian, library.queue.profile.id, eve)
+        library.run(library.core.feature(Reference).refresh(DOMAIN))
+        library.core.router.remote = self
+
+    def deliver(self, stanza: Stanza) -> None:
+        stanza.settle(None)
+        if stanza.kind == "iq" and stanza.to == EVE.with_resource("x") and self.reply is not None:
+            error = StanzaError(Condition(self.reply)) if self.reply else None
+            answer = stanza.result() if error is None else stanza.error(error)
+            self.library.clock.callLater(0.1, self.library.core.router.route, answer)
+
+    def send(self, stanza: str) -> None:
+        self.library.arrive(stanza.replace(" ", f" from='{EVE}/x' ", 1))
+
+    def enter(self) -> None:
+        self.send(f"<presence to='{ROOM}/eve'><x xmlns='http://jabber.org/protocol/muc'/></presence>")
+
+    def write(self, body: str) -> None:
+        self.send(f"<message to='{chat()}' type='chat'><body>{body}</body></message>")
+
+
+@pytest.fixture
+def laptop(library: Library) -> Laptop:
+    return Laptop(library)
+
+
+def test_a_laptop_asleep_on_another_server_is_not_on_duty(library: Library, laptop: Laptop) -> None:
+    laptop.enter()
+    library.clock.pump([10] * 30)
+    assert nicks(library) == ["eve"]
+    laptop.reply = None
+    library.clock.pump([10] * 19)
+    assert nicks(library) == []
+    laptop.reply = ""
+    library.clock.pump([10] * 7)
+    assert nicks(library) == ["eve"]
+
+
+@pytest.mark.parametrize("reply", ["", "service-unavailable", "feature-not-implemented"])
+def test_a_client_elsewhere_that_knows_no_pings_is_on_duty(
+    library: Library, laptop: Laptop, reply: str
+) -> None:
+    laptop.enter()
+    laptop.reply = reply
+    library.clock.pump([10] * 60)
+    assert nicks(library) == ["eve"]
+
+
+@pytest.mark.parametrize("reply", [None, "remote-server-timeout", "item-not-found"])
+def test_who_wrote_from_elsewhere_and_fell_asleep_is_away_from_her_question(
+    library: Library, laptop: Laptop, reply: str | None
+) -> None:
+    noa, pat = library.on_duty("noa"), library.patron()
+    write(pat, ASK.text, "Where are the maps?")
+    laptop.write("Hello.")
+    assert library.question().owner == EVE
+    laptop.reply = reply
+    library.clock.pump([10] * 20)
+    write(pat, ASK.text, "Are you there?")
+    assert EVE_AWAY in bodies(noa, ROOM)
+    write(noa, ASK.text, "!1")
+    assert library.question().owner == NOA
+
+
+def test_who_is_elsewhere_and_answers_keeps_her_question(library: Library, laptop: Laptop) -> None:
+    noa, pat = library.on_duty("noa"), library.patron()
+    write(pat, ASK.text, "Where are the maps?")
+    laptop.write("Hello.")
+    library.clock.pump([30] * 120)
+    assert library.question().owner == EVE
+    assert EVE_AWAY not in bodies(noa, ROOM)
+
+
+def test_who_writes_again_from_elsewhere_is_not_away(library: Library, laptop: Laptop) -> None:
+    noa, pat = library.on_duty("noa"), library.patron()
+    write(pat, ASK.text, "Where are the maps?")
+    laptop.reply = "service-unavailable"
+    for _ in range(4):
+        laptop.write("I am looking.")
+        library.clock.pump([30] * 18)
+    assert EVE_AWAY not in bodies(noa, ROOM)
+    library.clock.pump([30] * 8)
+    assert EVE_AWAY in bodies(noa, ROOM)
