@@ -185,7 +185,10 @@ def test_the_chat_of_a_question_answers_at_whatever_queue_has_it(library: Librar
 # -- lines that look like commands -------------------------------------------------------------
 
 
-@pytest.mark.parametrize("line", ["!who", " !who", "\t!who", "\uff01who", "\u3000\uff01who", "\n !who"])
+@pytest.mark.parametrize(
+    "line",
+    ["!who", " !who", "\t!who", "\uff01who", "\u3000\uff01who", "\n !who", "\ufeff!who", "\u200b\ufe57who"],
+)
 def test_a_librarians_line_with_a_leading_mark_is_no_question_of_hers(library: Library, line: str) -> None:
     mia = library.on_duty("mia")
     write(mia, ASK.text, line)
