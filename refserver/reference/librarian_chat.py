@@ -49,7 +49,7 @@ from refserver.storage.questions import Question
 
 
 class LibrarianChat:
-    """The chats of one queue's questions. `wrote` is told which client has given a sign of life, and where."""
+    """The chats of one queue's questions. `wrote` is told which client gave a sign of life, and where."""
 
     def __init__(
         self,
