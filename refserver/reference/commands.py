@@ -199,7 +199,7 @@ def parse(line: str) -> Command:
 
 
 def _start(line: str) -> int:
-    """Where what can be seen begins: a mark behind a byte order mark, say, is still the first for its writer."""
+    """The place of the first character that can be seen: a byte order mark before a `!` is not."""
     found = _UNSEEN.match(line)
     return 0 if found is None else found.end()
 
