@@ -191,7 +191,7 @@ class LibrarianChat:
         question, texts, number = event.question, self._profile.staff_texts, event.question.number
         assert question.owner is not None
         nick = self._profile.nick_of(question.owner)
-        self._end_offers(question, texts.lost(number, nick))
+        self._end_offers(question, texts.offer_taken(number, nick))
         if isinstance(event, Reopened):
             self._saw(question, question.owner, event.said)
             text = texts.reopened(number, self._profile.guest(question))

@@ -233,7 +233,7 @@ def test_an_offer_that_is_over_is_taken_back_where_it_stands(library: Library) -
     mia.received(), noa.received()
     noa.send(f"<message to='{ROOM}' type='groupchat'><body>!1</body></message>")
     told = mia.told()
-    assert f"message from {chat()}/queue: * noa was first: #1 is taken." in told
+    assert f"message from {chat()}/queue: * #1 is no longer offered to you: noa has it." in told
     assert f"push {chat()} remove" in told
 
 
