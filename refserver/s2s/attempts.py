@@ -13,6 +13,8 @@ MOST_OF_ACCOUNTS: Final = 1_024
 MOST_OF_ONE_ACCOUNT: Final = 256
 MOST_OF_QUEUES: Final = 1_024
 MOST_TO_ONE_SITE: Final = 64
+REGISTRIES: Final = frozenset({"ac", "co", "com", "edu", "go", "gov", "gv", "ne", "net", "or", "org"})
+"""Labels under which registries of countries register domains."""
 
 GiveUp = Callable[[], None]
 
@@ -57,6 +59,13 @@ class Shares:
         return max(map(len, self._tasks.values()), default=0)
 
 
+def site_of(domain: str) -> str:
+    """Return the part of a domain that one owner has: its last two labels, or three as in `example.co.uk`."""
+    labels = domain.split(".")
+    of_registry = len(labels) > 2 and len(labels[-1]) == 2 and labels[-2] in REGISTRIES
+    return ".".join(labels[-3 if of_registry else -2 :])
+
+
 @define(eq=False)
 class Attempts:
     """The attempts to connect to other servers that are under way.
@@ -86,4 +95,4 @@ class Attempts:
     def _shares(self, account: JID | None, remote: str) -> tuple[Shares, Hashable]:
         if account is not None:
             return self._accounts, account
-        return self._queues, ".".join(remote.split(".")[-2:])
+        return self._queues, site_of(remote)
