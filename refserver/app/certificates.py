@@ -99,8 +99,8 @@ class Authority:
             if isinstance(key, ec.EllipticCurvePrivateKey) and _is_lasting(certificate):
                 return cls(key, certificate)
         authority = cls.new()
-        _write(key_file, _key_pem(authority.key), mode=0o600)
-        _write(certificate_file, authority.pem, mode=0o644)
+        write(key_file, _key_pem(authority.key), mode=0o600)
+        write(certificate_file, authority.pem, mode=0o644)
         return authority
 
     @property
@@ -145,7 +145,7 @@ def ensure(folder: Path, wanted: Iterable[Certificate]) -> Path:
     for certificate in wanted:
         file = folder / f"{certificate.domain}.pem"
         if not _will_serve(file, certificate, authority):
-            _write(file, authority.issue(certificate), mode=0o600)
+            write(file, authority.issue(certificate), mode=0o600)
     return folder / "ca.pem"
 
 
@@ -226,7 +226,7 @@ def _key_pem(key: ec.EllipticCurvePrivateKey) -> bytes:
     )
 
 
-def _write(file: Path, content: bytes, mode: int) -> None:
+def write(file: Path, content: bytes, mode: int) -> None:
     """Write at once or not at all; at no moment is a key readable by others."""
     draft = file.with_name(f".{file.name}.{os.getpid()}")
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)

@@ -19,7 +19,7 @@ from attrs import frozen
 from OpenSSL import crypto
 from sqlalchemy import Connection
 
-from refserver.app.certificates import Certificate, ensure
+from refserver.app.certificates import Certificate, ensure, write
 from refserver.app.checks.ports import bind_error
 from refserver.app.commands import Refused
 from refserver.app.commands.accounts import AddAccount, SetPassword
@@ -288,9 +288,7 @@ def _passwords(file: Path) -> dict[str, str]:
         kept: dict[str, str] = json.loads(file.read_text("utf-8"))
         return kept
     made = {jid: secrets.token_hex(6) for jid in PEOPLE}
-    descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "w") as stream:
-        json.dump(made, stream, indent=2)
+    write(file, json.dumps(made, indent=2).encode(), mode=0o600)
     return made
 
 

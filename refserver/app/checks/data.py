@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,7 +18,9 @@ from refserver.storage import migrations, sqlite
 
 LEAST_FREE: Final = 64 * 1024 * 1024  # bytes
 
-_ABOUT_FOLDER, _ABOUT_DATABASE = "data", "database"
+_folder_wrong = partial(Finding.wrong, "data")
+_database_wrong, _database_note = partial(Finding.wrong, "database"), partial(Finding.note, "database")
+_secret_wrong = partial(Finding.wrong, KEY)
 
 
 def check_data(database: Path, user: ServerUser) -> Iterator[Finding]:
@@ -28,34 +31,30 @@ def check_data(database: Path, user: ServerUser) -> Iterator[Finding]:
         return
     obstacle = user.obstacle(folder, READ | WRITE | ENTER)
     if obstacle is not None:
-        yield Finding.wrong(
-            _ABOUT_FOLDER,
+        yield _folder_wrong(
             f"{user.name}, who owns {folder}, cannot write to it: {obstacle} does not allow it",
             f"chmod u+rwx {folder}" if obstacle == folder else f"chmod o+x {obstacle}",
         )
         return
     if folder.stat().st_mode & 0o002:
-        yield Finding.wrong(_ABOUT_FOLDER, f"everybody may write to {folder}", f"chmod o-w {folder}")
+        yield _folder_wrong(f"everybody may write to {folder}", f"chmod o-w {folder}")
     elif not os.access(folder, WRITE) and os.geteuid() == 0:
-        yield Finding.wrong(_ABOUT_FOLDER, f"the disk under {folder} is read-only", "mount it for writing")
+        yield _folder_wrong(f"the disk under {folder} is read-only", "mount it for writing")
     elif shutil.disk_usage(folder).free < LEAST_FREE:
-        yield Finding.wrong(_ABOUT_FOLDER, f"the disk under {folder} is full", "make room on it")
+        yield _folder_wrong(f"the disk under {folder} is full", "make room on it")
     else:
-        yield Finding.good(_ABOUT_FOLDER, f"{user.name} can write to {folder}")
+        yield Finding.good("data", f"{user.name} can write to {folder}")
     for file in sorted((folder / "lock", *folder.glob(f"{database.name}*"))):
         if file.exists() and not user.may(file, READ | WRITE):
-            yield Finding.wrong(
-                _ABOUT_FOLDER, f"{user.name} cannot write to {file}", f"chown {user.name} {file}"
-            )
+            yield _folder_wrong(f"{user.name} cannot write to {file}", f"chown {user.name} {file}")
     yield _database(database)
 
 
 def _without_folder(folder: Path, user: ServerUser) -> Finding:
     above = next(parent for parent in folder.parents if parent.exists())
     if user.may(above, WRITE | ENTER):
-        return Finding.note(_ABOUT_FOLDER, f"{folder} is not there yet: the first start makes it")
-    return Finding.wrong(
-        _ABOUT_FOLDER,
+        return Finding.note("data", f"{folder} is not there yet: the first start makes it")
+    return _folder_wrong(
         f"{folder} is not there, and {user.name} cannot write to {above}",
         f"make {folder} for the user the server runs as, or set server.data to another folder",
     )
@@ -63,34 +62,28 @@ def _without_folder(folder: Path, user: ServerUser) -> Finding:
 
 def _database(database: Path) -> Finding:
     if not database.exists():
-        return Finding.note(_ABOUT_DATABASE, f"{database} is not there yet: the first start makes it")
+        return _database_note(f"{database} is not there yet: the first start makes it")
     if database.stat().st_mode & 0o077:
-        return Finding.wrong(
-            _ABOUT_DATABASE, f"others than its owner may read {database}", f"chmod 600 {database}"
-        )
+        return _database_wrong(f"others than its owner may read {database}", f"chmod 600 {database}")
     if not os.access(database, READ):
-        return Finding.note(
-            _ABOUT_DATABASE,
+        return _database_note(
             f"{database} is not yours to read, so it was not looked at",
             "run this as the user the server runs as, or as root",
         )
     try:
         found, known = _revision(database), migrations.head()
     except SQLAlchemyError:
-        return Finding.wrong(
-            _ABOUT_DATABASE,
-            f"{database} cannot be read as a database",
-            "put a backup in its place: refserverctl restore FILE",
+        return _database_wrong(
+            f"{database} cannot be read as a database", "put a backup in its place: refserverctl restore FILE"
         )
     if found is None or found < known:
-        return Finding.note(_ABOUT_DATABASE, f"schema {found or 'none'}, the next start brings it to {known}")
+        return _database_note(f"schema {found or 'none'}, the next start brings it to {known}")
     if found > known:
-        return Finding.wrong(
-            _ABOUT_DATABASE,
+        return _database_wrong(
             f"schema {found}, written by a newer refserver; this one knows {known}",
             "install the refserver that wrote it, or a newer one",
         )
-    return Finding.good(_ABOUT_DATABASE, f"{database}, schema {found}")
+    return Finding.good("database", f"{database}, schema {found}")
 
 
 def check_plugins(user: ServerUser) -> Iterator[Finding]:
@@ -148,8 +141,8 @@ def check_components(
     taken = {*libraries, *(f"{service}.{library}" for service in _SERVICES for library in libraries)}
     for domain, file in secret_files.items():
         if domain in taken:
-            yield Finding.wrong(
-                KEY, f"{domain} is a library, or a service of one", "give the component another domain"
+            yield _secret_wrong(
+                f"{domain} is a library, or a service of one", "give the component another domain"
             )
         else:
             yield _look_at(domain, file, user)
@@ -159,14 +152,12 @@ def _look_at(domain: str, file: Path, user: ServerUser) -> Finding:
     try:
         secret = read_secret(domain, file)
     except UnusableSecret as error:
-        return Finding.wrong(KEY, str(error), _LONGER)
+        return _secret_wrong(str(error), _LONGER)
     if not user.may(file, READ):
-        return Finding.wrong(
-            KEY, f"{user.name} cannot read the secret of {domain}", f"chown {user.name} the file"
-        )
+        return _secret_wrong(f"{user.name} cannot read the secret of {domain}", f"chown {user.name} the file")
     if is_open(file):
-        return Finding.wrong(
-            KEY, f"everybody on this machine can read the secret of {domain}", "chmod 600 the file"
+        return _secret_wrong(
+            f"everybody on this machine can read the secret of {domain}", "chmod 600 the file"
         )
     if is_short(secret):
         return Finding.note(

@@ -124,10 +124,7 @@ class ListAccounts(Request):
 @command(account, done="jid", sure="Remove {jid} with its contacts, messages and settings?")
 @frozen
 class RemoveAccount(Request):
-    """Remove an account and all that belongs to it; its sessions end.
-
-    Its owner is no librarian of any queue any more.
-    """
+    """Remove an account and all that belongs to it, offices at queues too; its sessions end."""
 
     words: ClassVar[str] = "account remove"
     jid: str

@@ -121,13 +121,10 @@ class _List(Request):
 @command(block, REASON, done="sender")
 @frozen
 class AddBlock(_SenderRequest):
-    """Block an address or a server: for them there is nobody here, and their subscriptions end.
-
-    `reason` None leaves the one it has.
-    """
+    """Block an address or a server: for them there is nobody here, and their subscriptions end."""
 
     words: ClassVar[str] = "block add"
-    reason: str | None = None
+    reason: str | None = None  # None leaves the one it has
 
     def _run(self, connection: Connection, library: str, sender: Rule, now: float) -> Done:
         _refuse_own(connection, library, sender)
@@ -145,13 +142,10 @@ class AddBlock(_SenderRequest):
 @command(allow, REASON, done="sender")
 @frozen
 class AddAllow(_SenderRequest):
-    """Always let in an address or a server.
-
-    `reason` None leaves the one it has.
-    """
+    """Always let in an address or a server."""
 
     words: ClassVar[str] = "allow add"
-    reason: str | None = None
+    reason: str | None = None  # None leaves the one it has
 
     def _run(self, connection: Connection, library: str, sender: Rule, now: float) -> Done:
         done = _add(connection, library, evolve(sender, allowed=True, made_at=now), self.reason)
@@ -220,14 +214,11 @@ class ListAllows(_List):
 )
 @frozen
 class AllowOnly(Request):
-    """Let in nobody from elsewhere but whom the library allows, and its librarians.
-
-    `on` None only tells how it is.
-    """
+    """Let in nobody from elsewhere but whom the library allows, and its librarians."""
 
     words: ClassVar[str] = "allow only"
     library: str
-    on: bool | None = None
+    on: bool | None = None  # None only tells how it is
 
     def run(self, connection: Connection, now: float) -> Done:
         library = served_domain(connection, self.library)
@@ -367,13 +358,7 @@ def spam() -> None:
 
 @spam.command("list")
 @click.argument("library")
-@click.option(
-    "--from",
-    "first",
-    type=DAY,
-    metavar="DAY",
-    help="The first day, like 2026-01-31.",
-)
+@click.option("--from", "first", type=DAY, metavar="DAY", help="The first day, like 2026-01-31.")
 @pass_context
 def spam_list(context: Context, library: str, first: datetime | None) -> None:
     """Count the questions that were spam by the server they came from, the latest first."""

@@ -79,10 +79,7 @@ class ListQuestions(Request):
 )
 @frozen
 class ShowQuestion(Request):
-    """Show all that is counted of one question, and none of its words.
-
-    A queue must be named if several libraries have that number.
-    """
+    """Show all that is counted of one question, and none of its words."""
 
     words: ClassVar[str] = "question show"
     writes: ClassVar[bool] = False
@@ -131,15 +128,12 @@ class ShowQuestion(Request):
 
 @frozen
 class MakeReport(Request):
-    """Count the questions of a queue, or of a library and each of its queues.
-
-    Days are ISO dates, both included.
-    """
+    """Count the questions of a queue, or of a library and each of its queues."""
 
     words: ClassVar[str] = "report"
     writes: ClassVar[bool] = False
     of: str
-    first_day: str = ""
+    first_day: str = ""  # ISO dates, both included
     last_day: str = ""
 
     def run(self, connection: Connection, now: float) -> Done:
@@ -193,12 +187,7 @@ FORMATS: Final = ("text", "csv", "json")
 @click.option("--from", "first", type=DAY, metavar="DAY", help="The first day, like 2026-01-31.")
 @click.option("--to", "last", type=DAY, metavar="DAY", help="The last day.")
 @click.option(
-    "--format",
-    "form",
-    type=click.Choice(FORMATS),
-    default="text",
-    show_default=True,
-    help="How to print it.",
+    "--format", "form", type=click.Choice(FORMATS), default="text", show_default=True, help="How to print it."
 )
 @pass_context
 def report(context: Context, of: str, first: datetime | None, last: datetime | None, form: str) -> None:

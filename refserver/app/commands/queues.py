@@ -83,12 +83,7 @@ class AddQueue(Request):
             raise Refused(f"{jid} is the address of a librarian: choose another one for the queue")
         new = self.options.applied_to(queues.Queue(0, jid, "", "en", "", {}))
         queues.add(
-            connection,
-            jid,
-            title=new.title,
-            language=new.language,
-            hours=new.hours,
-            settings=new.settings,
+            connection, jid, title=new.title, language=new.language, hours=new.hours, settings=new.settings
         )
         # The desk is nobody's room: one that somebody had made under its address is taken over.
         rooms.delete_room(connection, JID.of(jid.localpart, f"rooms.{jid.domainpart}"))

@@ -2,7 +2,7 @@
 
 A request is an attrs class. Its attributes are the arguments, which travel as JSON; `run` is the transaction;
 `apply` is what a running server does once the transaction is durable. A running server executes it, or, if
-none runs, refserverctl does (caller.py).
+none runs, refserverctl does (context.py).
 
 On the socket a request is a line of JSON, `{"request": "account add", "arguments": {...}}`, and so is its
 answer: `{"ok": data}` or `{"refused": "line"}`. Bytes are in base64.

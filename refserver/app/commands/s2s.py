@@ -35,10 +35,7 @@ _LOOK_AT_OURS: Final = (
 
 @frozen
 class Explained:
-    """`short` fits a column of a table; `meaning` is a sentence, `advice` what to do. All "": no error.
-
-    In the table below {domain} stands for the server and {detail} for the fault's detail.
-    """
+    """A fault in a few words, in a sentence, and what to do; {domain} and {detail} are filled in."""
 
     short: str = ""
     meaning: str = ""
