@@ -68,7 +68,7 @@ class Resumption:
         return session if session is not None and session.account == account else None
 
     def handled(self, name: str, account: JID) -> int | None:
-        """How many stanzas of a session that is over were handled, as far as that is remembered."""
+        """The number of stanzas handled of a session that is over; None if it is not remembered."""
         owner, handled = self._handled.get(name, (None, None))
         return handled if owner == account else None
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from typing import Any, Protocol, TypeVar
 
 from twisted.internet.defer import Deferred, execute
+from twisted.logger import Logger
 
 from refserver.core.account_removal import RemoveAccount, remove_account
 from refserver.core.accounts import Accounts
@@ -20,6 +21,8 @@ from refserver.core.router import Router
 from refserver.core.sessions import Session, Sessions
 from refserver.sasl import Hashing
 from refserver.storage.engine import Database
+
+log = Logger()
 
 T = TypeVar("T", bound=Feature)
 
@@ -84,6 +87,10 @@ class Core:
         unacknowledged = session.end()
         if unacknowledged:
             self.hooks.tell(SessionGivenUp(session, unacknowledged))
+
+    def run(self, doing: Coroutine[Deferred[Any], Any, Any], failed: str) -> None:
+        """Run a coroutine; what it raises is logged under the text `failed`."""
+        Deferred.fromCoroutine(doing).addErrback(lambda failure: log.failure(failed, failure=failure))
 
     def feature(self, kind: type[T]) -> T:
         """The installed feature of that class. Raises `LookupError` if there is none."""

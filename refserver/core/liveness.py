@@ -22,7 +22,7 @@ PROBE_SECONDS: Final = 60.0
 MOST_BYTES: Final = 128 << 20  # unacknowledged, of all sessions together
 
 LATER, END_OF_TURN = 1, 2
-"""How soon a session is to be asked: `Listening.ask_due`, 0 for not at all."""
+"""The values of `Listening.ask_due`: when a session is to be asked; 0 for not at all."""
 
 T = TypeVar("T")
 

@@ -1,4 +1,4 @@
-"""What was sent on a stream and not acknowledged yet (XEP-0198): numbered, bounded, and kept until it is.
+"""The windows of stanzas sent on a stream and not acknowledged yet (XEP-0198): numbered and bounded.
 
 `Window` is one stream's, to a client or to another server. `Outbox` is the window of a client's session,
 with the questions that the client owes an answer to. Nothing here knows the reactor or the clock: times are
@@ -64,12 +64,12 @@ class Held:
 
     @property
     def cost(self) -> int:
-        """What it takes from the budget, in bytes."""
+        """The bytes it takes from the budget."""
         return len(self.data) + OVERHEAD
 
     @property
     def envelope(self) -> Stanza:
-        """What can be answered with an error."""
+        """The stanzas that can be answered with an error."""
         if self.tracked is not None:
             return self.tracked
         attributes = {name: value for name, value in (("type", self.type), ("id", self.id)) if value}
@@ -86,7 +86,7 @@ class Held:
 
 @define(eq=False)
 class Window:
-    """What one pair of domains has sent on its stream, oldest first.
+    """The stanzas that one pair of domains has sent on its stream, oldest first.
 
     `full` if nothing more may be sent before something is confirmed, `half_full` if what can be spared
     should not be kept.
@@ -169,7 +169,7 @@ class Window:
 
 
 class Outbox:
-    """What one session's client was sent and has not acknowledged.
+    """The stanzas that one session's client was sent and has not acknowledged.
 
     With XEP-0198 (`management.on`) every stanza is held until the client's count covers it; without, only
     tracked stanzas are, until the client has answered a ping (XEP-0199) that was sent behind them. Whatever
@@ -211,7 +211,7 @@ class Outbox:
         self.window.add(held)
 
     def question(self, domain: JID, client: JID, now: float) -> bytes:
-        """What asks the client for an acknowledgement; b"" while it owes one and was not sent much since."""
+        """The request for an acknowledgement; b"" while the client owes one and was not sent much since."""
         if self.asked_at is not None and not self.much_unasked:
             return b""
         if self.asked_at is None:
@@ -252,7 +252,7 @@ class Outbox:
 
 
 def parted(held: list[Held]) -> tuple[list[Held], list[Held]]:
-    """What goes out on another stream, and what comes back, both in order.
+    """The stanzas that go out on another stream, and those that come back, both in order.
 
     Back comes what was sent twice, and what has no bytes. And what is tracked behind something tracked that
     comes back, between the same two addresses: its sender tries all of it again, in this order.

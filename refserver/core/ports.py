@@ -1,4 +1,4 @@
-"""What the core asks of others, as Protocols: implemented above and below, never imported from there."""
+"""The Protocols of what the core asks of others: implemented above and below, never imported from there."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from refserver.stanza import Stanza
 
 
 class Destination(Protocol):
-    """Where the stanzas for an address go: accounts, a queue, rooms, a component, a remote server."""
+    """The receiver of the stanzas for an address: accounts, a queue, rooms, a component, a remote server."""
 
     def deliver(self, stanza: Stanza) -> None:
         """Take a stanza whose `to` and `from_` are set. Answers errors itself and never raises."""
 
 
 class Transport(Protocol):
-    """What carries one session's stanzas to its client: a TCP connection, a WebSocket, a bus.
+    """The carrier of one session's stanzas to its client: a TCP connection, a WebSocket, a bus.
 
     It may be slow, die half way, or claim to have sent what never arrives: only an acknowledgement counts.
     """

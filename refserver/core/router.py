@@ -1,4 +1,4 @@
-"""Where a stanza goes. Knows only the shapes of addresses and who answers for them.
+"""Sends each stanza on. Knows only the shapes of addresses and who answers for them.
 
 `submit` is the way in for clients' stanzas, `route` the way on for everybody's. Whom a library does not
 let in is stopped here, before any feature or queue sees the stanza.
@@ -100,7 +100,7 @@ class Router:
         destination.deliver(stanza)
 
     def _stopped(self, stanza: Stanza, to: JID) -> bool:
-        """Whether the library that a stanza is for does not let its sender in.
+        """True if the library that a stanza is for does not let its sender in.
 
         That is for senders outside of the library; for its own accounts only if they write to a queue.
         """

@@ -1,4 +1,4 @@
-"""Who is here: bound resources by account.
+"""The directory of sessions: bound resources by account.
 
 A connection is a socket; a session is a bound resource. With XEP-0198 it outlives its connection for a while
 and may be resumed on another one. What a session's presence means is the presence feature's business.
@@ -153,7 +153,7 @@ class Session:
 
     @property
     def transport(self) -> Transport | None:
-        """What carries the stanzas now, None after the end."""
+        """The carrier of the stanzas now, None after the end."""
         return self._transport
 
     @property

@@ -15,7 +15,7 @@ from attrs import evolve, frozen
 from sqlalchemy import Connection
 
 from refserver.jid import JID
-from refserver.reference.asking import Utterance, seconds_since_last
+from refserver.reference.asking import Utterance, keep
 from refserver.reference.states import (
     AlreadyClaimed,
     NoSuchCannedReply,
@@ -33,7 +33,7 @@ from refserver.reference.states import (
 )
 from refserver.storage import conversations, questions, queues, statistics
 from refserver.storage.access_rules import Rule
-from refserver.storage.conversations import Direction, Message, Relay
+from refserver.storage.conversations import Direction, Message
 from refserver.storage.questions import Question
 from refserver.storage.queues import Librarian
 
@@ -110,11 +110,16 @@ def claim(connection: Connection, question_id: int, librarian: JID, now: float) 
     )
     if claimed is None:
         raise _not_claimable(connection, questions.get(connection, question_id))
-    counted = statistics.of(connection, question_id)
+    count_wait(connection, question, now)
+    return claimed
+
+
+def count_wait(connection: Connection, question: Question, now: float, **more: object) -> None:
+    """Count the wait for the first claim, and that the question is open; `more` are other counts."""
+    counted = statistics.of(connection, question.id)
     if counted is not None:
         wait = round(max(0.0, now - question.asked_at), 3) if counted.wait is None else counted.wait
-        statistics.change(connection, question_id, wait=wait, outcome="")
-    return claimed
+        statistics.change(connection, question.id, wait=wait, outcome="", **more)
 
 
 def take(
@@ -135,17 +140,7 @@ def take_over(connection: Connection, question_id: int, librarian: JID, now: flo
     """Take a question from its owner, who is away. Raises `WrongState`."""
     question = questions.get(connection, question_id)
     colleague(connection, question.queue_id, librarian)
-    taken = change(
-        connection,
-        question_id,
-        question.owner,
-        Verb.TAKE_OVER,
-        owner=librarian,
-        handed_to=None,
-        claimed_at=now,
-    )
-    statistics.count(connection, question_id, "transfers")
-    return taken
+    return _transfer(connection, question, Verb.TAKE_OVER, librarian, now)
 
 
 def give_back(connection: Connection, question_id: int, owner: JID) -> Question:
@@ -153,17 +148,19 @@ def give_back(connection: Connection, question_id: int, owner: JID) -> Question:
     question = questions.get(connection, question_id)
     if question.owner != owner:
         raise WrongState(question.state, Verb.GIVE_BACK)
-    waiting = change(connection, question_id, owner, Verb.GIVE_BACK, owner=None, handed_to=None)
-    statistics.count(connection, question_id, "releases")
-    return waiting
+    return _return(connection, question, Verb.GIVE_BACK)
 
 
 def release(connection: Connection, question_id: int, librarian: JID) -> Question:
     """Give a question back: it waits again, at its old place. Raises `NotYours` or `WrongState`."""
-    owned(connection, question_id, librarian, Verb.RELEASE)
-    released = change(connection, question_id, librarian, Verb.RELEASE, owner=None, handed_to=None)
-    statistics.count(connection, question_id, "releases")
-    return released
+    question = owned(connection, question_id, librarian, Verb.RELEASE)
+    return _return(connection, question, Verb.RELEASE)
+
+
+def _return(connection: Connection, question: Question, verb: Verb) -> Question:
+    waiting = change(connection, question.id, question.owner, verb, owner=None, handed_to=None)
+    statistics.count(connection, question.id, "releases")
+    return waiting
 
 
 def dismiss(connection: Connection, queue_id: int, librarian: JID) -> list[Question]:
@@ -191,17 +188,13 @@ def hand_over(connection: Connection, question_id: int, librarian: JID, nick: st
 def accept(connection: Connection, question_id: int, librarian: JID, now: float) -> Question:
     """Take over what a colleague handed over. Raises `NotOffered` or `WrongState`."""
     question = _handed(connection, question_id, librarian, Verb.ACCEPT)
-    accepted = change(
-        connection,
-        question_id,
-        question.owner,
-        Verb.ACCEPT,
-        owner=librarian,
-        handed_to=None,
-        claimed_at=now,
-    )
-    statistics.count(connection, question_id, "transfers")
-    return accepted
+    return _transfer(connection, question, Verb.ACCEPT, librarian, now)
+
+
+def _transfer(connection: Connection, question: Question, verb: Verb, to: JID, now: float) -> Question:
+    taken = change(connection, question.id, question.owner, verb, owner=to, handed_to=None, claimed_at=now)
+    statistics.count(connection, question.id, "transfers")
+    return taken
 
 
 def decline(connection: Connection, question_id: int, librarian: JID) -> Question:
@@ -227,19 +220,8 @@ def answer(
         return Answered(question, repeated, True)
     if question.patron is None:
         raise PatronGone(question.number)
-    message = conversations.add(
-        connection,
-        question_id,
-        Direction.STAFF,
-        utterance.body,
-        now=now,
-        author=nick_of(connection, question.queue_id, librarian),
-        origin_id=utterance.origin_id,
-        extras=utterance.extras,
-        gap=seconds_since_last(connection, question, now),
-        relay=Relay.TO_DO,
-        receipt=utterance.receipt,
-    )
+    author = nick_of(connection, question.queue_id, librarian)
+    message = keep(connection, question, Direction.STAFF, utterance, now, author)
     return Answered(question, message, False)
 
 

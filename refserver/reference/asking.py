@@ -129,19 +129,32 @@ def say(
         question = _ask(connection, queue_id, asker, now, staffed, hourly_limit)
     else:
         question = _add(connection, open_one, now)
-    message = conversations.add(
+    message = keep(connection, question, Direction.PATRON, utterance, now)
+    return Said(question, message, open_one is None, False, place_in_line(connection, question))
+
+
+def keep(
+    connection: Connection,
+    question: Question,
+    direction: Direction,
+    utterance: Utterance,
+    now: float,
+    author: str = "",
+) -> Message:
+    """Store what a patron or a librarian says to the other; it is owed from now on."""
+    return conversations.add(
         connection,
         question.id,
-        Direction.PATRON,
+        direction,
         utterance.body,
         now=now,
+        author=author,
         origin_id=utterance.origin_id,
         extras=utterance.extras,
-        gap=seconds_since_last(connection, question, now),
+        gap=_seconds_since_last(connection, question, now),
         relay=Relay.TO_DO,
         receipt=utterance.receipt,
     )
-    return Said(question, message, open_one is None, False, place_in_line(connection, question))
 
 
 def abandon(
@@ -173,7 +186,7 @@ def place_in_line(connection: Connection, question: Question) -> int:
     return questions.position(connection, question, UNCLAIMED)
 
 
-def seconds_since_last(connection: Connection, question: Question, now: float) -> float | None:
+def _seconds_since_last(connection: Connection, question: Question, now: float) -> float | None:
     """Seconds since somebody last said something, if that was within the claim that still holds."""
     if question.state != State.CLAIMED or question.claimed_at is None:
         return None

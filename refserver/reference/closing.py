@@ -16,7 +16,7 @@ from attrs import frozen
 from sqlalchemy import Connection
 
 from refserver.jid import JID
-from refserver.reference.answering import Taken, change, colleague, owned, take
+from refserver.reference.answering import Taken, change, colleague, count_wait, owned, take
 from refserver.reference.states import (
     OPEN,
     NotBlockable,
@@ -40,7 +40,7 @@ KINDS: Final = ("reference", "directional", "technical")
 """Tags that say what type of question it was."""
 
 BLOCKED_SECONDS: Final = 183 * 86_400.0
-"""How long whoever asked spam is not let in."""
+"""The time for which whoever asked spam is not let in."""
 MOST_OWED: Final = 10_000
 
 
@@ -132,10 +132,7 @@ def reopen(connection: Connection, question_id: int, librarian: JID, now: float)
     )
     if reopened is None:  # somebody else was faster, on another node
         raise WrongState(question.state, Verb.REOPEN)
-    counted = statistics.of(connection, question_id)
-    if counted is not None:
-        wait = round(max(0.0, now - question.asked_at), 3) if counted.wait is None else counted.wait
-        statistics.change(connection, question_id, outcome="", duration=None, wait=wait)
+    count_wait(connection, question, now, duration=None)
     rule = _lift(connection, question) if question.outcome == Outcome.SPAM else None
     return Taken(reopened, None, conversations.of(connection, question_id), lifted=rule)
 

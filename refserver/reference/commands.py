@@ -19,51 +19,54 @@ from refserver.reference.states import Outcome
 
 READ_LEVELS: Final = range(1, 7)
 _UNRATED: Final = frozenset({Outcome.ABANDONED, Outcome.MISSED, Outcome.SPAM, Outcome.PRACTICE})
-_BANGS: Final = "!！﹗"  # the others: what East Asian keyboards write
-_UNSEEN: Final = re.compile(
-    r"[\s\u00ad\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufe00-\ufe0f\ufeff]*"
-)
+_BANGS: Final = "!！"  # the second: what East Asian keyboards write
 _WORD: Final = re.compile(r"(\w[\w-]*)(?:\s+(.*))?\Z", re.DOTALL)
 _OUTCOME_SPELLINGS: Final = {"followup": Outcome.FOLLOW_UP, "follow_up": Outcome.FOLLOW_UP} | {
     outcome.value: outcome for outcome in Outcome
 }
 
 
+class Command:
+    """A line of a librarian, parsed."""
+
+    __slots__ = ()
+
+
 @frozen
-class Say:
+class Say(Command):
     """Text for the patron, as it is to be sent."""
 
     text: str
 
 
 @frozen
-class Take:
+class Take(Command):
     """`!417`: claim a question, or accept it when it is being handed over."""
 
     number: int
 
 
 @frozen
-class Note:
+class Note(Command):
     """`!note text`: for the staff only, kept with the question."""
 
     text: str
 
 
 @frozen
-class Canned:
+class Canned(Command):
     """`!c name` sends a canned reply; without a name lists them."""
 
     name: str = ""
 
 
 @frozen
-class Who:
+class Who(Command):
     """`!who`: who is on duty, with how many questions."""
 
 
 @frozen
-class HandOver:
+class HandOver(Command):
     """`!to mia why`: offer the question to another librarian; she may decline."""
 
     nick: str
@@ -71,21 +74,21 @@ class HandOver:
 
 
 @frozen
-class Release:
+class Release(Command):
     """`!release`, `!to`, `!to queue`: back to the queue."""
 
     reason: str = ""
 
 
 @frozen
-class Decline:
+class Decline(Command):
     """`!decline why`: the answer to a hand-over one does not want."""
 
     reason: str = ""
 
 
 @frozen
-class Close:
+class Close(Command):
     """`!close 3 answered loans`: READ level (None where none applies), outcome, tags."""
 
     level: int | None
@@ -94,47 +97,47 @@ class Close:
 
 
 @frozen
-class Park:
+class Park(Command):
     """`!park why`: keep the question open for follow-up, owned by nobody."""
 
     reason: str = ""
 
 
 @frozen
-class Reopen:
+class Reopen(Command):
     """`!reopen`: undo a close."""
 
 
 @frozen
-class Spam:
+class Spam(Command):
     """`!spam`, `!spam 417`: close as spam and block who asked; None: the chat's own question."""
 
     number: int | None = None
 
 
 @frozen
-class Unspam:
+class Unspam(Command):
     """`!unspam`, `!unspam 417`: who asked is no longer blocked."""
 
     number: int | None = None
 
 
 @frozen
-class Help:
+class Help(Command):
     """`!help`, `!help close`."""
 
     word: str = ""
 
 
 @frozen
-class Desk:
+class Desk(Command):
     """`!desk text`: to the colleagues in the desk room."""
 
     text: str
 
 
 @frozen
-class Unknown:
+class Unknown(Command):
     """No command of that name; `nearest` is the one that may have been meant, "" for none."""
 
     word: str
@@ -151,37 +154,16 @@ class Fault(Enum):
 
 
 @frozen
-class Faulty:
+class Faulty(Command):
     """A known command that cannot be done as it stands."""
 
     word: str
     fault: Fault
 
 
-Command = (
-    Say
-    | Take
-    | Note
-    | Canned
-    | Who
-    | HandOver
-    | Release
-    | Decline
-    | Close
-    | Park
-    | Reopen
-    | Spam
-    | Unspam
-    | Help
-    | Desk
-    | Unknown
-    | Faulty
-)
-
-
 def parse(line: str) -> Command:
     """Return the command in a librarian's message."""
-    text = line[_start(line) :]
+    text = line.lstrip()
     if not text.startswith(tuple(_BANGS)):
         return Say(line)
     rest = text[1:]
@@ -196,12 +178,6 @@ def parse(line: str) -> Command:
     if word in COMMANDS:
         return COMMANDS[word](argument)
     return Unknown(word, _nearest(word))
-
-
-def _start(line: str) -> int:
-    """The place of the first character that can be seen: a byte order mark before a `!` is not."""
-    found = _UNSEEN.match(line)
-    return 0 if found is None else found.end()
 
 
 def _nearest(word: str) -> str:
@@ -280,5 +256,5 @@ class Word(Enum):
 
 def plain_word(text: str, synonyms: Mapping[Word, frozenset[str]]) -> Word | None:
     """The plain word that a whole message is, if it is one; case and closing dots do not count."""
-    said = " ".join(text[_start(text) :].casefold().split()).rstrip(f". {_BANGS}")
+    said = " ".join(text.casefold().split()).rstrip(".! ")
     return next((word for word, names in synonyms.items() if said in names), None)

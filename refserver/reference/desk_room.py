@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Final
 
+from attrs import define
 from twisted.logger import Logger
 
 from refserver import ns
@@ -20,25 +21,9 @@ from refserver.muc.occupants import Occupant
 from refserver.muc.presence import Departure, expel
 from refserver.muc.room import Room, RoomConfig
 from refserver.muc.service import RoomService
+from refserver.reference import events
 from refserver.reference.commands import Say, parse
 from refserver.reference.duty import OnDuty
-from refserver.reference.events import (
-    Abandoned,
-    Accepted,
-    AllBusy,
-    Claimed,
-    DeliveryFailed,
-    Ended,
-    MarkedAsSpam,
-    Offered,
-    OwnerAway,
-    QuestionEvent,
-    Released,
-    ReturnCause,
-    Returned,
-    SpamLifted,
-    TakenOver,
-)
 from refserver.reference.open_questions import OpenQuestions
 from refserver.reference.people import Absences
 from refserver.reference.profile import QueueProfile
@@ -57,29 +42,21 @@ UNHEARD_KEPT: Final = 100
 NO_MEMBER: Final = "321"  # status code: left because of a change of affiliation
 
 
+@define(eq=False, slots=False)
 class DeskRoom:
     """The desk of one queue. Implements the room's `Watcher`. `duty_changed` is called when it has."""
 
-    def __init__(
-        self,
-        core: Core,
-        profile: QueueProfile,
-        open_questions: OpenQuestions,
-        rooms: RoomService,
-        on_duty: OnDuty,
-        absences: Absences,
-        commands: StaffCommands,
-        duty_changed: Callable[[], None],
-    ) -> None:
-        self._core = core
-        self._profile = profile
-        self._open = open_questions
-        self._rooms = rooms
-        self._on_duty = on_duty
-        self._absences = absences
-        self._duty_changed = duty_changed
-        self._commands = commands
-        self.nick = profile.jid.localpart
+    _core: Core
+    _profile: QueueProfile
+    _open: OpenQuestions
+    _rooms: RoomService
+    _on_duty: OnDuty
+    _absences: Absences
+    _commands: StaffCommands
+    _duty_changed: Callable[[], None]
+
+    def __attrs_post_init__(self) -> None:
+        self.nick = self._profile.jid.localpart
         self._here: set[JID] = set()
         self._unheard: deque[str] = deque(maxlen=UNHEARD_KEPT)
         self._room = self._manage()
@@ -121,13 +98,10 @@ class DeskRoom:
 
     def occupant_present(self, room: Room, occupant: Occupant, session: JID) -> None:
         """See `Watcher`."""
-        if occupant.account in self._profile.librarians:
-            self._absences.remote_clients.watch(session, self._profile.jid)
         self._look_at(occupant.account, session)
 
     def occupant_left(self, room: Room, occupant: Occupant, session: JID) -> None:
         """See `Watcher`."""
-        self._absences.remote_clients.unwatch(session)
         self._look_at(occupant.account, None)
 
     def _look_at(self, account: JID, session: JID | None) -> None:
@@ -153,13 +127,13 @@ class DeskRoom:
             self._duty_changed()
 
     def look_again(self, librarian: JID) -> None:
-        """One of her clients answers no more, or again."""
+        """One of her clients here answers no more, or again."""
         self._look_at(librarian, None)
 
     def _answers(self, client: JID) -> bool:
-        """False if a client has left us without an answer for a minute."""
+        """False if a client here has left us without an answer for a minute."""
         session = self._core.sessions.get(client)
-        return not self._absences.remote_clients.is_silent(client) if session is None else session.answering
+        return session is None or session.answering
 
     def _welcome(self, session: JID | None) -> None:
         """Tell who comes on duty what waits, and what nobody was there to hear."""
@@ -184,42 +158,42 @@ class DeskRoom:
         else:
             self._unheard.append(text)
 
-    def handle(self, event: QuestionEvent) -> None:
+    def handle(self, event: events.QuestionEvent) -> None:
         """React to an event."""
         question, texts, nick_of = event.question, self._profile.staff_texts, self._profile.nick_of
         number, owner = question.number, "" if question.owner is None else nick_of(question.owner)
         match event:
-            case Offered() if question.offered_to is None:
+            case events.Offered() if question.offered_to is None:
                 self._announce(question, [duty.jid for duty in self._on_duty.duties()])
-            case Offered():
+            case events.Offered():
                 self._announce(question, [question.offered_to])
-            case AllBusy():
+            case events.AllBusy():
                 self._announce(question, ())
-            case Claimed() | Accepted():
+            case events.Claimed() | events.Accepted():
                 self.say(texts.claimed(number, owner))
-            case TakenOver():
+            case events.TakenOver():
                 self.say(texts.taken_from_absent(number, owner, nick_of(event.before)))
-            case Released():
+            case events.Released():
                 self.say(texts.released(number, nick_of(event.librarian), event.reason))
-            case Returned() if event.cause is ReturnCause.UNDELIVERED and event.condition is not None:
+            case events.Returned(cause=events.ReturnCause.UNDELIVERED) if event.condition is not None:
                 reason = texts.why_undelivered(event.condition)
                 self.say(texts.released(number, nick_of(event.librarian), reason))
-            case Returned():
+            case events.Returned():
                 self.tell(texts.returned(number, nick_of(event.librarian)))
-            case OwnerAway():
+            case events.OwnerAway():
                 self.tell(texts.owner_away(number, owner))
-            case Abandoned() | Ended():
+            case events.Abandoned() | events.Ended():
                 self.say(texts.abandoned(number))
-            case MarkedAsSpam():
+            case events.MarkedAsSpam():
                 self.say(texts.blocked(number, nick_of(event.librarian)))
-            case SpamLifted():
+            case events.SpamLifted():
                 self.say(texts.unblocked(number, nick_of(event.librarian)))
-            case DeliveryFailed() if question.owner is None or question.state != State.CLAIMED:
+            case events.DeliveryFailed() if question.owner is None or question.state != State.CLAIMED:
                 if event.to_staff:
                     self.tell(texts.not_heard(number, owner, event.condition))
                 else:
                     self.tell(texts.undelivered(number, event.condition))
-            case DeliveryFailed():
+            case events.DeliveryFailed():
                 pass  # its owner is told
 
     def _announce(self, question: Question, mentioned: Iterable[JID | None]) -> None:

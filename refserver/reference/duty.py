@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable, Sequence
 from statistics import median
 from typing import Final
 
-from attrs import frozen
+from attrs import define, frozen
 
 from refserver.core.ports import Clock
 from refserver.jid import JID
@@ -22,7 +22,7 @@ from refserver.reference.states import Outcome
 from refserver.storage.questions import Question
 
 DEFAULT_DURATION: Final = 300.0
-"""What a question is expected to take while the queue has none to learn from, in seconds."""
+"""The seconds that a question is expected to take while the queue has none to learn from."""
 
 
 @frozen
@@ -58,7 +58,7 @@ def next_librarian(
 
 
 def free_places(duties: Iterable[Duty]) -> int:
-    """How many questions could be taken right now."""
+    """The number of questions that could be taken right now."""
     return sum(max(0, duty.max_chats - duty.load) for duty in duties)
 
 
@@ -78,13 +78,15 @@ def expected_wait(position: int, duties: Collection[Duty], durations: Sequence[f
     return math.ceil(behind * typical / places)
 
 
+@define(eq=False, slots=False)
 class OnDuty:
     """The librarians on duty at one queue: those in its desk room who are neither away nor busy."""
 
-    def __init__(self, profile: QueueProfile, open_questions: OpenQuestions, clock: Clock) -> None:
-        self._profile = profile
-        self._open = open_questions
-        self._clock = clock
+    _profile: QueueProfile
+    _open: OpenQuestions
+    _clock: Clock
+
+    def __attrs_post_init__(self) -> None:
         self._nicks: dict[JID, str] = {}
         self._idle_since: dict[JID, float] = {}
 
@@ -109,7 +111,7 @@ class OnDuty:
         self._idle_since[librarian] = self._clock.seconds()
 
     def duties(self) -> list[Duty]:
-        """Who is on duty, by nickname. Load counts her questions at all queues of the library."""
+        """The librarians on duty, by nickname. Load counts her questions at all queues of the library."""
         found = [
             Duty(jid, nick, self._open.load(jid), librarian.max_chats, self._idle_since[jid])
             for jid, nick in self._nicks.items()
@@ -118,13 +120,13 @@ class OnDuty:
         return sorted(found, key=lambda duty: duty.nick)
 
 
+@define(eq=False, slots=False)
 class Waits:
     """The expected waits at one queue."""
 
-    def __init__(self, profile: QueueProfile, open_questions: OpenQuestions, on_duty: OnDuty) -> None:
-        self._profile = profile
-        self._open = open_questions
-        self._on_duty = on_duty
+    _profile: QueueProfile
+    _open: OpenQuestions
+    _on_duty: OnDuty
 
     def of(self, position: int) -> float | None:
         """Seconds until the question at a place in the line will likely be taken; None: nobody is on duty."""
@@ -135,7 +137,7 @@ class Waits:
         return expected_wait(ahead, duties, self._profile.durations)
 
     def _offered(self, questions: Iterable[Question]) -> int:
-        """How many of these are being offered to somebody, whose load counts them already."""
+        """The number of those that are being offered to somebody, whose load counts them already."""
         return sum(self._open.offered_to(question) is not None for question in questions)
 
     def handle(self, event: QuestionEvent) -> None:

@@ -1,4 +1,4 @@
-"""What has happened to a question: the events that a committed verb publishes, and who hears them.
+"""The events that a committed verb publishes about a question, and their subscribers.
 
 `ReferenceService` publishes. Chats, desk rooms, roster entries, presence and offers are subscribers; they do
 not know each other. A new one is one file, and one line in queue.py.
@@ -76,31 +76,33 @@ class AllBusy(QuestionEvent):
 
 
 @frozen
-class _Taken(QuestionEvent):
+class Taken(QuestionEvent):
+    """A question has another owner than before."""
+
     said: Sequence[Message]
 
 
 @frozen
-class Claimed(_Taken):
+class Claimed(Taken):
     """A question that nobody owned has an owner. `said` is everything said before."""
 
 
 @frozen
-class Accepted(_Taken):
+class Accepted(Taken):
     """A librarian has accepted a question that `before` handed over to her."""
 
     before: JID
 
 
 @frozen
-class TakenOver(_Taken):
+class TakenOver(Taken):
     """A librarian has taken a question whose owner `before` was away."""
 
     before: JID
 
 
 @frozen
-class Reopened(_Taken):
+class Reopened(Taken):
     """A finished question is open again; `question.owner` has reopened it."""
 
 

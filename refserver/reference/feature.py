@@ -19,7 +19,6 @@ from twisted.logger import Logger
 from refserver.core.core import Core
 from refserver.core.feature import Feature, on
 from refserver.core.hooks import (
-    AccountRemoved,
     HostAdded,
     HostRemoved,
     HostsComing,
@@ -47,7 +46,7 @@ from refserver.storage.questions import Question
 log = Logger()
 
 FORGET_SECONDS: Final = 600.0
-"""How often it is looked for what policy no longer keeps."""
+"""The time between two looks for what policy no longer keeps."""
 
 
 class Reference(Feature):
@@ -95,13 +94,6 @@ class Reference(Feature):
             for queue in library.queues.values():
                 if event.patron in queue.presence.subscribers:
                     queue.presence.dismiss(event.patron)
-
-    @on(AccountRemoved)
-    def account_removed(self, event: AccountRemoved) -> None:
-        """Who gets the name next has subscribed to nothing; the store has forgotten the subscriptions."""
-        for library in self._libraries.values():
-            for queue in library.queues.values():
-                queue.presence.subscribers.discard(event.account)
 
     @on(QueuesChanged)
     def queues_changed(self, event: QueuesChanged) -> Deferred[None]:
@@ -184,7 +176,6 @@ class Reference(Feature):
         for queue in library.queues.values():
             for librarian in queue.librarians:
                 self._offices.setdefault(librarian, []).append(queue)
-                self._watch(librarian)
 
     def _leave_offices(self, library: Library) -> None:
         for queue in library.queues.values():
@@ -193,20 +184,10 @@ class Reference(Feature):
                 offices.remove(queue)
                 if not offices:
                     del self._offices[librarian]
-                    self._watch(librarian)
-
-    def _watch(self, account: JID) -> None:
-        """Have a librarian's available clients asked each minute: a machine that sleeps has a live socket."""
-        liveness = self.core.liveness
-        for session in self.core.sessions.of(account).values():
-            if account in self._offices and session.presence is not None:
-                liveness.watch(session)
-            else:
-                liveness.unwatch(session)
 
     @on(SendersChanged)
     def senders_changed(self, event: SendersChanged) -> None:
-        """Who is blocked gets no presence of a queue either; the store has forgotten them."""
+        """End the subscriptions of those who are blocked now; the store has forgotten them."""
         for library in self._libraries.values():
             gate = self.core.hosts.gate_of(library.host.domain)
             if gate is None or event.host not in (None, library.host):
@@ -222,8 +203,6 @@ class Reference(Feature):
     def available(self, event: SessionAvailable) -> None:
         """A librarian gets what waited for her; the contact of a patron's question comes."""
         account = event.session.account
-        if account in self._offices:
-            self._watch(account)
         for queue in self._offices.get(account, ()):
             queue.librarian_changed(account)
             if event.initial:
@@ -250,7 +229,6 @@ class Reference(Feature):
     def unavailable(self, event: SessionUnavailable) -> None:
         """A librarian may be gone; the contact of a patron's question goes with the patron's last client."""
         account = event.session.account
-        self.core.liveness.unwatch(event.session)
         for queue in self._offices.get(account, ()):
             queue.librarian_changed(account)
         if not self.core.sessions.available(account):
@@ -276,8 +254,7 @@ class Reference(Feature):
 
     def _forget(self) -> None:
         self._forget_later()
-        forgetting = Deferred.fromCoroutine(self._forget_due(self.core.now()))
-        forgetting.addErrback(lambda failure: log.failure("forgetting failed", failure=failure))
+        self.core.run(self._forget_due(self.core.now()), "forgetting failed")
 
     async def _forget_due(self, now: float) -> None:
         """Forget piece by piece, so that claims and receipts do not wait for all of it."""
@@ -292,7 +269,7 @@ class PatronIndex:
         self._libraries: dict[JID, list[Library]] = {}
 
     def libraries(self, patron: JID) -> list[Library]:
-        """Where the patron has an open question."""
+        """The libraries where the patron has an open question."""
         return [*self._libraries.get(patron, ())]
 
     def put(self, library: Library) -> None:
@@ -344,7 +321,7 @@ def _load(connection: Connection, domain: str) -> list[Stored]:
 def _load_again(
     connection: Connection, domain: str, opened: Collection[int]
 ) -> tuple[list[Stored], list[Question]]:
-    """What is stored now, and which of the questions `opened` have ended."""
+    """Read what is stored now, and those of the questions `opened` that have ended."""
     stored = _load(connection, domain)
     still = {question.id for one in stored for question, _ in one.questions}
     return stored, questions.with_ids(connection, set(opened) - still)

@@ -10,31 +10,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from functools import partial
 
+from attrs import define
+
 from refserver.core.core import Core
 from refserver.errors import Condition, StanzaError
 from refserver.jid import JID
+from refserver.reference import events
 from refserver.reference.commands import parse
-from refserver.reference.events import (
-    Abandoned,
-    Accepted,
-    Answered,
-    Claimed,
-    Closed,
-    Declined,
-    DeliveryFailed,
-    Ended,
-    HandedOver,
-    Noted,
-    Offered,
-    OfferEnded,
-    QuestionEvent,
-    Released,
-    Reopened,
-    ReturnCause,
-    Returned,
-    Said,
-    TakenOver,
-)
 from refserver.reference.open_questions import OpenQuestions
 from refserver.reference.outbox import Outbox
 from refserver.reference.people import Reach
@@ -48,34 +30,24 @@ from refserver.storage.outbox import Due
 from refserver.storage.questions import Question
 
 
+@define(eq=False, slots=False)
 class LibrarianChat:
-    """The chats of one queue's questions. `wrote` is told which client gave a sign of life, and where."""
+    """The chats of one queue's questions. `wrote` is told which librarian gives a sign of life."""
 
-    def __init__(
-        self,
-        core: Core,
-        profile: QueueProfile,
-        open_questions: OpenQuestions,
-        reach: Reach,
-        relay: MessageRelay,
-        outbox: Outbox,
-        commands: StaffCommands,
-        wrote: Callable[[JID, JID], None],
-    ) -> None:
-        self._core = core
-        self._profile = profile
-        self._open = open_questions
-        self._reach = reach
-        self._relay = relay
-        self._outbox = outbox
-        self._commands = commands
-        self._wrote = wrote
+    _core: Core
+    _profile: QueueProfile
+    _open: OpenQuestions
+    _reach: Reach
+    _relay: MessageRelay
+    _outbox: Outbox
+    _commands: StaffCommands
+    _wrote: Callable[[JID], None]
+
+    def __attrs_post_init__(self) -> None:
         self._seen: dict[int, dict[JID, int]] = {}
         """Of each open question (its number): up to which message (its sequence) who has seen it."""
         self._offered: dict[int, set[JID]] = {}
         """Of each question that waits: in whose chats an offer stands."""
-        self._previews: dict[tuple[int, JID], bool] = {}
-        """Words (their ids) on the way to a librarian who did not have the question; True: now she has it."""
 
     # -- what librarians write ------------------------------------------------------------
 
@@ -91,7 +63,7 @@ class LibrarianChat:
             self._outbox.returned(stanza)
         if stanza.type in ("error", "headline"):
             return
-        self._wrote(stanza.from_, self._profile.jid)
+        self._wrote(librarian)
         answer = partial(self._relay.tell_staff, number, librarian)
         if is_encrypted(stanza):
             answer(self._profile.patron_texts.encrypted())
@@ -110,53 +82,53 @@ class LibrarianChat:
 
     # -- what librarians are told -------------------------------------------------------------
 
-    def handle(self, event: QuestionEvent) -> None:
+    def handle(self, event: events.QuestionEvent) -> None:
         """React to an event."""
         question, texts, number = event.question, self._profile.staff_texts, event.question.number
         match event:
-            case Said():
+            case events.Said():
                 self._said(question, event.message)
-            case Answered() if question.owner is not None:
+            case events.Answered() if question.owner is not None:
                 self._saw(question, question.owner, [event.message])
-            case Noted():
+            case events.Noted():
                 for librarian, nick in [(jid, one.nick) for jid, one in self._profile.librarians.items()]:
                     if nick == event.message.author:
                         self._saw(question, librarian, [event.message])
-            case Offered() if question.offered_to is not None:
+            case events.Offered() if question.offered_to is not None:
                 self._offer(question, event.said, event.before)
-            case OfferEnded():
+            case events.OfferEnded():
                 self._end_offers(question, texts.offer_over(number))
-            case Claimed() | Accepted() | TakenOver() | Reopened():
+            case events.Taken():
                 self._taken(event)
-            case Released():
+            case events.Released():
                 self._relay.tell_staff(number, event.librarian, texts.is_released(number))
-            case Returned() if event.cause is not ReturnCause.OFFICE_ENDED:
+            case events.Returned() if event.cause is not events.ReturnCause.OFFICE_ENDED:
                 if self._reach.is_reachable(event.librarian):
                     self._relay.tell_staff(number, event.librarian, texts.is_released(number))
-            case HandedOver() if question.handed_to is not None and question.owner is not None:
+            case events.HandedOver() if question.handed_to is not None and question.owner is not None:
                 nick = self._profile.nick_of(question.handed_to)
                 self._relay.tell_staff(number, question.owner, texts.handed(number, nick))
                 self._show(question, question.handed_to, event.said)
                 text = texts.asked_to_take(number, self._profile.nick_of(question.owner), event.reason)
                 self._relay.tell_staff(number, question.handed_to, text)
-            case Declined():
+            case events.Declined():
                 self._relay.tell_staff(number, event.librarian, texts.you_declined(number))
                 if question.owner is not None and question.owner != event.librarian:
                     text = texts.declined(number, self._profile.nick_of(event.librarian), event.reason)
                     self._relay.tell_staff(number, question.owner, text)
-            case Closed():
+            case events.Closed():
                 self._relay.tell_staff(number, event.librarian, texts.ended(number, question.state))
-            case Ended() if event.owner is not None:
+            case events.Ended() if event.owner is not None:
                 self._relay.tell_staff(number, event.owner, texts.abandoned(number))
-            case Abandoned() | Ended():
+            case events.Abandoned() | events.Ended():
                 self._end_offers(question, texts.abandoned(number))
-            case DeliveryFailed() if question.owner is not None and question.state == State.CLAIMED:
+            case events.DeliveryFailed() if question.owner is not None and question.state == State.CLAIMED:
                 self._relay.tell_staff(number, question.owner, self._failed(event))
         if question.state not in OPEN:
             self._seen.pop(number, None)
             self._offered.pop(number, None)
 
-    def _failed(self, event: DeliveryFailed) -> str:
+    def _failed(self, event: events.DeliveryFailed) -> str:
         question, texts = event.question, self._profile.staff_texts
         if not event.to_staff or question.owner is None:
             return texts.undelivered(question.number, event.condition)
@@ -177,9 +149,7 @@ class LibrarianChat:
             self._end_offers(question, texts.offer_over(number))
         self._offered.setdefault(number, set()).add(question.offered_to)
         self._show(question, question.offered_to, said)
-        self._relay.tell_staff(
-            number, question.offered_to, texts.offered(number, self._profile.guest(question))
-        )
+        self._relay.tell_staff(number, question.offered_to, texts.offered(number, question.guest))
 
     def _end_offers(self, question: Question, text: str) -> None:
         """Take back what stands in the chats of those who were offered the question and do not have it."""
@@ -187,32 +157,30 @@ class LibrarianChat:
             if librarian != question.owner and self._reach.is_reachable(librarian):
                 self._relay.tell_staff(question.number, librarian, text)
 
-    def _taken(self, event: Claimed | Accepted | TakenOver | Reopened) -> None:
+    def _taken(self, event: events.Taken) -> None:
         question, texts, number = event.question, self._profile.staff_texts, event.question.number
         assert question.owner is not None
         nick = self._profile.nick_of(question.owner)
-        self._end_offers(question, texts.offer_taken(number, nick))
-        if isinstance(event, Reopened):
+        self._end_offers(question, texts.lost(number, nick))
+        if isinstance(event, events.Reopened):
             self._saw(question, question.owner, event.said)
-            text = texts.reopened(number, self._profile.guest(question))
+            text = texts.reopened(number, question.guest)
         else:
             self._show(question, question.owner, event.said)
-            text = texts.yours(number, self._profile.guest(question))
+            text = texts.yours(number, question.guest)
         self._relay.tell_staff(number, question.owner, text)
-        if isinstance(event, Accepted | TakenOver):
+        if isinstance(event, events.Accepted | events.TakenOver):
             self._relay.tell_staff(number, event.before, texts.taken_over(number, nick))
 
     # -- what each has seen ---------------------------------------------------------------------
 
     def _show(self, question: Question, librarian: JID, said: Iterable[Message]) -> None:
         """Give a librarian what she has not seen of a question; its owner's share is then delivered."""
-        if librarian == question.owner:
-            self._adopt(librarian, {message.id for message in said})
         seen = self._seen.get(question.number, {}).get(librarian, 0)
         for message in said:
             words = message.direction is Direction.PATRON and message.relay is Relay.TO_DO
             if message.sequence <= seen:
-                if words and librarian == question.owner and (message.id, librarian) not in self._previews:
+                if words and librarian == question.owner:
                     self._outbox.note_arrived(message.id)
             elif not words:
                 self._relay.retell(question, message, librarian)
@@ -230,25 +198,17 @@ class LibrarianChat:
         """Give the patron's words to a librarian who does not have the question."""
         assert isinstance(due.said, Message)
         stanza = self._relay.stanza(due, librarian)
-        self._previews[due.said.id, librarian] = False
         settled = partial(self._previewed, due, librarian, due.said.sequence)
         self._core.router.route(Tracked(stanza, settled))
 
-    def _adopt(self, owner: JID, said: set[int]) -> None:
-        """What is on its way to the new owner is delivered when it has arrived, and not before."""
-        for id, librarian in self._previews:
-            if id in said:
-                self._previews[id, librarian] = librarian == owner
-
     def _previewed(self, due: Due, librarian: JID, sequence: int, error: StanzaError | None) -> None:
         """If it has not arrived it comes again: now, if she has taken the question meanwhile, else then."""
-        assert isinstance(due.said, Message)
-        hers = self._previews.pop((due.said.id, librarian), False)
-        if hers and error is None:
-            self._outbox.note_arrived(due.said.id)
-        elif hers and error is not None:
-            self._outbox.send_again(due, librarian, error)
-        elif error is not None:
+        if error is None:
+            return
+        question = self._open.numbered(due.question.number)
+        if question is not None and question.owner == librarian:
+            self._outbox.send_again(Due(question, due.said), error)
+        else:
             seen = self._seen.get(due.question.number, {})
             if librarian in seen:
                 seen[librarian] = min(seen[librarian], sequence - 1)

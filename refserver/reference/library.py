@@ -1,4 +1,4 @@
-"""What this process holds in memory of one library: its queues, its open questions, the verbs on them.
+"""One library in this process's memory: its queues, its open questions, the verbs on them.
 
 The library is the unit of ownership (docs/decisions/0012-ownership.md): nothing here knows of another
 library.
@@ -7,10 +7,6 @@ library.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
-
-from twisted.internet.defer import Deferred
-from twisted.logger import Logger
 
 from refserver.core.core import Core
 from refserver.core.hosts import Host
@@ -22,12 +18,9 @@ from refserver.reference.people import Absences, Reach
 from refserver.reference.profile import Stored
 from refserver.reference.queue import Queue
 from refserver.reference.relay import RateLimits
-from refserver.reference.remote_clients import RemoteClients
 from refserver.reference.service import ReferenceService
 from refserver.reference.states import UNCLAIMED, State
 from refserver.storage.questions import Question
-
-log = Logger()
 
 
 class Library:
@@ -45,15 +38,8 @@ class Library:
         self.open_questions = OpenQuestions()
         self.events = Events(self.open_questions)
         self.reach = Reach(core)
-        self.remote_clients = RemoteClients(core, self._is_needed, self._client_changed)
         self.absences = Absences(
-            core,
-            self.reach,
-            self.open_questions,
-            self.events.publish,
-            self._give_back,
-            self._return_seconds,
-            self.remote_clients,
+            core, self.reach, self.open_questions, self.events.publish, self._give_back, self._return_seconds
         )
         self.service = ReferenceService(
             core, host.domain, self.open_questions, self.events, self.absences.is_away
@@ -114,7 +100,6 @@ class Library:
     def stop(self) -> None:
         """The server ends: nothing is begun any more."""
         self.absences.stop()
-        self.remote_clients.stop()
         for queue in self.queues.values():
             queue.stop()
 
@@ -133,7 +118,7 @@ class Library:
     # -- who and where -----------------------------------------------------------------------
 
     def librarians(self) -> set[JID]:
-        """Who works for the library, at any of its desks."""
+        """Those who work for the library, at any of its desks."""
         return {jid for queue in self.queues.values() for jid in queue.librarians}
 
     def queue_of(self, number: int, asked: Queue) -> Queue:
@@ -146,14 +131,6 @@ class Library:
         for queue in self.queues.values():
             queue.outbox.reachable(domain)
 
-    def _client_changed(self, librarian: JID) -> None:
-        for queue in self.queues.values():
-            if librarian in queue.profile.librarians:
-                queue.librarian_changed(librarian)
-
-    def _is_needed(self, librarian: JID) -> bool:
-        return self.absences.is_at_desk(librarian) or bool(self.open_questions.of_owner(librarian))
-
     # -- absences ------------------------------------------------------------------------------
 
     def _return_seconds(self, question: Question) -> float:
@@ -163,7 +140,5 @@ class Library:
     def _give_back(self, question: Question) -> None:
         if question.owner is None or question.state != State.CLAIMED:
             return
-        given: Deferred[Any] = Deferred.fromCoroutine(
-            self.service.give_back(question, question.owner, ReturnCause.ABSENT)
-        )
-        given.addErrback(lambda failure: log.failure("a question could not be given back", failure=failure))
+        giving = self.service.give_back(question, question.owner, ReturnCause.ABSENT)
+        self._core.run(giving, "a question could not be given back")

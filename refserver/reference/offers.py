@@ -6,17 +6,14 @@ decision is made on what is committed, plus the offers still being stored.
 
 from __future__ import annotations
 
-from collections.abc import Coroutine
-from typing import Any
-
-from twisted.internet.defer import Deferred
+from attrs import define
 from twisted.internet.interfaces import IDelayedCall
-from twisted.logger import Logger
 
 from refserver.core.core import Core
 from refserver.jid import JID
+from refserver.reference import events
 from refserver.reference.duty import OnDuty, next_librarian
-from refserver.reference.events import AllBusy, Closed, Events, Offered, QuestionEvent, Released, Returned
+from refserver.reference.events import Events
 from refserver.reference.open_questions import OpenQuestions
 from refserver.reference.profile import QueueProfile
 from refserver.reference.service import ReferenceService
@@ -24,41 +21,33 @@ from refserver.reference.settings import Policy
 from refserver.reference.states import State
 from refserver.storage.questions import Question
 
-log = Logger()
 
-
+@define(eq=False, slots=False)
 class Offers:
     """The offers of one queue. Hears the events of all queues: a librarian has one load for all of them."""
 
-    def __init__(
-        self,
-        core: Core,
-        profile: QueueProfile,
-        open_questions: OpenQuestions,
-        on_duty: OnDuty,
-        service: ReferenceService,
-        events: Events,
-    ) -> None:
-        self._core = core
-        self._profile = profile
-        self._open = open_questions
-        self._on_duty = on_duty
-        self._service = service
-        self._events = events
+    _core: Core
+    _profile: QueueProfile
+    _open: OpenQuestions
+    _on_duty: OnDuty
+    _service: ReferenceService
+    _events: Events
+
+    def __attrs_post_init__(self) -> None:
         self._timers: dict[int, IDelayedCall] = {}
         self._passed: dict[int, set[JID]] = {}
         self._announced: set[int] = set()
         self._stopped = False
 
-    def handle(self, event: QuestionEvent) -> None:
+    def handle(self, event: events.QuestionEvent) -> None:
         """React to an event."""
         question = event.question
         if question.queue_id == self._profile.id:
-            if isinstance(event, Released | Returned):  # it goes to others first
+            if isinstance(event, events.Released | events.Returned):  # it goes to others first
                 self._passed.setdefault(question.number, set()).add(event.librarian)
-            elif isinstance(event, Closed):
+            elif isinstance(event, events.Closed):
                 self._on_duty.was_busy(event.librarian)
-            elif isinstance(event, Offered) and question.offered_to is not None:
+            elif isinstance(event, events.Offered) and question.offered_to is not None:
                 self._set_timer(question, self._profile.settings.offer_seconds)
         self.update()
 
@@ -86,7 +75,7 @@ class Offers:
     def _consider(self, question: Question) -> None:
         if not self._on_duty:
             if question.state == State.OFFERED:
-                self._run(self._service.withdraw(question))
+                self._core.run(self._service.withdraw(question), "an offer could not be stored")
         elif question.state == State.WAITING:
             self._offer(question)
         elif question.offered_to is not None:
@@ -102,16 +91,12 @@ class Offers:
         chosen = next_librarian(self._on_duty.duties(), policy, passed)
         if chosen is not None:
             self._on_duty.was_busy(chosen.jid)
-            self._run(self._service.offer(question, chosen.jid))
+            self._core.run(self._service.offer(question, chosen.jid), "an offer could not be stored")
         elif policy is Policy.EVERYONE or question.state == State.OFFERED:
-            self._run(self._service.offer(question, None))
+            self._core.run(self._service.offer(question, None), "an offer could not be stored")
         elif question.number not in self._announced:
             self._announced.add(question.number)
-            self._events.publish(AllBusy(question))
-
-    def _run(self, doing: Coroutine[Deferred[Any], Any, Any]) -> None:
-        done = Deferred.fromCoroutine(doing)
-        done.addErrback(lambda failure: log.failure("an offer could not be stored", failure=failure))
+            self._events.publish(events.AllBusy(question))
 
     # -- widening -----------------------------------------------------------------------
 
@@ -132,4 +117,4 @@ class Offers:
             and question.offered_to is not None
             and not self._open.is_planned(question)
         ):
-            self._run(self._service.widen(question))
+            self._core.run(self._service.widen(question), "an offer could not be stored")

@@ -117,7 +117,7 @@ class OpenQuestions:
     # -- load --------------------------------------------------------------------------
 
     def load(self, librarian: JID) -> int:
-        """How many questions a librarian has or is offered, in all queues."""
+        """The number of questions a librarian has or is offered, in all queues."""
         return self._loads[librarian] + sum(to == librarian for to in self._planned.values())
 
     def plan_offer(self, question: Question, librarian: JID | None) -> None:

@@ -1,4 +1,4 @@
-"""What one queue owes patrons and librarians, here and elsewhere: kept until settled, tried again, in order.
+"""Delivers what one queue owes patrons and librarians: kept until settled, tried again, in order.
 
 The store is the master (storage/outbox.py). In memory stands, for each recipient, what is under way and
 whether something has failed. A recipient is in one of these states:
@@ -67,11 +67,7 @@ class GivenUp:
 
 
 def give_up(
-    connection: Connection,
-    recipient: JID,
-    keys: Collection[Key],
-    words: Callable[[GivenUp], str],
-    now: float,
+    connection: Connection, recipient: JID, keys: Collection[Key], words: Callable[[GivenUp], str], now: float
 ) -> list[GivenUp]:
     """Owe these to `recipient` no more; the questions of which somebody is to be told, in `words`."""
     by_question: dict[tuple[int, bool], list[Due]] = {}
@@ -94,7 +90,7 @@ def _to_patron(connection: Connection, dues: list[Due]) -> GivenUp | None:
 
 
 def _to_librarian(connection: Connection, librarian: JID, dues: list[Due]) -> GivenUp | None:
-    """What she has not got goes to whoever is next; if she has closed the question, to nobody.
+    """Give what she has not got to whoever is next; if she has closed the question, to nobody.
 
     None if somebody else has the question now: who was told all of it.
     """
@@ -123,13 +119,13 @@ log = Logger()
 SOONEST_SECONDS: Final = 5.0
 """The least time between two attempts, however often the other server is heard of."""
 START_SECONDS: Final = 2.0
-"""What a stop or a crash has left is tried within this time, and a little more for each recipient."""
+"""The time within which what a stop has left is tried; a little more for each recipient."""
 START_SHARE: Final = 0.005
 BATCH: Final = 20
 MOST_AT_ONCE: Final = 100
-"""How many recipients of one domain are tried at the same time; the others wait for a moment."""
+"""The recipients of one domain that are tried at the same time; the others wait for a moment."""
 UNSETTLED_SECONDS: Final = 600.0
-"""What nobody has told the fate of for so long is tried again with what came back."""
+"""After this time a stanza of which nothing was heard is tried again."""
 PAUSES: Final = (60.0, 300.0, 900.0, 1800.0, 3600.0)
 """After each attempt that fails; the last one again and again. About: see JITTER."""
 JITTER: Final = 0.2
@@ -147,7 +143,7 @@ WORTH_TRYING: Final = frozenset(
 
 
 class Progress(Enum):
-    """Whether something has failed for a recipient: see the text above."""
+    """The states of a recipient: see the text above."""
 
     OPEN = "open"
     WAITING = "waiting"
@@ -175,26 +171,19 @@ class Recipient:
     warned: bool = False  # the librarian knows
 
 
+@define(eq=False, slots=False)
 class Outbox:
     """The outbox of one queue. `random` gives numbers from 0 to 1."""
 
-    def __init__(
-        self,
-        core: Core,
-        profile: QueueProfile,
-        open_questions: OpenQuestions,
-        reach: Reach,
-        relay: MessageRelay,
-        service: ReferenceService,
-        random: Callable[[], float] = random.random,
-    ) -> None:
-        self._core = core
-        self._profile = profile
-        self._open = open_questions
-        self._reach = reach
-        self._relay = relay
-        self._service = service
-        self._random = random
+    _core: Core
+    _profile: QueueProfile
+    _open: OpenQuestions
+    _reach: Reach
+    _relay: MessageRelay
+    _service: ReferenceService
+    _random: Callable[[], float] = random.random
+
+    def __attrs_post_init__(self) -> None:
         self._recipients: dict[str, dict[tuple[JID, bool], Recipient]] = {}
         self._count: dict[Progress, Counter[str]] = {progress: Counter() for progress in Progress}
         self._line: list[tuple[float, int, Recipient]] = []
@@ -204,7 +193,7 @@ class Outbox:
         self._noting: IDelayedCall | None = None
         self._stopped = False
         self._early: list[Due] | None = None
-        """What was said before it is known what was owed already: it must not overtake that."""
+        """Said before it is known what was owed already: it must not overtake that."""
 
     # -- life ----------------------------------------------------------------------
 
@@ -272,10 +261,11 @@ class Outbox:
             if recipient.failed_at > float("-inf"):
                 self._warn(recipient, due.key)
 
-    def send_again(self, due: Due, librarian: JID, error: StanzaError) -> None:
-        """What was sent to a librarian with an offer has come back, and she has taken the question."""
-        if not self._stopped:
-            self._failed(self._recipient(librarian, True), due.key, due.said_at, error.condition)
+    def send_again(self, due: Due, error: StanzaError) -> None:
+        """Send again what was sent with an offer and came back: the question is now its recipient's."""
+        if due.question.owner is not None:
+            recipient = self._recipient(due.question.owner, is_to_staff(due))
+            self._failed(recipient, due.key, due.said_at, error.condition)
 
     def note_arrived(self, key: Key) -> None:
         """The recipient has had this already."""

@@ -7,13 +7,11 @@ once somebody has claimed the question.
 
 from __future__ import annotations
 
-from collections.abc import Coroutine
-from typing import Any, Final
+from typing import Final
 
+from attrs import define
 from sqlalchemy import Connection
-from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall
-from twisted.logger import Logger
 
 from refserver import ns
 from refserver.core.core import Core
@@ -21,21 +19,10 @@ from refserver.core.hosts import Verdict
 from refserver.core.ports import Clock
 from refserver.errors import Condition, StanzaError
 from refserver.jid import JID
+from refserver.reference import events
 from refserver.reference.asking import Asker
 from refserver.reference.commands import Word, plain_word
 from refserver.reference.duty import OnDuty, Waits
-from refserver.reference.events import (
-    Accepted,
-    Answered,
-    Asked,
-    Claimed,
-    Closed,
-    QuestionEvent,
-    Released,
-    Reopened,
-    Returned,
-    TakenOver,
-)
 from refserver.reference.open_questions import OpenQuestions
 from refserver.reference.outbox import Outbox
 from refserver.reference.people import Absences
@@ -50,38 +37,24 @@ from refserver.storage.outbox import Due
 from refserver.storage.questions import Question
 from refserver.xml.element import child_text, element
 
-log = Logger()
-
 SILENT: Final = (Outcome.SPAM, Outcome.PRACTICE)
 """Outcomes of which the patron is not told."""
 
 
+@define(eq=False, slots=False)
 class PatronChat:
     """The chats of one queue's patrons. `hourly_limit` is how many questions one may ask in an hour."""
 
-    def __init__(
-        self,
-        core: Core,
-        profile: QueueProfile,
-        open_questions: OpenQuestions,
-        on_duty: OnDuty,
-        waits: Waits,
-        absences: Absences,
-        relay: MessageRelay,
-        outbox: Outbox,
-        service: ReferenceService,
-        hourly_limit: int,
-    ) -> None:
-        self._core = core
-        self._profile = profile
-        self._open = open_questions
-        self._on_duty = on_duty
-        self._waits = waits
-        self._absences = absences
-        self._relay = relay
-        self._outbox = outbox
-        self._service = service
-        self.hourly_limit = hourly_limit
+    _core: Core
+    _profile: QueueProfile
+    _open: OpenQuestions
+    _on_duty: OnDuty
+    _waits: Waits
+    _absences: Absences
+    _relay: MessageRelay
+    _outbox: Outbox
+    _service: ReferenceService
+    hourly_limit: int
 
     # -- what patrons write ----------------------------------------------------------
 
@@ -111,7 +84,7 @@ class PatronChat:
         """Typing and markers while somebody has the question; receipts also just after its end."""
         received = receipt_of(stanza)
         if received:
-            self._run(self._received(stanza, patron, received))
+            self._core.run(self._received(stanza, patron, received), "a patron's message failed")
             return
         question, children = self._open.of_patron(self._profile.id, patron), signals(stanza)
         if question is not None and question.owner is not None and children:
@@ -132,11 +105,11 @@ class PatronChat:
         if word is None and question is None and not self._may_ask(patron):
             raise StanzaError(Condition.RESOURCE_CONSTRAINT, "too many questions from your server; try later")
         if word is None or (word is Word.BYE and question is not None and question.owner is not None):
-            self._run(self._say(stanza, patron, texts, word))
+            self._core.run(self._say(stanza, patron, texts, word), "a patron's message failed")
             return
         self._relay.acknowledge(stanza)
         if word is Word.BYE:
-            self._run(self._bye(patron, question, texts))
+            self._core.run(self._bye(patron, question, texts), "a patron's message failed")
         else:
             text = texts.help() if word is Word.HELP else self._place(question, texts)
             self._relay.answer_patron(patron, text)
@@ -199,28 +172,28 @@ class PatronChat:
 
     # -- what patrons are told ---------------------------------------------------------
 
-    def handle(self, event: QuestionEvent) -> None:
+    def handle(self, event: events.QuestionEvent) -> None:
         """React to an event."""
         question = event.question
         texts, nick = self._profile.texts_for(question), ""
         if question.owner is not None:
             nick = self._profile.nick_of(question.owner)
         match event:
-            case Asked():
+            case events.Asked():
                 self._outbox.tell(question, self._acknowledged(event, texts))
-            case Answered():
+            case events.Answered():
                 self._outbox.send(Due(question, event.message))
-            case Claimed() | Reopened():
+            case events.Claimed() | events.Reopened():
                 self._outbox.tell(question, texts.with_you(nick), question.claimed_at)
-            case Accepted() | TakenOver():
+            case events.Accepted() | events.TakenOver():
                 self._outbox.tell(question, texts.takes_over(nick), question.claimed_at)
-            case Released() | Returned():
+            case events.Released() | events.Returned():
                 self._outbox.tell(question, texts.released())
-            case Closed() if question.outcome not in SILENT:
+            case events.Closed() if question.outcome not in SILENT:
                 parked = question.state == State.PARKED
                 self._outbox.tell(question, texts.parked() if parked else texts.closed())
 
-    def _acknowledged(self, event: Asked, texts: PatronTexts) -> str:
+    def _acknowledged(self, event: events.Asked, texts: PatronTexts) -> str:
         """The one line that answers a question."""
         now, url = self._core.now(), self._profile.settings.privacy_url
         wait, hours = self._waits.of(event.position), self._profile.hours
@@ -228,10 +201,6 @@ class PatronChat:
         if opening is not None:
             return texts.acknowledged_closed(opening, url)
         return texts.acknowledged(event.position, wait, url)
-
-    def _run(self, doing: Coroutine[Deferred[Any], Any, Any]) -> None:
-        done = Deferred.fromCoroutine(doing)
-        done.addErrback(lambda failure: log.failure("a patron's message failed", failure=failure))
 
 
 def _confirmed(connection: Connection, queue_id: int, patron: JID, id: str) -> Question | None:
@@ -244,24 +213,18 @@ UPDATE_SECONDS: Final = 60.0
 """The least time between two lines for one patron."""
 
 
+@define(eq=False, slots=False)
 class PositionUpdates:
     """The positions that the patrons of one queue were told."""
 
-    def __init__(
-        self,
-        clock: Clock,
-        profile: QueueProfile,
-        open_questions: OpenQuestions,
-        on_duty: OnDuty,
-        waits: Waits,
-        relay: MessageRelay,
-    ) -> None:
-        self._clock = clock
-        self._profile = profile
-        self._open = open_questions
-        self._on_duty = on_duty
-        self._waits = waits
-        self._relay = relay
+    _clock: Clock
+    _profile: QueueProfile
+    _open: OpenQuestions
+    _on_duty: OnDuty
+    _waits: Waits
+    _relay: MessageRelay
+
+    def __attrs_post_init__(self) -> None:
         self._told: dict[int, tuple[int, float]] = {}
         self._timer: IDelayedCall | None = None
 
@@ -269,9 +232,9 @@ class PositionUpdates:
         """A patron has just been told a position."""
         self._told[question.number] = position, self._clock.seconds()
 
-    def handle(self, event: QuestionEvent) -> None:
+    def handle(self, event: events.QuestionEvent) -> None:
         """React to an event."""
-        if isinstance(event, Asked) and event.question.queue_id == self._profile.id:
+        if isinstance(event, events.Asked) and event.question.queue_id == self._profile.id:
             self.told(event.question, event.position)
         self.update()
 

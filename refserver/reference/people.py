@@ -1,4 +1,4 @@
-"""Where patrons and librarians can be reached, and which librarians are away from their questions."""
+"""Tells if patrons and librarians can be reached, and which librarians are away from their questions."""
 
 from __future__ import annotations
 
@@ -6,23 +6,14 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Final
 
+from attrs import define
 from twisted.internet.interfaces import IDelayedCall
 
 from refserver.components.service import Component
 from refserver.core.core import Core
 from refserver.jid import JID
-from refserver.reference.events import (
-    Accepted,
-    Answered,
-    Claimed,
-    OwnerAway,
-    QuestionEvent,
-    Reopened,
-    Said,
-    TakenOver,
-)
+from refserver.reference import events
 from refserver.reference.open_questions import OpenQuestions
-from refserver.reference.remote_clients import RemoteClients
 from refserver.reference.states import State
 from refserver.storage.questions import Question
 
@@ -31,14 +22,14 @@ AWAY_SECONDS: Final = 60.0
 TELL_SECONDS: Final = 120.0
 """The desk is told after this time, or when the patron writes and she is away."""
 ELSEWHERE_SECONDS: Final = 600.0
-"""Who is elsewhere, at no desk, and has a client that knows no pings, is there so long after she wrote."""
+"""A librarian on another server who is not at the desk is there for so long after she has written."""
 
 
+@define(eq=False, slots=False)
 class Reach:
     """Tells who is an account here, who has a client here, and who is elsewhere."""
 
-    def __init__(self, core: Core) -> None:
-        self._core = core
+    _core: Core
 
     def is_local(self, jid: JID) -> bool:
         """True if a bare JID is an account's address here."""
@@ -70,10 +61,9 @@ class Absences:
     """Knows since when the owners of one library's questions are gone.
 
     A librarian is there while she has a client that takes messages, and is at a desk or has written in a
-    question's chat since she left it. The clients of one on another server are asked (remote_clients.py); if
-    that tells nothing she is there at the desk, or for a while after she has written. Who is gone for a
-    minute is away: `is_away`. Then the desk is told (`OwnerAway`), and after the time that the queue sets
-    `give_back` is called. `return_seconds` gives that time, 0: never.
+    question's chat since she left it. One on another server is there at the desk, or for a while after she
+    has written. Who is gone for a minute is away: `is_away`. Then the desk is told (`OwnerAway`), and after
+    the time that the queue sets `give_back` is called. `return_seconds` gives that time, 0: never.
     """
 
     def __init__(
@@ -81,10 +71,9 @@ class Absences:
         core: Core,
         reach: Reach,
         open_questions: OpenQuestions,
-        publish: Callable[[QuestionEvent], None],
+        publish: Callable[[events.QuestionEvent], None],
         give_back: Callable[[Question], None],
         return_seconds: Callable[[Question], float],
-        remote_clients: RemoteClients,
     ) -> None:
         self._clock = core.clock
         self._reach = reach
@@ -92,7 +81,6 @@ class Absences:
         self._publish = publish
         self._give_back = give_back
         self._return_seconds = return_seconds
-        self.remote_clients = remote_clients
         self._at_desks: Counter[JID] = Counter()
         self._wrote_at: dict[JID, float] = {}  # since she left the last desk
         self._gone_since: dict[JID, float] = {}
@@ -121,14 +109,8 @@ class Absences:
             self._wrote_at.pop(librarian, None)
         self.look_at(librarian)
 
-    def is_at_desk(self, librarian: JID) -> bool:
-        """True if she is at any desk of the library."""
-        return self._at_desks[librarian] > 0
-
-    def wrote(self, client: JID, address: JID) -> None:
-        """A librarian's client has written or typed something to one of our addresses."""
-        librarian = client.bare
-        self.remote_clients.watch(client, address)
+    def wrote(self, librarian: JID) -> None:
+        """She has written or typed something to one of our addresses."""
         self._wrote_at[librarian] = self._clock.seconds()
         self.look_at(librarian)
 
@@ -140,27 +122,27 @@ class Absences:
             if not self._at_desks[librarian]:
                 self._wrote_at.pop(librarian, None)
             return
-        gone_since, now = self._since(librarian), self._clock.seconds()
-        if gone_since is None or max(gone_since, self._gone_since.get(librarian, now)) > now:
-            self._gone_since.pop(librarian, None)  # what was a guess is known better now
+        gone_since = self._since(librarian)
+        if gone_since is None:
+            self._gone_since.pop(librarian, None)
             ids = {question.id for question in questions}
             self._told -= ids
             self._returning -= ids
-        if gone_since is not None:
+        else:
             self._gone_since.setdefault(librarian, gone_since)
             self._set_timer()
 
     def _since(self, librarian: JID) -> float | None:
         """Since when she is gone, on the reactor's clock; None: she is there."""
-        now, is_local = self._clock.seconds(), self._reach.is_local(librarian)
-        if not self._reach.has_client(librarian) if is_local else self.remote_clients.all_silent(librarian):
+        now = self._clock.seconds()
+        if self._reach.is_local(librarian) and not self._reach.has_client(librarian):
             return now
         if self._at_desks[librarian] > 0:
             return None
         wrote_at = self._wrote_at.get(librarian)
         if wrote_at is None:
             return now
-        if is_local or self.remote_clients.answers(librarian):
+        if self._reach.is_local(librarian):
             return None
         return wrote_at + ELSEWHERE_SECONDS
 
@@ -171,23 +153,23 @@ class Absences:
 
     # -- what follows -----------------------------------------------------------------------
 
-    def handle(self, event: QuestionEvent) -> None:
+    def handle(self, event: events.QuestionEvent) -> None:
         """React to an event."""
         question = event.question
-        if isinstance(event, Said) and question.owner is not None and self.is_away(question.owner):
+        if isinstance(event, events.Said) and question.owner is not None and self.is_away(question.owner):
             self._tell(question)
-        elif not isinstance(event, Said | OwnerAway):
+        elif not isinstance(event, events.Said | events.OwnerAway):
             self._told.discard(question.id)
             self._returning.discard(question.id)
             if question.owner is not None and question.state == State.CLAIMED:
-                if isinstance(event, Claimed | Accepted | TakenOver | Reopened | Answered):
+                if isinstance(event, events.Taken | events.Answered):
                     self._wrote_at[question.owner] = self._clock.seconds()
                 self.look_at(question.owner)
 
     def _tell(self, question: Question) -> None:
         if question.id not in self._told:
             self._told.add(question.id)
-            self._publish(OwnerAway(question))
+            self._publish(events.OwnerAway(question))
 
     def _dues(self, question: Question, since: float) -> list[float]:
         """When the desk is to be told, and when the question waits again."""

@@ -34,15 +34,15 @@ from refserver.storage import (
 from refserver.storage.questions import Question
 
 RECORD_SECONDS: Final = BLOCKED_SECONDS
-"""How long a question's row is kept after its end: `!unspam` finds it as long as a block lasts."""
+"""A question's row is kept so long after its end: `!unspam` finds it as long as a block lasts."""
 STATISTICS_DAYS: Final = 3653
 REPORT_SECONDS: Final = 366 * 86_400.0
-"""How long a report of spam is counted."""
+"""A report of spam is counted so long."""
 GRACE_SECONDS: Final = 7200.0
 """Within this time after the last attempt somebody is told that it was in vain."""
 LOOK_AGAIN_SECONDS: Final = 600.0
 AT_ONCE: Final = 200
-"""How many questions one transaction forgets: claims and receipts wait for it."""
+"""The questions that one transaction forgets: claims and receipts wait for it."""
 
 
 @frozen

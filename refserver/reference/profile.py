@@ -1,4 +1,4 @@
-"""What is known of one queue: its record, settings, hours, staff, and the texts in its language."""
+"""One queue as it is stored: its record, settings, hours, staff, and the texts in its language."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ RESOURCE: Final = "queue"
 
 @frozen
 class Stored:
-    """What the store knows of a queue. `left`: something is to be delivered."""
+    """A queue as the store knows it. `left`: something is to be delivered."""
 
     record: queues.Queue
     librarians: tuple[Librarian, ...]
@@ -82,7 +82,7 @@ class QueueProfile:
         return JID.of(f"{self.jid.localpart}+{number}", self.jid.domainpart)
 
     def speaker(self, number: int) -> JID:
-        """Who speaks in a question's chat: as everywhere in XMPP, something with a resource.
+        """The sender in a question's chat: as everywhere in XMPP, something with a resource.
 
         COMPAT: profanity shows nobody typing who has none.
         """
@@ -95,13 +95,9 @@ class QueueProfile:
         return int(detail) if own and plus and detail.isdecimal() and len(detail) < 10 else None
 
     def nick_of(self, librarian: JID) -> str:
-        """What the desk calls a librarian."""
+        """The name by which the desk knows a librarian."""
         found = self.librarians.get(librarian)
         return librarian.localpart if found is None else found.nick
-
-    def guest(self, question: Question) -> str:
-        """What staff call a patron."""
-        return question.guest
 
     def texts_for(self, question: Question) -> PatronTexts:
         """The sentences for a question's patron."""

@@ -5,11 +5,9 @@ A new subscriber of events, or a new way to call verbs, is one file and one line
 
 from __future__ import annotations
 
-from collections.abc import Coroutine
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 
@@ -108,7 +106,7 @@ class Queue:
 
     @property
     def librarians(self) -> list[JID]:
-        """Who works here (bare JIDs)."""
+        """Those who work here (bare JIDs)."""
         return list(self.profile.librarians)
 
     # -- life ------------------------------------------------------------------------
@@ -124,7 +122,7 @@ class Queue:
 
     def _deliver_what_is_left(self) -> None:
         self._starting = None
-        self._run(self.outbox.start())
+        self._core.run(self.outbox.start(), "something in a queue failed")
 
     def stop(self) -> None:
         """The server ends: no more offers, no more news; every question stays as it is."""
@@ -154,7 +152,7 @@ class Queue:
 
     def correct_roster(self, librarian: JID) -> None:
         """Make a librarian's roster show the questions that she has, and no others."""
-        self._run(self.roster_entries.correct(librarian))
+        self._core.run(self.roster_entries.correct(librarian), "something in a queue failed")
 
     def update(self) -> None:
         """Look at what depends on duty and on the questions that wait."""
@@ -200,15 +198,12 @@ class Queue:
                 self._library.queue_of(number, self).roster_entries.presence(number, stanza)
         elif stanza.type in IQ_REQUESTS:
             self._ask(stanza, None if own else number, own)
-        else:
-            self._library.remote_clients.answered(stanza)
 
     def _message(self, stanza: Stanza) -> None:
         """A librarian's line with a leading `!` is a command; all else is a patron's, whoever it is."""
         assert stanza.from_ is not None
         sender = stanza.from_.bare
         if sender in self.profile.librarians and stanza.type != "error" and stanza.body:
-            self._library.remote_clients.watch(stanza.from_, self.jid)
             command = parse(stanza.body)
             answer = partial(self.relay.tell_patron, sender)
             if not isinstance(command, Say):
@@ -230,7 +225,7 @@ class Queue:
 
     @disco_info(to=Target.QUESTION)
     def question_info(self, request: Request) -> Info:
-        """What a question's chat is, for librarians only."""
+        """Describe a question's chat, to librarians only."""
         if request.sender.bare not in self.profile.librarians:
             raise StanzaError(Condition.SERVICE_UNAVAILABLE)
         detail = request.address.localpart.partition("+")[2]
@@ -239,10 +234,6 @@ class Queue:
     # -- people ------------------------------------------------------------------------------
 
     def librarian_changed(self, librarian: JID) -> None:
-        """A client of a librarian has come, gone, left us without an answer, or answers again."""
+        """A client of a librarian here has come, gone, or left us without an answer."""
         self._library.absences.look_at(librarian)
         self.desk.look_again(librarian)
-
-    def _run(self, doing: Coroutine[Deferred[Any], Any, Any]) -> None:
-        done = Deferred.fromCoroutine(doing)
-        done.addErrback(lambda failure: log.failure("something in a queue failed", failure=failure))

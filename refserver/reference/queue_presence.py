@@ -46,7 +46,7 @@ PATIENCE_SECONDS: Final = 120.0
 
 @frozen
 class Status:
-    """What subscribers see: the value of show ("" for available), and the text."""
+    """A presence as subscribers see it: the value of show ("" for available), and the text."""
 
     show: str
     text: str
@@ -60,12 +60,14 @@ class _Part:
     held_until: float = 0.0  # on the reactor's clock: a batch is under way
 
 
+@define(eq=False, slots=False)
 class Subscribers:
     """All subscribers of one queue. `presence` makes what a status looks like, without `to`."""
 
-    def __init__(self, core: Core, presence: Callable[[Status], Stanza]) -> None:
-        self._core = core
-        self._presence = presence
+    _core: Core
+    _presence: Callable[[Status], Stanza]
+
+    def __attrs_post_init__(self) -> None:
         self._parts: dict[str, _Part] = {}
         self._status: Status | None = None
 
@@ -152,7 +154,7 @@ class Subscribers:
 log = Logger()
 
 FIRST_PUSH_SECONDS: Final = 1.0
-"""How long after a change the presence is pushed: what changes together is pushed once."""
+"""The time from a change to the push: what changes together is pushed once."""
 PUSH_SECONDS: Final = 5.0
 """The least time between two pushes."""
 STEPS: Final = (1, 2, 3, 5, 10, 15, 20, 30, 45, 60)
@@ -161,27 +163,27 @@ STEPS: Final = (1, 2, 3, 5, 10, 15, 20, 30, 45, 60)
 FEATURES: Final = (ns.VCARD, ns.PING, ns.RECEIPTS, ns.CHATSTATES, ns.MARKERS, ns.CORRECT, ns.OOB)
 
 
+@define(eq=False, slots=False)
 class QueuePresence:
-    """What of a queue is seen from outside."""
+    """The queue as it is seen from outside."""
 
-    def __init__(
-        self, core: Core, profile: QueueProfile, open_questions: OpenQuestions, on_duty: OnDuty, waits: Waits
-    ) -> None:
-        self._core = core
-        self._profile = profile
-        self._open = open_questions
-        self._on_duty = on_duty
-        self._waits = waits
+    _core: Core
+    _profile: QueueProfile
+    _open: OpenQuestions
+    _on_duty: OnDuty
+    _waits: Waits
+
+    def __attrs_post_init__(self) -> None:
         self._pushed: Status | None = None
         self._gone = False
         self._pushed_at = float("-inf")
         self._timer: IDelayedCall | None = None
-        self.subscribers = Subscribers(core, self._presence)
+        self.subscribers = Subscribers(self._core, self._presence)
 
     # -- presence --------------------------------------------------------------------
 
     def status(self) -> Status:
-        """What is true now."""
+        """The status that is true now."""
         texts, hours, now = self._profile.patron_texts, self._profile.hours, self._core.now()
         if not self._on_duty:
             closed = not hours.is_open(now)
@@ -279,7 +281,7 @@ class QueuePresence:
 
     @disco_info(to=Target.QUEUE)
     def info(self, request: Request) -> Info:
-        """What the queue is."""
+        """Describe the queue."""
         return Info((Identity("collaboration", "workgroup", self._profile.title),), FEATURES)
 
     @iq("get", ns.PING, "ping", to=Target.QUEUE)

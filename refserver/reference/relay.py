@@ -56,11 +56,11 @@ class RateLimits:
         return Quota(self.domain_questions, HOUR, self.seconds)
 
     def may_tell(self, patron: JID, line: str) -> bool:
-        """Whether a line that nobody wrote may go to a patron now; counts it."""
+        """True if a line that nobody wrote may go to a patron now; counts it."""
         return self._lines.spend((patron, hash(line)))
 
     def may_ask(self, library: str, domain: str) -> bool:
-        """Whether another server may bring one more question to a library; counts it."""
+        """True if another server may bring one more question to a library; counts it."""
         return self._questions.spend((library, domain))
 
 
@@ -94,7 +94,7 @@ _ENCRYPTED: Final = frozenset(
 
 
 def utterance(stanza: Stanza) -> Utterance:
-    """What a message says, with all that travels with it."""
+    """The words of a message, with all that travels with them."""
     extras = element(ns.CLIENT, "extras")
     extras.extend(found for found in stanza.element if found.tag in _TRAVELS)
     stored = serialise(extras).decode() if len(extras) else ""
@@ -127,13 +127,13 @@ def _by_nobody() -> list[Element]:
     return [_active(), element(ns.AUTOMATIC, "automatic")]
 
 
+@define(eq=False, slots=False)
 class MessageRelay:
     """Sends for one queue."""
 
-    def __init__(self, core: Core, profile: QueueProfile, limits: RateLimits) -> None:
-        self._core = core
-        self._profile = profile
-        self.limits = limits
+    _core: Core
+    _profile: QueueProfile
+    limits: RateLimits
 
     # -- what the queue itself says ------------------------------------------------
 

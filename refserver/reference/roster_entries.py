@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from attrs import define
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
@@ -17,15 +18,7 @@ from refserver import ns
 from refserver.core.core import Core
 from refserver.features.roster import RosterItem, Rosters
 from refserver.jid import JID
-from refserver.reference.events import (
-    Closed,
-    Ended,
-    HandedOver,
-    OfferPlanned,
-    QuestionEvent,
-    Released,
-    Returned,
-)
+from refserver.reference import events
 from refserver.reference.open_questions import OpenQuestions
 from refserver.reference.people import Reach
 from refserver.reference.profile import QueueProfile
@@ -42,43 +35,43 @@ GROUP: Final = "Questions"
 NAME_LENGTH: Final = 40
 
 
+@define(eq=False, slots=False)
 class RosterEntries:
     """The roster entries of one queue's questions."""
 
-    def __init__(
-        self, core: Core, profile: QueueProfile, open_questions: OpenQuestions, reach: Reach
-    ) -> None:
-        self._core = core
-        self._profile = profile
-        self._open = open_questions
-        self._reach = reach
-        self._rosters = core.feature(Rosters)
+    _core: Core
+    _profile: QueueProfile
+    _open: OpenQuestions
+    _reach: Reach
+
+    def __attrs_post_init__(self) -> None:
+        self._rosters = self._core.feature(Rosters)
         self._shown: dict[int, set[JID]] = {}  # by the question's number
 
-    def show_new(self, event: QuestionEvent) -> Deferred[None] | None:
+    def show_new(self, event: events.QuestionEvent) -> Deferred[None] | None:
         """React to an event: who gets a question gets the entry, before anything is said in the chat."""
         question = event.question
         match event:
-            case OfferPlanned():
+            case events.OfferPlanned():
                 return self._show(question, event.librarian)
-            case HandedOver() if question.handed_to is not None:
+            case events.HandedOver() if question.handed_to is not None:
                 return self._show(question, question.handed_to)
             case _ if question.owner is not None and question.state == State.CLAIMED:
                 return self._show(question, question.owner)
         return None
 
-    def hide_old(self, event: QuestionEvent) -> None:
+    def hide_old(self, event: events.QuestionEvent) -> None:
         """React to an event: who has a question no more loses the entry, after the last line in the chat."""
         question = event.question
-        if isinstance(event, OfferPlanned):
+        if isinstance(event, events.OfferPlanned):
             return
         current = self._open.numbered(question.number) or question
         over = set(self._shown.get(question.number, ()))
         if question.state == State.OFFERED and question.offered_to is None:
             over.clear()  # she to whom it was offered may still take it
-        if isinstance(event, Closed | Released | Returned):
+        if isinstance(event, events.Closed | events.Released | events.Returned):
             over.add(event.librarian)
-        elif isinstance(event, Ended) and event.owner is not None:
+        elif isinstance(event, events.Ended) and event.owner is not None:
             over.add(event.owner)
         planned = self._open.offered_to(current)
         for librarian in over.difference(self._watchers(question), self._watchers(current), {planned}):
@@ -111,7 +104,7 @@ class RosterEntries:
     def tell(self, question: Question, to: JID) -> None:
         """Send the presence of a question's chat: the patron's, as far as it is known here."""
         present = question.patron is not None and self._reach.is_present(question.patron)
-        status = element(ns.CLIENT, "status", text=self._profile.guest(question))
+        status = element(ns.CLIENT, "status", text=question.guest)
         speaker = self._profile.speaker(question.number)
         self._core.router.route(
             Stanza.presence(to, speaker, "" if present else "unavailable", children=(status,))

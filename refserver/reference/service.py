@@ -10,61 +10,34 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from attrs import define
+
 from refserver.core.core import Core
 from refserver.errors import Condition
 from refserver.features.library_access import LibraryAccess
 from refserver.jid import JID
-from refserver.reference import answering, asking, closing
-from refserver.reference.answering import Answered as Reply
-from refserver.reference.answering import Taken
+from refserver.reference import answering, asking, closing, events
+from refserver.reference.answering import Answered, Taken
 from refserver.reference.asking import Asker, Utterance
-from refserver.reference.events import (
-    Abandoned,
-    Accepted,
-    Answered,
-    Asked,
-    Claimed,
-    Closed,
-    Declined,
-    DeliveryFailed,
-    Events,
-    HandedOver,
-    MarkedAsSpam,
-    Noted,
-    Offered,
-    OfferEnded,
-    OfferPlanned,
-    Released,
-    Reopened,
-    ReturnCause,
-    Returned,
-    Said,
-    SpamLifted,
-    TakenOver,
-)
+from refserver.reference.events import Events
 from refserver.reference.open_questions import OpenQuestions
 from refserver.reference.states import Outcome, State, WrongState
 from refserver.storage import conversations, questions
 from refserver.storage.questions import Question
 
 
+@define(eq=False, slots=False)
 class ReferenceService:
     """All verbs on the questions of the library `domain`. `is_away` tells whether an owner is away."""
 
-    def __init__(
-        self,
-        core: Core,
-        domain: str,
-        open_questions: OpenQuestions,
-        events: Events,
-        is_away: Callable[[JID], bool],
-    ) -> None:
-        self._core = core
-        self._started_at = core.now()
-        self._domain = domain
-        self._open = open_questions
-        self._events = events
-        self._is_away = is_away
+    _core: Core
+    _domain: str
+    _open: OpenQuestions
+    _events: Events
+    _is_away: Callable[[JID], bool]
+
+    def __attrs_post_init__(self) -> None:
+        self._started_at = self._core.now()
 
     # -- the patron -------------------------------------------------------------------
 
@@ -94,15 +67,15 @@ class ReferenceService:
         )
         stored()
         if said.new and not said.again:
-            self._events.publish(Asked(said.question, said.message, said.position))
+            self._events.publish(events.Asked(said.question, said.message, said.position))
         elif not said.again:
-            self._events.publish(Said(said.question, said.message))
+            self._events.publish(events.Said(said.question, said.message))
         return said
 
     async def abandon(self, question: Question) -> None:
         """End a question that nobody has claimed, since the patron gave it up. Raises `WrongState`."""
         abandoned = await self._core.database.write(asking.abandon, question.id, now=self._core.now())
-        self._events.publish(Abandoned(abandoned))
+        self._events.publish(events.Abandoned(abandoned))
 
     # -- whose it is --------------------------------------------------------------------
 
@@ -117,36 +90,36 @@ class ReferenceService:
     def _publish_taken(self, taken: Taken, reopened: bool = False) -> None:
         question, before = taken.question, taken.before
         if reopened:
-            self._events.publish(Reopened(question, taken.said))
+            self._events.publish(events.Reopened(question, taken.said))
         elif before is None:
-            self._events.publish(Claimed(question, taken.said))
+            self._events.publish(events.Claimed(question, taken.said))
         elif taken.from_absent:
-            self._events.publish(TakenOver(question, taken.said, before))
+            self._events.publish(events.TakenOver(question, taken.said, before))
         else:
-            self._events.publish(Accepted(question, taken.said, before))
+            self._events.publish(events.Accepted(question, taken.said, before))
 
     async def release(self, number: int, librarian: JID, reason: str = "") -> None:
         """Give a question back to its queue."""
         released = await self._by_number(answering.release, number, librarian)
-        self._events.publish(Released(released, librarian, reason))
+        self._events.publish(events.Released(released, librarian, reason))
 
-    async def give_back(self, question: Question, owner: JID, cause: ReturnCause) -> None:
+    async def give_back(self, question: Question, owner: JID, cause: events.ReturnCause) -> None:
         """Let a question of `owner` wait again, by no act of hers; if it is hers no more, do nothing."""
         try:
             returned = await self._core.database.write(answering.give_back, question.id, owner)
         except WrongState:
             return
-        self._events.publish(Returned(returned, owner, cause))
+        self._events.publish(events.Returned(returned, owner, cause))
 
     async def hand_over(self, number: int, librarian: JID, nick: str, reason: str = "") -> None:
         """Ask a colleague to take a question over."""
         question, said = await self._by_number(_handed_over, number, librarian, nick)
-        self._events.publish(HandedOver(question, said, reason))
+        self._events.publish(events.HandedOver(question, said, reason))
 
     async def decline(self, number: int, librarian: JID, reason: str = "") -> None:
         """Do not take a question over; or, as its owner, take the hand-over back."""
         question, asked = await self._by_number(_declined, number, librarian)
-        self._events.publish(Declined(question, librarian, asked, reason))
+        self._events.publish(events.Declined(question, librarian, asked, reason))
 
     # -- what is said ---------------------------------------------------------------------
 
@@ -158,22 +131,22 @@ class ReferenceService:
 
     async def answer_canned(self, number: int, librarian: JID, name: str, origin_id: str | None) -> str:
         """Say what the queue keeps under `name`; returns the text."""
-        reply: Reply = await self._by_number(
+        reply: Answered = await self._by_number(
             answering.reply_canned, number, librarian, name, origin_id, self._core.now()
         )
         self._publish_reply(reply)
         return reply.message.body
 
-    def _publish_reply(self, reply: Reply) -> None:
+    def _publish_reply(self, reply: Answered) -> None:
         if reply.taken is not None:
             self._publish_taken(reply.taken)
         if not reply.again:
-            self._events.publish(Answered(reply.question, reply.message))
+            self._events.publish(events.Answered(reply.question, reply.message))
 
     async def note(self, number: int, librarian: JID, utterance: Utterance) -> None:
         """Keep a note for the staff."""
         question, message = await self._by_number(_noted, number, librarian, utterance, self._core.now())
-        self._events.publish(Noted(question, message))
+        self._events.publish(events.Noted(question, message))
 
     # -- the end ----------------------------------------------------------------------------
 
@@ -184,12 +157,12 @@ class ReferenceService:
         closed = await self._by_number(
             closing.close, number, librarian, self._core.now(), level=level, outcome=outcome, tags=tags
         )
-        self._events.publish(Closed(closed, librarian))
+        self._events.publish(events.Closed(closed, librarian))
 
     async def park(self, number: int, librarian: JID) -> None:
         """Keep a question for follow-up."""
         parked = await self._by_number(closing.park, number, librarian, self._core.now())
-        self._events.publish(Closed(parked, librarian))
+        self._events.publish(events.Closed(parked, librarian))
 
     async def reopen(self, number: int, librarian: JID) -> None:
         """Undo a close; who was blocked by it as a spammer is let in again."""
@@ -197,19 +170,19 @@ class ReferenceService:
         self._publish_taken(taken, reopened=True)
         if taken.lifted is not None:
             self._core.feature(LibraryAccess).drop(self._domain, taken.lifted)
-            self._events.publish(SpamLifted(taken.question, librarian))
+            self._events.publish(events.SpamLifted(taken.question, librarian))
 
     async def mark_as_spam(self, number: int, librarian: JID) -> None:
         """Close a question as spam and block who asked it."""
         blocked: closing.Blocked = await self._by_number(closing.spam, number, librarian, self._core.now())
         self._core.feature(LibraryAccess).put(self._domain, blocked.rule, blocked.key)
-        self._events.publish(MarkedAsSpam(blocked.question, librarian))
+        self._events.publish(events.MarkedAsSpam(blocked.question, librarian))
 
     async def lift_spam(self, number: int, librarian: JID) -> None:
         """Let in again who asked a question."""
         question, rule = await self._by_number(_lifted, number, librarian)
         self._core.feature(LibraryAccess).drop(self._domain, rule)
-        self._events.publish(SpamLifted(question, librarian))
+        self._events.publish(events.SpamLifted(question, librarian))
 
     # -- the dispatcher ---------------------------------------------------------------------
 
@@ -217,7 +190,7 @@ class ReferenceService:
         """Offer a question to one librarian, or (None) to everyone; nothing if somebody has taken it."""
         self._open.plan_offer(question, librarian)
         if librarian is not None:
-            self._events.publish(OfferPlanned(question, librarian))
+            self._events.publish(events.OfferPlanned(question, librarian))
         try:
             offered, said = await self._core.database.write(
                 _offered, question.id, librarian, self._core.now()
@@ -225,9 +198,10 @@ class ReferenceService:
         finally:
             self._open.end_plan(question)
         if offered is not None:
-            self._events.publish(Offered(offered, said, question.offered_to))
+            self._events.publish(events.Offered(offered, said, question.offered_to))
         elif librarian is not None:
-            self._events.publish(OfferEnded(self._open.numbered(question.number) or question, librarian))
+            current = self._open.numbered(question.number) or question
+            self._events.publish(events.OfferEnded(current, librarian))
 
     async def widen(self, question: Question) -> None:
         """Offer a question to everyone, since one librarian did not take it."""
@@ -246,9 +220,9 @@ class ReferenceService:
         if changed is None:
             return
         if changed.state == State.OFFERED:
-            self._events.publish(Offered(changed, (), question.offered_to))
+            self._events.publish(events.Offered(changed, (), question.offered_to))
         elif question.offered_to is not None:
-            self._events.publish(OfferEnded(changed, question.offered_to))
+            self._events.publish(events.OfferEnded(changed, question.offered_to))
         else:
             self._open.put(changed)
 
@@ -256,11 +230,11 @@ class ReferenceService:
 
     def failed(self, question: Question, to_staff: bool, condition: Condition) -> None:
         """Something said could not be delivered, and the question stays where it is."""
-        self._events.publish(DeliveryFailed(question, to_staff, condition))
+        self._events.publish(events.DeliveryFailed(question, to_staff, condition))
 
     def returned(self, question: Question, owner: JID, condition: Condition) -> None:
         """The question waits again, since the patron's words could not be delivered to its owner."""
-        self._events.publish(Returned(question, owner, ReturnCause.UNDELIVERED, condition))
+        self._events.publish(events.Returned(question, owner, events.ReturnCause.UNDELIVERED, condition))
 
     async def _by_number(
         self, verb: Callable[..., Any], number: int, librarian: JID, *args: object, **kwargs: object

@@ -112,11 +112,11 @@ def _minute(hour: str, minute: str, rule: str) -> int:
 
 
 OFFER_SECONDS: Final = 30.0
-"""How long a question is offered to one librarian before it is offered to all on duty."""
+"""A question is offered to one librarian so long, and then to all on duty."""
 
 
 class Policy(StrEnum):
-    """How a queue hands its questions out."""
+    """The order in which librarians are offered questions."""
 
     LEAST_BUSY = "least-busy"
     ROUND_ROBIN = "round-robin"
@@ -134,15 +134,15 @@ class Settings:
     time_zone: str = "UTC"
     """IANA name; hours and reports are in it."""
     dispatch: Policy = Policy.LEAST_BUSY
-    """Who is offered a question first."""
+    """The rule for who is offered a question first."""
     offer_seconds: float = OFFER_SECONDS
-    """How long one librarian has before the question is offered to all on duty."""
+    """The time one librarian has before the question is offered to all on duty."""
     undo_hours: float = 24
-    """How long after a close it can be reopened, and the link to the patron is kept."""
+    """The time after a close in which it can be reopened, and the link to the patron is kept."""
     retention_days: float = 0
-    """How long what was said is kept after the close; never shorter than `undo_hours`."""
+    """The time for which what was said is kept after the close; never shorter than `undo_hours`."""
     return_minutes: float = 10
-    """How long a question waits for an owner who has gone before it waits for everyone again; 0: for ever."""
+    """The time a question waits for an owner who has gone before it waits for everyone; 0: for ever."""
     practice: bool = False
     """A practice queue stays out of the statistics."""
     privacy_url: str = ""

@@ -1,4 +1,4 @@
-"""What a librarian's line does, in the chat of a question, in the desk room, or sent to the queue's address.
+"""Does what a librarian's line asks, in a question's chat, in the desk room, or sent to the queue's address.
 
 What is refused is explained, and a refused text is never delivered. What follows from a verb its events tell.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from attrs import frozen
+from attrs import define, frozen
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
@@ -29,7 +29,7 @@ Answer = Callable[[str], None]
 
 @frozen
 class Line:
-    """What a librarian has written. `number` is that of the chat's question, None outside of such a chat.
+    """A line that a librarian has written. `number` is that of the chat's question, None elsewhere.
 
     `utterance` is the message as it is; `answer` says something to her where she wrote, and `help` what is
     too long for a room.
@@ -42,22 +42,15 @@ class Line:
     help: Answer | None = None
 
 
+@define(eq=False, slots=False)
 class StaffCommands:
     """Does what librarians of one queue ask for. `say_at_desk` says a line in the desk room."""
 
-    def __init__(
-        self,
-        service: ReferenceService,
-        database: Database,
-        profile: QueueProfile,
-        on_duty: OnDuty,
-        say_at_desk: Answer,
-    ) -> None:
-        self._service = service
-        self._database = database
-        self._profile = profile
-        self._on_duty = on_duty
-        self._say_at_desk = say_at_desk
+    _service: ReferenceService
+    _database: Database
+    _profile: QueueProfile
+    _on_duty: OnDuty
+    _say_at_desk: Answer
 
     def do(self, command: Command, line: Line) -> None:
         """Do what a line asks for."""

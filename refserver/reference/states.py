@@ -186,7 +186,7 @@ class NotALibrarian(Refusal):
 
 @define
 class NotBlockable(Refusal):
-    """Who asked works for the library, or is somebody whom it always lets in."""
+    """The asker works for the library, or is somebody whom it always lets in."""
 
     number: int
 

@@ -141,7 +141,7 @@ class PatronTexts(_Texts):
     # -- plain words ------------------------------------------------------------
 
     def words(self) -> dict[Word, frozenset[str]]:
-        """What a patron may type instead of each plain word; the English word always works."""
+        """The words a patron may type for each plain word; the English word always works."""
         names = {
             Word.HELP: self._p("plain words, separated by |", "help"),
             Word.POSITION: self._p("plain words, separated by |", "position"),
@@ -249,10 +249,6 @@ class StaffTexts(_Texts):
     def offer_over(self, number: int) -> str:
         """To her to whom a question is offered no more."""
         return self._("#{number} is no longer offered to you.", number=number)
-
-    def offer_taken(self, number: int, nick: str) -> str:
-        """To her to whom a question was offered: a colleague has taken it."""
-        return self._("#{number} is no longer offered to you: {nick} has it.", number=number, nick=nick)
 
     def yours(self, number: int, patron: str) -> str:
         """She has the question."""

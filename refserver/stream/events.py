@@ -98,6 +98,11 @@ class Confirmed:
     number: int
 
 
+FederationEvent: TypeAlias = (
+    KeyToVerify | Established | Refused | VerifyAnswered | StanzaRefused | Managed | Confirmed | CountWanted
+)
+
+
 @frozen
 class EnableRequested:
     """A client wants its stream managed, and resumable or not (XEP-0198 3): call `enable` before anything
@@ -133,6 +138,11 @@ class CredentialsWanted:
     """
 
     account: JID
+
+    @property
+    def username(self) -> str:
+        """The account's localpart."""
+        return self.account.localpart
 
 
 @frozen
@@ -233,12 +243,5 @@ Event: TypeAlias = (
     | Reply
     | StreamClosed
     | StreamFailed
-    | KeyToVerify
-    | Established
-    | Refused
-    | VerifyAnswered
-    | StanzaRefused
-    | Managed
-    | Confirmed
-    | CountWanted
+    | FederationEvent
 )
