@@ -66,7 +66,8 @@ def configure(room: Room, sender: JID, query: Element) -> Deferred[None]:
         raise StanzaError(Condition.RESOURCE_CONSTRAINT, "you have as many persistent rooms as you may")
     affiliates = () if room.is_stored else tuple(room.affiliates.items())
     change = Change(partial(_store, room, config, affiliates), partial(_apply, room, config))
-    return room.perform(change, stored=config.persistent or room.is_stored)
+    room.becomes_persistent = config.persistent and not room.is_stored
+    return room.perform(change, stored=config.persistent or room.is_stored).addBoth(room.configured)
 
 
 def _check_owner(room: Room, sender: JID) -> None:

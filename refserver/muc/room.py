@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, TypeVar
 
 from attrs import asdict, fields, frozen
 from sqlalchemy import Connection
@@ -22,6 +22,8 @@ from refserver.storage import rooms
 from refserver.storage.errors import NoSuchRoom
 from refserver.storage.rooms import Affiliate, Affiliation
 from refserver.xml.element import Element
+
+T = TypeVar("T")
 
 log = Logger()
 
@@ -120,6 +122,7 @@ class Room:
         self.locked = False
         self.managed = False
         self.ended = False
+        self.becomes_persistent = False  # that is being stored: it counts among its creator's rooms
         self.watcher: Watcher | None = None
         self.set_affiliates(affiliates or {})
         self._waiting: list[Stanza] | None = None  # a list while a change is being stored
@@ -211,6 +214,11 @@ class Room:
             self.core.database.write(rooms.delete_room, self.jid).addErrback(_not_stored)
             raise StanzaError(Condition.ITEM_NOT_FOUND)
         change.apply()
+
+    def configured(self, result: T) -> T:
+        """A change of the settings is over, stored or not; pass `result` on."""
+        self.becomes_persistent = False
+        return result
 
     def holds(self, stanza: Stanza) -> bool:
         """Keep a stanza until a change is stored; False if none is being stored. Raises `StanzaError`."""

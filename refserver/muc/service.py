@@ -130,7 +130,8 @@ class RoomService:
 
     def _may_have_another(self, account: JID, persistent: bool) -> bool:
         made = sum(
-            room.creator == account and room.config.persistent is persistent for room in self._rooms.values()
+            room.creator == account and (room.config.persistent or room.becomes_persistent) is persistent
+            for room in self._rooms.values()
         )
         return not self._feature.rooms_per_account or made < self._feature.rooms_per_account
 

@@ -131,6 +131,19 @@ def test_one_account_makes_only_so_many_persistent_rooms(rooms: Rooms) -> None:
     assert make(rooms.client("cid"), "his") == ""
 
 
+def test_rooms_that_are_being_stored_count(rooms: Rooms) -> None:
+    bob = rooms.client("bob")
+    for number in range(19):
+        make(bob, f"r{number}")
+    for number in (19, 20):
+        make(bob, f"r{number}", INSTANT)
+    with rooms.server.holding():
+        for number in (19, 20):
+            bob.send(f"<iq type='set' id='c{number}' to='r{number}@{SERVICE}'>{PERSISTENT}</iq>")
+    stored = rooms.server.database.read_now(store.load_rooms, SERVICE)
+    assert sum(room.creator == bob.jid.bare for room in stored) == 20
+
+
 def test_rooms_given_away_still_count(rooms: Rooms) -> None:
     bob = rooms.client("bob")
     for number in range(20):
