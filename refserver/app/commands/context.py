@@ -95,21 +95,24 @@ def command(
     columns: Sequence[str] = (),
     nothing: str = "",
     sure: str = "",
+    make: Callable[..., Request] | None = None,
 ) -> Callable[[type[R]], type[R]]:
     """Add the command of a request to `group`. Its arguments are the attributes without default, in order.
 
     The help is the first paragraph of the request's docstring. A list is printed in `columns`, or as the text
     `nothing`; a change as what was done to the key `done` of the answer. The question `sure` comes first.
+    `make` makes the request of what was typed, if that is not its attributes.
     """
 
     def add(request: type[R]) -> type[R]:
         def call(context: Context, /, **given: Any) -> None:
             if sure:
                 confirm(sure.format(**given), yes=given.pop("yes"))
+            made = (make or request)(**given)
             if done:
-                context.change(request(**given), done)
+                context.change(made, done)
             else:
-                context.show(request(**given), columns, nothing.format(**given))
+                context.show(made, columns, nothing.format(**given))
 
         params: list[click.Parameter] = [
             click.Argument([each.name], type=int if each.type == "int" else str)

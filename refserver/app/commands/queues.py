@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any, ClassVar, Final, TypeVar
+from collections.abc import Mapping
+from typing import Any, ClassVar, Final
 
 import click
 from attrs import asdict, evolve, field, frozen
 
-from refserver.app.commands.context import Context, command, pass_context
+from refserver.app.commands.context import command
 from refserver.app.commands.late import Connection, hooks, offices, queues, rooms
 from refserver.app.commands.request import (
     Done,
@@ -22,8 +22,6 @@ from refserver.app.commands.request import (
 )
 from refserver.jid import JID
 from refserver.reference.settings import Hours, HoursError, Policy, Settings, SettingsError
-
-F = TypeVar("F", bound=Callable[..., Any])
 
 
 @click.group()
@@ -56,9 +54,42 @@ class QueueOptions:
         return evolve(changed, settings=settings.to_json())
 
 
+_OPTIONS: Final = (
+    click.Option(["--title"], help="The queue's name in contact lists."),
+    click.Option(["--language"], help="The language it speaks first: en, de, …"),
+    click.Option(
+        ["--hours"], help='When it is open: "Mon-Fri 09:00-17:00; Sat 10:00-13:00". "" is no hours.'
+    ),
+    click.Option(["--time-zone"], help="The hours' time zone, like Europe/Berlin. Default: UTC."),
+    click.Option(
+        ["--dispatch"],
+        type=click.Choice([policy.value for policy in Policy]),
+        help="Who is offered a question first. Default: least-busy.",
+    ),
+    click.Option(["--offer-seconds"], type=float, help="Then it is offered to all on duty. Default: 30."),
+    click.Option(["--undo-hours"], type=float, help="How long a close can be undone. Default: 24."),
+    click.Option(
+        ["--retention-days"], type=float, help="How long words are kept after the close. Default: 0."
+    ),
+    click.Option(
+        ["--return-minutes"], type=float, help="When an absent librarian's question waits again. Default: 10."
+    ),
+    click.Option(["--practice/--no-practice"], default=None, help="Stay out of the statistics, or not."),
+    click.Option(["--privacy-url"], help="Where the privacy policy is; named to patrons."),
+    click.Option(["--web-page"], help="The desk's page; named on the queue's business card."),
+)
+
+
+def _options(given: dict[str, Any]) -> QueueOptions:
+    """Return what was given on the command line."""
+    own = {name: given.pop(name) for name in ("title", "language", "hours")}
+    return QueueOptions(**own, settings={name: value for name, value in given.items() if value is not None})
+
+
+@command(queue, *_OPTIONS, done="queue", make=lambda address, **given: AddQueue(address, _options(given)))
 @frozen
 class AddQueue(Request):
-    """Add a queue. Raises `Refused` if it is there with other options; `queue set` changes one."""
+    """Add a queue. If it is there and set up like this, nothing is changed."""
 
     words: ClassVar[str] = "queue add"
     address: str
@@ -89,13 +120,14 @@ class AddQueue(Request):
         return Done({"queue": jid.text, "done": "added"}, (hooks.QueuesChanged(jid.domainpart),))
 
 
+@command(queue, *_OPTIONS, done="queue", make=lambda address, **given: SetQueue(address, _options(given)))
 @frozen
 class SetQueue(Request):
-    """Change the options of a queue."""
+    """Change what is given of a queue; the rest stays."""
 
     words: ClassVar[str] = "queue set"
     address: str
-    options: QueueOptions
+    options: QueueOptions = QueueOptions()
 
     def run(self, connection: Connection, now: float) -> Done:
         known = queue_at(connection, self.address)
@@ -160,62 +192,7 @@ def _check_language(tag: str) -> None:
         raise Refused(f"{tag!r} is no language: write its short code, like en or de")
 
 
-# -- what is typed -------------------------------------------------------------------
-
-_OPTIONS: Final = (
-    click.option("--title", help="The queue's name in contact lists."),
-    click.option("--language", help="The language it speaks first: en, de, …"),
-    click.option("--hours", help='When it is open: "Mon-Fri 09:00-17:00; Sat 10:00-13:00". "" is no hours.'),
-    click.option("--time-zone", help="The hours' time zone, like Europe/Berlin. Default: UTC."),
-    click.option(
-        "--dispatch",
-        type=click.Choice([policy.value for policy in Policy]),
-        help="Who is offered a question first. Default: least-busy.",
-    ),
-    click.option("--offer-seconds", type=float, help="Then it is offered to all on duty. Default: 30."),
-    click.option("--undo-hours", type=float, help="How long a close can be undone. Default: 24."),
-    click.option("--retention-days", type=float, help="How long words are kept after the close. Default: 0."),
-    click.option(
-        "--return-minutes", type=float, help="When an absent librarian's question waits again. Default: 10."
-    ),
-    click.option("--practice/--no-practice", default=None, help="Stay out of the statistics, or not."),
-    click.option("--privacy-url", help="Where the privacy policy is; named to patrons."),
-    click.option("--web-page", help="The desk's page; named on the queue's business card."),
-)
-
-
-def _with_options(command: F) -> F:
-    for option in reversed(_OPTIONS):
-        command = option(command)
-    return command
-
-
-def _options(given: dict[str, Any]) -> QueueOptions:
-    """Return what was given on the command line."""
-    own = {name: given.pop(name) for name in ("title", "language", "hours")}
-    return QueueOptions(**own, settings={name: value for name, value in given.items() if value is not None})
-
-
-@queue.command("add")
-@click.argument("address")
-@_with_options
-@pass_context
-def add(context: Context, /, address: str, **options: Any) -> None:
-    """Add a queue. If it is there and set up like this, nothing is changed."""
-    context.change(AddQueue(address, _options(options)), "queue")
-
-
-@queue.command("set")
-@click.argument("address")
-@_with_options
-@pass_context
-def set_(context: Context, /, address: str, **options: Any) -> None:
-    """Change what is given of a queue; the rest stays."""
-    context.change(SetQueue(address, _options(options)), "queue")
-
-
 # -- canned replies ------------------------------------------------------------------
-
 
 LONGEST_NAME: Final = 40
 LONGEST_TEXT: Final = 4000
