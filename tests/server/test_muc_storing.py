@@ -136,7 +136,7 @@ def test_rooms_that_are_being_stored_count(rooms: Rooms) -> None:
     for number in range(19):
         make(bob, f"r{number}")
     for number in (19, 20):
-        make(bob, f"r{number}", INSTANT)
+        enter(bob, "bob", f"r{number}@{SERVICE}")
     with rooms.server.holding():
         for number in (19, 20):
             bob.send(f"<iq type='set' id='c{number}' to='r{number}@{SERVICE}'>{PERSISTENT}</iq>")
