@@ -28,7 +28,6 @@ XML: Final = "http://www.w3.org/XML/1998/namespace"
 ROSTER: Final = "jabber:iq:roster"
 ROSTERVER: Final = "urn:xmpp:features:rosterver"
 PREAPPROVAL: Final = "urn:xmpp:features:pre-approval"
-CAPS: Final = "http://jabber.org/protocol/caps"  # XEP-0115
 
 # Our own
 AUTOMATIC: Final = "refserver:automatic"  # marks what nobody wrote: not worth an answer by what is no person
@@ -41,13 +40,10 @@ VERSION: Final = "jabber:iq:version"  # XEP-0092
 TIME: Final = "urn:xmpp:time"  # XEP-0202
 LAST: Final = "jabber:iq:last"  # XEP-0012
 VCARD: Final = "vcard-temp"  # XEP-0054
-VCARD_UPDATE: Final = "vcard-temp:x:update"  # XEP-0153
 PRIVATE: Final = "jabber:iq:private"  # XEP-0049
 REGISTER: Final = "jabber:iq:register"  # XEP-0077
 FEATURE_REGISTER: Final = "http://jabber.org/features/iq-register"
 DATA: Final = "jabber:x:data"  # XEP-0004
-SERVERINFO: Final = "http://jabber.org/network/serverinfo"  # XEP-0157
-BOOKMARKS: Final = "urn:xmpp:bookmarks:1"  # XEP-0402
 BOOKMARKS_LEGACY: Final = "storage:bookmarks"  # XEP-0048
 
 # Messages
@@ -64,7 +60,6 @@ CORRECT: Final = "urn:xmpp:message-correct:0"  # XEP-0308
 REPLY: Final = "urn:xmpp:reply:0"  # XEP-0461
 FALLBACK: Final = "urn:xmpp:fallback:0"  # XEP-0428
 OOB: Final = "jabber:x:oob"  # XEP-0066
-ENCRYPTION: Final = "urn:xmpp:eme:0"  # XEP-0380
 OMEMO: Final = "eu.siacs.conversations.axolotl"  # XEP-0384
 OMEMO_2: Final = "urn:xmpp:omemo:2"
 OPENPGP: Final = "urn:xmpp:openpgp:0"  # XEP-0373
@@ -77,9 +72,6 @@ MUC_ADMIN: Final = "http://jabber.org/protocol/muc#admin"
 MUC_OWNER: Final = "http://jabber.org/protocol/muc#owner"
 MUC_ROOMINFO: Final = "http://jabber.org/protocol/muc#roominfo"
 MUC_ROOMCONFIG: Final = "http://jabber.org/protocol/muc#roomconfig"
-MUC_UNIQUE: Final = "http://jabber.org/protocol/muc#unique"
 MUC_STABLE_ID: Final = "http://jabber.org/protocol/muc#stable_id"
 MUC_SELF_PING: Final = "http://jabber.org/protocol/muc#self-ping-optimization"  # XEP-0410
 OCCUPANT_ID: Final = "urn:xmpp:occupant-id:0"  # XEP-0421
-CONFERENCE: Final = "jabber:x:conference"  # XEP-0249
-NICK: Final = "http://jabber.org/protocol/nick"  # XEP-0172

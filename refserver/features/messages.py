@@ -18,6 +18,8 @@ from refserver.core.hooks import (
     MessageAwaitingClient,
     MessageDelivering,
     MessageUndelivered,
+    SessionAnswering,
+    SessionAvailable,
     SessionCut,
     SessionGivenUp,
 )
@@ -100,6 +102,29 @@ class Messages(Feature):
                 self.deliver_again(Stanza.stored(held.data), session.host, session.account, held.at)
             elif held.kind == "iq" and held.type in IQ_REQUESTS:
                 self.core.router.bounce(held.envelope, StanzaError(Condition.SERVICE_UNAVAILABLE))
+
+    @on(SessionAnswering)
+    def answering(self, event: SessionAnswering) -> None:
+        """A client answers no more: what waits for its answer is given to others, if there are any."""
+        self._give_to_others(event.session.account)
+
+    @on(SessionAvailable)
+    def available(self, event: SessionAvailable) -> None:
+        """The same when another client comes."""
+        if event.initial:
+            self._give_to_others(event.session.account)
+
+    def _give_to_others(self, account: JID) -> None:
+        """Let no client that is silent keep tracked stanzas from one that answers: their senders try again.
+
+        With XEP-0198 its session is cut or goes on, and then has them: nothing is doubled there.
+        """
+        sessions = [each for each in self.core.sessions.of(account).values() if each.priority >= 0]
+        if any(session.answering for session in sessions):
+            for session in sessions:
+                if not session.answering and not session.managed and session.outbox is not None:
+                    for held in session.outbox.window.empty():
+                        held.settle(StanzaError(Condition.RECIPIENT_UNAVAILABLE))
 
     def deliver_again(self, stanza: Stanza, host: Host, account: JID, at: float) -> None:
         """Deliver a message that was sent at `at` (the reactor's clock) to a session that has ended since.

@@ -263,7 +263,7 @@ class Offline(Feature):
         sessions = self.core.sessions.of(account).values()
         return max(
             (session for session in sessions if session.priority >= 0),
-            key=lambda session: session.priority,
+            key=lambda session: (session.answering, session.priority),
             default=None,
         )
 

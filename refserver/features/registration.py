@@ -26,6 +26,7 @@ from refserver.xml.element import Element, child, child_text, element
 
 log = Logger()
 
+SHORTEST_PASSWORD: Final = 8  # characters
 LONGEST_PASSWORD: Final = 1023  # bytes
 INSTRUCTIONS: Final = "Choose a username and a password."
 
@@ -145,6 +146,9 @@ def _credentials(query: Element) -> tuple[str, str]:
     password = child_text(query, ns.REGISTER, "password")
     if not username or not password:
         raise StanzaError(Condition.NOT_ACCEPTABLE, "a username and a password are needed")
+    if len(password) < SHORTEST_PASSWORD:
+        text = f"a password has at least {SHORTEST_PASSWORD} characters"
+        raise StanzaError(Condition.NOT_ACCEPTABLE, text)
     if len(password.encode()) > LONGEST_PASSWORD:
         raise StanzaError(Condition.NOT_ACCEPTABLE, "the password is too long")
     return username, password

@@ -40,6 +40,7 @@ from .trust import Trust
 
 XMPP_CLIENT = b"xmpp-client"
 XMPP_SERVER = b"xmpp-server"
+_CLIENT, _CLIENT_DIRECT = b"client", b"client direct"
 
 # RFC 9325 4.2; TLS 1.3's own suites are all good.
 CIPHERS = b"ECDHE+AESGCM:ECDHE+CHACHA20:!aNULL:!PSK:!SHA1"
@@ -203,26 +204,21 @@ class Certificates:
 
         `direct`: TLS comes first, so the protocol is told (ALPN, XEP-0368 3); after STARTTLS it is clear.
         """
-        certificate = self._wanted(domain)
-        key = certificate.domain if certificate else "", b"client direct" if direct else b"client"
-        made = self._contexts.get(key)
-        if made is None or made.trust is not self.trust:
-            context = make_client_context(certificate)
-            if direct:
-                context.set_alpn_protos([XMPP_SERVER])
-            if self.trust is not None:
-                self.trust.verify_peers(context)
-            made = self._contexts[key] = _Made(certificate, self.trust, context)
-        return made.context
+        return self._context(self._wanted(domain), _CLIENT_DIRECT if direct else _CLIENT)
 
-    def _context(self, certificate: Certificate, protocol: bytes) -> SSL.Context:
-        key = certificate.domain, protocol
-        trust = self.trust if protocol == XMPP_SERVER else None
+    def _context(self, certificate: Certificate | None, kind: bytes) -> SSL.Context:
+        """The context of one kind, a server's being its protocol, that shows `certificate`; made once."""
+        key = certificate.domain if certificate else "", kind
+        trust = None if kind == XMPP_CLIENT else self.trust
         made = self._contexts.get(key)
         if made is None or made.trust is not trust:
-            context = make_context(certificate)
-            context.set_tlsext_servername_callback(lambda ssl: self._choose(ssl, protocol))
-            context.set_alpn_select_callback(lambda ssl, offered: select_protocol(protocol, offered))
+            is_client = kind in (_CLIENT, _CLIENT_DIRECT)
+            context = make_context(SSL.TLS_CLIENT_METHOD if is_client else SSL.TLS_SERVER_METHOD, certificate)
+            if kind == _CLIENT_DIRECT:
+                context.set_alpn_protos([XMPP_SERVER])
+            if not is_client:
+                context.set_tlsext_servername_callback(lambda ssl: self._choose(ssl, kind))
+                context.set_alpn_select_callback(lambda ssl, offered: select_protocol(kind, offered))
             if trust is not None:
                 trust.verify_peers(context)
             made = self._contexts[key] = _Made(certificate, trust, context)
@@ -308,7 +304,7 @@ def load(file: Path) -> Certificate | None:
         raise ValueError("no certificate in it belongs to the private key")
     chain = (own[0], *(certificate for certificate in certificates if certificate not in own))
     certificate = Certificate(ascii_name(file.stem), file, key, chain)
-    make_context(certificate)  # OpenSSL says now if it does not take it
+    make_context(SSL.TLS_SERVER_METHOD, certificate)  # OpenSSL says now if it does not take it
     return certificate
 
 
@@ -349,37 +345,22 @@ def explain(error: Exception) -> str:
     return describe(error) if isinstance(error, SSL.Error) else str(error)
 
 
-def make_context(certificate: Certificate) -> SSL.Context:
-    """A server context that shows `certificate`. Raises SSL.Error if OpenSSL does not take it."""
-    context = SSL.Context(SSL.TLS_SERVER_METHOD)
-    harden(context)
-    show(context, certificate)
-    return context
+def make_context(method: int, certificate: Certificate | None) -> SSL.Context:
+    """A context, of a server or of a client, that shows `certificate` with its chain, if there is one.
 
-
-def make_client_context(certificate: Certificate | None) -> SSL.Context:
-    """A client context that shows `certificate`, if there is one, to servers that ask for it."""
-    context = SSL.Context(SSL.TLS_CLIENT_METHOD)
-    harden(context)
-    if certificate is not None:
-        show(context, certificate)
-    return context
-
-
-def show(context: SSL.Context, certificate: Certificate) -> None:
-    """Let `context` show `certificate` with its chain."""
-    context.use_privatekey(certificate.key)
-    context.use_certificate(certificate.chain[0])
-    for intermediate in certificate.chain[1:]:
-        context.add_extra_chain_cert(intermediate)
-    context.check_privatekey()
-
-
-def harden(context: SSL.Context) -> None:
-    """The versions, ciphers and modes we use, as a server and as a client."""
+    Raises SSL.Error if OpenSSL does not take it.
+    """
+    context = SSL.Context(method)
     context.set_min_proto_version(SSL.TLS1_2_VERSION)
     context.set_cipher_list(CIPHERS)
     context.set_options(SSL.OP_NO_COMPRESSION | SSL.OP_NO_RENEGOTIATION | SSL.OP_NO_TICKET)
     context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
     # Between records an idle connection holds no buffers of 16 KiB.
     context.set_mode(SSL.MODE_RELEASE_BUFFERS)
+    if certificate is not None:
+        context.use_privatekey(certificate.key)
+        context.use_certificate(certificate.chain[0])
+        for intermediate in certificate.chain[1:]:
+            context.add_extra_chain_cert(intermediate)
+        context.check_privatekey()
+    return context

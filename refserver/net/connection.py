@@ -139,8 +139,8 @@ class Output:
 
 HANDSHAKING, OPEN, CLOSING, LINGERING, DOOMED, GONE = range(6)
 
-# Why a connection is not read from at present; any one is enough.
-BY_RECEIVER, BY_RATE, AT_END = 1, 2, 4
+# Why a connection is not read from at present; either is enough.
+BY_RATE, AT_END = 1, 2
 
 READ_SIZE = 65536
 MAX_QUEUED = 4 * 1024 * 1024
@@ -152,7 +152,7 @@ FINAL_READS = 16
 
 @define(eq=False, weakref_slot=False)
 class Connection(Output):
-    """A connected socket; made by `Mux.listen`, `Mux.adopt` and `Mux.connect`."""
+    """A connected socket; made by `Mux.listen` and `Mux.connect`."""
 
     _mux: Poller
     _socket: socket.socket
@@ -225,14 +225,6 @@ class Connection(Output):
             self._state = DOOMED
             self._reason = reason
             self._mux.mark(self)
-
-    def pause(self) -> None:
-        """Read no more until `resume`; the peer is slowed down by TCP."""
-        self._pause(BY_RECEIVER)
-
-    def resume(self) -> None:
-        """Read again."""
-        self._resume(BY_RECEIVER)
 
     @property
     def bytes_per_second(self) -> float:
@@ -373,7 +365,6 @@ class Connection(Output):
         if event & EPOLLOUT and self._stuck:
             self._stuck = False
             self.flush()
-            self._report_drained()
         if event & ~EPOLLOUT and self._state != GONE:
             if self._state > OPEN:
                 self._discard()
@@ -382,8 +373,7 @@ class Connection(Output):
             elif event & EPOLLERR:
                 self.finish(self._pending_error())
             elif event & EPOLLHUP:
-                # Reported whether asked for or not: the peer is gone but there may be bytes to read after
-                # `resume`.
+                # Reported whether asked for or not: the peer is gone but there may be bytes to read later.
                 self._mux.ignore(self)
                 self._mask = -1
         self._watch()
@@ -406,11 +396,6 @@ class Connection(Output):
                 self._mux.mark(self)
             self.receiver.secured()
         self._watch()
-
-    def _report_drained(self) -> None:
-        drained = getattr(self.receiver, "drained", None)
-        if drained is not None and self._queue is None and self._state == OPEN:
-            drained()
 
     def _discard(self) -> None:
         """Drop input until the peer ends its direction."""

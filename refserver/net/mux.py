@@ -25,7 +25,6 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from .connection import Accept, Connection, Expiring, Source
-from .receiver import Receiver
 from .sockets import Attempt, Listener
 
 EVENTS = 128
@@ -83,13 +82,6 @@ class Mux:
         listener = Listener.take_over(self, port, accept)
         self.register(listener, select.EPOLLIN)
         return listener
-
-    def adopt(self, sock: socket.socket, receiver: Receiver) -> Connection:
-        """Serve a connected socket; it belongs to the multiplexer from now on."""
-        sock.setblocking(False)
-        connection = self.attach(sock, sock.getpeername())
-        connection.receiver = receiver
-        return connection
 
     def connect(
         self, address: tuple[str, int] | str, accept: Accept, seconds: float = CONNECT_SECONDS

@@ -12,9 +12,6 @@ class Receiver(Protocol):
     The multiplexer calls these methods, and never from within a call to one of the connection's own: a
     receiver that calls `send`, `close` or `abort` is not called back before it has returned. An exception out
     of any of them is logged and costs that connection only.
-
-    A receiver may also have `drained()`: called when output that the peer was slow to read has all been
-    written.
     """
 
     def received(self, data: bytes) -> None:

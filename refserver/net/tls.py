@@ -71,19 +71,9 @@ class TLSState:
         return self._ssl.get_protocol_version_name()
 
     @property
-    def cipher(self) -> str:
-        """The cipher suite's name."""
-        return self._ssl.get_cipher_name() or ""
-
-    @property
     def alpn(self) -> str:
         """The application protocol agreed on (RFC 7301), "" if none."""
         return self._ssl.get_alpn_proto_negotiated().decode("ascii", "replace")
-
-    @property
-    def server_name(self) -> str:
-        """The name the client asked for (RFC 6066 3), in lower case, "" if none."""
-        return server_name(self._ssl)
 
     @property
     def peer_certificate(self) -> x509.Certificate | None:

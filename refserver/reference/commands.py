@@ -19,7 +19,10 @@ from refserver.reference.states import Outcome
 
 READ_LEVELS: Final = range(1, 7)
 _UNRATED: Final = frozenset({Outcome.ABANDONED, Outcome.MISSED, Outcome.SPAM, Outcome.PRACTICE})
-_BANGS: Final = "!！"  # the second: what East Asian keyboards write
+_BANGS: Final = "!！﹗"  # the others: what East Asian keyboards write
+_UNSEEN: Final = re.compile(
+    r"[\s\u00ad\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufe00-\ufe0f\ufeff]*"
+)
 _WORD: Final = re.compile(r"(\w[\w-]*)(?:\s+(.*))?\Z", re.DOTALL)
 _OUTCOME_SPELLINGS: Final = {"followup": Outcome.FOLLOW_UP, "follow_up": Outcome.FOLLOW_UP} | {
     outcome.value: outcome for outcome in Outcome
@@ -163,7 +166,7 @@ class Faulty(Command):
 
 def parse(line: str) -> Command:
     """Return the command in a librarian's message."""
-    text = line.lstrip()
+    text = line[_start(line) :]
     if not text.startswith(tuple(_BANGS)):
         return Say(line)
     rest = text[1:]
@@ -178,6 +181,12 @@ def parse(line: str) -> Command:
     if word in COMMANDS:
         return COMMANDS[word](argument)
     return Unknown(word, _nearest(word))
+
+
+def _start(line: str) -> int:
+    """The place of the first character that can be seen: a byte order mark before a `!` is not."""
+    found = _UNSEEN.match(line)
+    return 0 if found is None else found.end()
 
 
 def _nearest(word: str) -> str:
@@ -256,5 +265,5 @@ class Word(Enum):
 
 def plain_word(text: str, synonyms: Mapping[Word, frozenset[str]]) -> Word | None:
     """The plain word that a whole message is, if it is one; case and closing dots do not count."""
-    said = " ".join(text.casefold().split()).rstrip(".! ")
+    said = " ".join(text[_start(text) :].casefold().split()).rstrip(f". {_BANGS}")
     return next((word for word, names in synonyms.items() if said in names), None)

@@ -98,10 +98,13 @@ class DeskRoom:
 
     def occupant_present(self, room: Room, occupant: Occupant, session: JID) -> None:
         """See `Watcher`."""
+        if occupant.account in self._profile.librarians:
+            self._absences.remote_clients.watch(session, self._profile.jid)
         self._look_at(occupant.account, session)
 
     def occupant_left(self, room: Room, occupant: Occupant, session: JID) -> None:
         """See `Watcher`."""
+        self._absences.remote_clients.unwatch(session)
         self._look_at(occupant.account, None)
 
     def _look_at(self, account: JID, session: JID | None) -> None:
@@ -127,13 +130,13 @@ class DeskRoom:
             self._duty_changed()
 
     def look_again(self, librarian: JID) -> None:
-        """One of her clients here answers no more, or again."""
+        """One of her clients answers no more, or again."""
         self._look_at(librarian, None)
 
     def _answers(self, client: JID) -> bool:
-        """False if a client here has left us without an answer for a minute."""
+        """False if a client has left us without an answer for a minute."""
         session = self._core.sessions.get(client)
-        return session is None or session.answering
+        return not self._absences.remote_clients.is_silent(client) if session is None else session.answering
 
     def _welcome(self, session: JID | None) -> None:
         """Tell who comes on duty what waits, and what nobody was there to hear."""

@@ -19,6 +19,7 @@ from twisted.logger import Logger
 from refserver.core.core import Core
 from refserver.core.feature import Feature, on
 from refserver.core.hooks import (
+    AccountRemoved,
     HostAdded,
     HostRemoved,
     HostsComing,
@@ -94,6 +95,13 @@ class Reference(Feature):
             for queue in library.queues.values():
                 if event.patron in queue.presence.subscribers:
                     queue.presence.dismiss(event.patron)
+
+    @on(AccountRemoved)
+    def account_removed(self, event: AccountRemoved) -> None:
+        """Who gets the name next has subscribed to nothing; the store has forgotten the subscriptions."""
+        for library in self._libraries.values():
+            for queue in library.queues.values():
+                queue.presence.subscribers.discard(event.account)
 
     @on(QueuesChanged)
     def queues_changed(self, event: QueuesChanged) -> Deferred[None]:
@@ -176,6 +184,7 @@ class Reference(Feature):
         for queue in library.queues.values():
             for librarian in queue.librarians:
                 self._offices.setdefault(librarian, []).append(queue)
+                self._watch(librarian)
 
     def _leave_offices(self, library: Library) -> None:
         for queue in library.queues.values():
@@ -184,6 +193,16 @@ class Reference(Feature):
                 offices.remove(queue)
                 if not offices:
                     del self._offices[librarian]
+                    self._watch(librarian)
+
+    def _watch(self, account: JID) -> None:
+        """Have a librarian's available clients asked each minute: a machine that sleeps has a live socket."""
+        liveness = self.core.liveness
+        for session in self.core.sessions.of(account).values():
+            if account in self._offices and session.presence is not None:
+                liveness.watch(session)
+            else:
+                liveness.unwatch(session)
 
     @on(SendersChanged)
     def senders_changed(self, event: SendersChanged) -> None:
@@ -203,6 +222,8 @@ class Reference(Feature):
     def available(self, event: SessionAvailable) -> None:
         """A librarian gets what waited for her; the contact of a patron's question comes."""
         account = event.session.account
+        if account in self._offices:
+            self._watch(account)
         for queue in self._offices.get(account, ()):
             queue.librarian_changed(account)
             if event.initial:
@@ -229,6 +250,7 @@ class Reference(Feature):
     def unavailable(self, event: SessionUnavailable) -> None:
         """A librarian may be gone; the contact of a patron's question goes with the patron's last client."""
         account = event.session.account
+        self.core.liveness.unwatch(event.session)
         for queue in self._offices.get(account, ()):
             queue.librarian_changed(account)
         if not self.core.sessions.available(account):

@@ -32,7 +32,7 @@ from refserver.storage.questions import Question
 
 @define(eq=False, slots=False)
 class LibrarianChat:
-    """The chats of one queue's questions. `wrote` is told which librarian gives a sign of life."""
+    """The chats of one queue's questions. `wrote` is told which client gave a sign of life, and where."""
 
     _core: Core
     _profile: QueueProfile
@@ -41,13 +41,15 @@ class LibrarianChat:
     _relay: MessageRelay
     _outbox: Outbox
     _commands: StaffCommands
-    _wrote: Callable[[JID], None]
+    _wrote: Callable[[JID, JID], None]
 
     def __attrs_post_init__(self) -> None:
         self._seen: dict[int, dict[JID, int]] = {}
         """Of each open question (its number): up to which message (its sequence) who has seen it."""
         self._offered: dict[int, set[JID]] = {}
         """Of each question that waits: in whose chats an offer stands."""
+        self._previews: dict[tuple[int, JID], bool] = {}
+        """Words (their ids) on the way to a librarian who did not have the question; True: now she has it."""
 
     # -- what librarians write ------------------------------------------------------------
 
@@ -63,7 +65,7 @@ class LibrarianChat:
             self._outbox.returned(stanza)
         if stanza.type in ("error", "headline"):
             return
-        self._wrote(librarian)
+        self._wrote(stanza.from_, self._profile.jid)
         answer = partial(self._relay.tell_staff, number, librarian)
         if is_encrypted(stanza):
             answer(self._profile.patron_texts.encrypted())
@@ -161,7 +163,7 @@ class LibrarianChat:
         question, texts, number = event.question, self._profile.staff_texts, event.question.number
         assert question.owner is not None
         nick = self._profile.nick_of(question.owner)
-        self._end_offers(question, texts.lost(number, nick))
+        self._end_offers(question, texts.offer_taken(number, nick))
         if isinstance(event, events.Reopened):
             self._saw(question, question.owner, event.said)
             text = texts.reopened(number, question.guest)
@@ -176,11 +178,13 @@ class LibrarianChat:
 
     def _show(self, question: Question, librarian: JID, said: Iterable[Message]) -> None:
         """Give a librarian what she has not seen of a question; its owner's share is then delivered."""
+        if librarian == question.owner:
+            self._adopt(librarian, {message.id for message in said})
         seen = self._seen.get(question.number, {}).get(librarian, 0)
         for message in said:
             words = message.direction is Direction.PATRON and message.relay is Relay.TO_DO
             if message.sequence <= seen:
-                if words and librarian == question.owner:
+                if words and librarian == question.owner and (message.id, librarian) not in self._previews:
                     self._outbox.note_arrived(message.id)
             elif not words:
                 self._relay.retell(question, message, librarian)
@@ -198,17 +202,25 @@ class LibrarianChat:
         """Give the patron's words to a librarian who does not have the question."""
         assert isinstance(due.said, Message)
         stanza = self._relay.stanza(due, librarian)
+        self._previews[due.said.id, librarian] = False
         settled = partial(self._previewed, due, librarian, due.said.sequence)
         self._core.router.route(Tracked(stanza, settled))
 
+    def _adopt(self, owner: JID, said: set[int]) -> None:
+        """What is on its way to the new owner is delivered when it has arrived, and not before."""
+        for id, librarian in self._previews:
+            if id in said:
+                self._previews[id, librarian] = librarian == owner
+
     def _previewed(self, due: Due, librarian: JID, sequence: int, error: StanzaError | None) -> None:
         """If it has not arrived it comes again: now, if she has taken the question meanwhile, else then."""
-        if error is None:
-            return
-        question = self._open.numbered(due.question.number)
-        if question is not None and question.owner == librarian:
-            self._outbox.send_again(Due(question, due.said), error)
-        else:
+        assert isinstance(due.said, Message)
+        hers = self._previews.pop((due.said.id, librarian), False)
+        if hers and error is None:
+            self._outbox.note_arrived(due.said.id)
+        elif hers and error is not None:
+            self._outbox.send_again(due, librarian, error)
+        elif error is not None:
             seen = self._seen.get(due.question.number, {})
             if librarian in seen:
                 seen[librarian] = min(seen[librarian], sequence - 1)

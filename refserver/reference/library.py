@@ -18,6 +18,7 @@ from refserver.reference.people import Absences, Reach
 from refserver.reference.profile import Stored
 from refserver.reference.queue import Queue
 from refserver.reference.relay import RateLimits
+from refserver.reference.remote_clients import RemoteClients
 from refserver.reference.service import ReferenceService
 from refserver.reference.states import UNCLAIMED, State
 from refserver.storage.questions import Question
@@ -38,8 +39,15 @@ class Library:
         self.open_questions = OpenQuestions()
         self.events = Events(self.open_questions)
         self.reach = Reach(core)
+        self.remote_clients = RemoteClients(core, self._is_needed, self._client_changed)
         self.absences = Absences(
-            core, self.reach, self.open_questions, self.events.publish, self._give_back, self._return_seconds
+            core,
+            self.reach,
+            self.open_questions,
+            self.events.publish,
+            self._give_back,
+            self._return_seconds,
+            self.remote_clients,
         )
         self.service = ReferenceService(
             core, host.domain, self.open_questions, self.events, self.absences.is_away
@@ -100,6 +108,7 @@ class Library:
     def stop(self) -> None:
         """The server ends: nothing is begun any more."""
         self.absences.stop()
+        self.remote_clients.stop()
         for queue in self.queues.values():
             queue.stop()
 
@@ -130,6 +139,14 @@ class Library:
         """Something has come from another server: what waits for its people is tried again."""
         for queue in self.queues.values():
             queue.outbox.reachable(domain)
+
+    def _client_changed(self, librarian: JID) -> None:
+        for queue in self.queues.values():
+            if librarian in queue.profile.librarians:
+                queue.librarian_changed(librarian)
+
+    def _is_needed(self, librarian: JID) -> bool:
+        return self.absences.is_at_desk(librarian) or bool(self.open_questions.of_owner(librarian))
 
     # -- absences ------------------------------------------------------------------------------
 

@@ -261,11 +261,10 @@ class Outbox:
             if recipient.failed_at > float("-inf"):
                 self._warn(recipient, due.key)
 
-    def send_again(self, due: Due, error: StanzaError) -> None:
-        """Send again what was sent with an offer and came back: the question is now its recipient's."""
-        if due.question.owner is not None:
-            recipient = self._recipient(due.question.owner, is_to_staff(due))
-            self._failed(recipient, due.key, due.said_at, error.condition)
+    def send_again(self, due: Due, librarian: JID, error: StanzaError) -> None:
+        """What was sent to a librarian with an offer has come back, and she has taken the question."""
+        if not self._stopped:
+            self._failed(self._recipient(librarian, True), due.key, due.said_at, error.condition)
 
     def note_arrived(self, key: Key) -> None:
         """The recipient has had this already."""

@@ -14,6 +14,7 @@ from refserver.core.core import Core
 from refserver.jid import JID
 from refserver.reference import events
 from refserver.reference.open_questions import OpenQuestions
+from refserver.reference.remote_clients import RemoteClients
 from refserver.reference.states import State
 from refserver.storage.questions import Question
 
@@ -22,7 +23,7 @@ AWAY_SECONDS: Final = 60.0
 TELL_SECONDS: Final = 120.0
 """The desk is told after this time, or when the patron writes and she is away."""
 ELSEWHERE_SECONDS: Final = 600.0
-"""A librarian on another server who is not at the desk is there for so long after she has written."""
+"""Who is elsewhere, at no desk, and has a client that knows no pings, is there so long after she wrote."""
 
 
 @define(eq=False, slots=False)
@@ -61,9 +62,10 @@ class Absences:
     """Knows since when the owners of one library's questions are gone.
 
     A librarian is there while she has a client that takes messages, and is at a desk or has written in a
-    question's chat since she left it. One on another server is there at the desk, or for a while after she
-    has written. Who is gone for a minute is away: `is_away`. Then the desk is told (`OwnerAway`), and after
-    the time that the queue sets `give_back` is called. `return_seconds` gives that time, 0: never.
+    question's chat since she left it. The clients of one on another server are asked (remote_clients.py); if
+    that tells nothing she is there at the desk, or for a while after she has written. Who is gone for a
+    minute is away: `is_away`. Then the desk is told (`OwnerAway`), and after the time that the queue sets
+    `give_back` is called. `return_seconds` gives that time, 0: never.
     """
 
     def __init__(
@@ -74,6 +76,7 @@ class Absences:
         publish: Callable[[events.QuestionEvent], None],
         give_back: Callable[[Question], None],
         return_seconds: Callable[[Question], float],
+        remote_clients: RemoteClients,
     ) -> None:
         self._clock = core.clock
         self._reach = reach
@@ -81,6 +84,7 @@ class Absences:
         self._publish = publish
         self._give_back = give_back
         self._return_seconds = return_seconds
+        self.remote_clients = remote_clients
         self._at_desks: Counter[JID] = Counter()
         self._wrote_at: dict[JID, float] = {}  # since she left the last desk
         self._gone_since: dict[JID, float] = {}
@@ -109,8 +113,14 @@ class Absences:
             self._wrote_at.pop(librarian, None)
         self.look_at(librarian)
 
-    def wrote(self, librarian: JID) -> None:
-        """She has written or typed something to one of our addresses."""
+    def is_at_desk(self, librarian: JID) -> bool:
+        """True if she is at any desk of the library."""
+        return self._at_desks[librarian] > 0
+
+    def wrote(self, client: JID, address: JID) -> None:
+        """A librarian's client has written or typed something to one of our addresses."""
+        librarian = client.bare
+        self.remote_clients.watch(client, address)
         self._wrote_at[librarian] = self._clock.seconds()
         self.look_at(librarian)
 
@@ -122,27 +132,27 @@ class Absences:
             if not self._at_desks[librarian]:
                 self._wrote_at.pop(librarian, None)
             return
-        gone_since = self._since(librarian)
-        if gone_since is None:
-            self._gone_since.pop(librarian, None)
+        gone_since, now = self._since(librarian), self._clock.seconds()
+        if gone_since is None or max(gone_since, self._gone_since.get(librarian, now)) > now:
+            self._gone_since.pop(librarian, None)  # what was a guess is known better now
             ids = {question.id for question in questions}
             self._told -= ids
             self._returning -= ids
-        else:
+        if gone_since is not None:
             self._gone_since.setdefault(librarian, gone_since)
             self._set_timer()
 
     def _since(self, librarian: JID) -> float | None:
         """Since when she is gone, on the reactor's clock; None: she is there."""
-        now = self._clock.seconds()
-        if self._reach.is_local(librarian) and not self._reach.has_client(librarian):
+        now, is_local = self._clock.seconds(), self._reach.is_local(librarian)
+        if not self._reach.has_client(librarian) if is_local else self.remote_clients.all_silent(librarian):
             return now
         if self._at_desks[librarian] > 0:
             return None
         wrote_at = self._wrote_at.get(librarian)
         if wrote_at is None:
             return now
-        if self._reach.is_local(librarian):
+        if is_local or self.remote_clients.answers(librarian):
             return None
         return wrote_at + ELSEWHERE_SECONDS
 

@@ -198,12 +198,15 @@ class Queue:
                 self._library.queue_of(number, self).roster_entries.presence(number, stanza)
         elif stanza.type in IQ_REQUESTS:
             self._ask(stanza, None if own else number, own)
+        else:
+            self._library.remote_clients.answered(stanza)
 
     def _message(self, stanza: Stanza) -> None:
         """A librarian's line with a leading `!` is a command; all else is a patron's, whoever it is."""
         assert stanza.from_ is not None
         sender = stanza.from_.bare
         if sender in self.profile.librarians and stanza.type != "error" and stanza.body:
+            self._library.remote_clients.watch(stanza.from_, self.jid)
             command = parse(stanza.body)
             answer = partial(self.relay.tell_patron, sender)
             if not isinstance(command, Say):
@@ -234,6 +237,6 @@ class Queue:
     # -- people ------------------------------------------------------------------------------
 
     def librarian_changed(self, librarian: JID) -> None:
-        """A client of a librarian here has come, gone, or left us without an answer."""
+        """A client of a librarian has come, gone, left us without an answer, or answers again."""
         self._library.absences.look_at(librarian)
         self.desk.look_again(librarian)

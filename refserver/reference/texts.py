@@ -250,6 +250,10 @@ class StaffTexts(_Texts):
         """To her to whom a question is offered no more."""
         return self._("#{number} is no longer offered to you.", number=number)
 
+    def offer_taken(self, number: int, nick: str) -> str:
+        """To her to whom a question was offered: a colleague has taken it."""
+        return self._("#{number} is no longer offered to you: {nick} has it.", number=number, nick=nick)
+
     def yours(self, number: int, patron: str) -> str:
         """She has the question."""
         return self._(

@@ -16,8 +16,9 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from refserver.errors import Cause, Condition, StanzaError, StreamFault
+from refserver.s2s.attempts import Shares
+from refserver.s2s.outbound_queue import Pool
 from refserver.s2s.outgoing import OutgoingConnection, Unreachable
-from refserver.s2s.pool import Pool, Shares
 from refserver.stream import KeyToVerify, Verdict
 
 log = Logger()

@@ -102,12 +102,13 @@ class InboundRouter:
 
         What goes wrong in here costs this one stanza.
         """
-        self._check(stanza)
+        sender, to = self._addresses(stanza)
         remote.received += 1
         try:
-            verdict = self._verdict(stanza)
+            gate = self._hosts.gate_of(to.domainpart)
+            verdict = Verdict.OPEN if gate is None else gate.judge(sender)
             if verdict is not Verdict.ALLOWED:
-                self._spend(stanza)
+                self._spend(stanza, sender, to)
             remote.refused += verdict is Verdict.STOPPED
             self._router.route(stanza)
         except StanzaError as error:
@@ -121,15 +122,11 @@ class InboundRouter:
         """Count something that cannot be a stanza; False if `sender` may send no more."""
         return self._stanzas.spend(sender)
 
-    def _verdict(self, stanza: Stanza) -> Verdict:
-        sender, to = stanza.from_, stanza.to
-        assert sender is not None
-        assert to is not None
-        gate = self._hosts.gate_of(to.domainpart)
-        return Verdict.OPEN if gate is None else gate.judge(sender)
+    def _addresses(self, stanza: Stanza) -> tuple[JID, JID]:
+        """The sender and the recipient.
 
-    def _check(self, stanza: Stanza) -> None:
-        """Whatever was negotiated: nobody else speaks for us, and nothing is relayed (RFC 6120 8.1.2.2)."""
+        Whatever was negotiated: nobody else speaks for us, and nothing is relayed (RFC 6120 8.1.2.2).
+        """
         sender, to = stanza.from_, stanza.to
         if sender is None or self._hosts.is_local(sender.domainpart):
             raise StreamError(StreamCondition.INVALID_FROM)
@@ -137,11 +134,9 @@ class InboundRouter:
             raise StreamError(StreamCondition.IMPROPER_ADDRESSING)
         if not self._hosts.is_local(to.domainpart):
             raise StreamError(StreamCondition.HOST_UNKNOWN)
+        return sender, to
 
-    def _spend(self, stanza: Stanza) -> None:
-        sender, to = stanza.from_, stanza.to
-        assert sender is not None
-        assert to is not None
+    def _spend(self, stanza: Stanza, sender: JID, to: JID) -> None:
         if not self._stanzas.spend(sender):
             raise _too_much("too many stanzas; try again later")
         if self._counts_bytes and not self._bytes.spend(sender, weight(stanza)):

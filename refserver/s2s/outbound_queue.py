@@ -1,6 +1,7 @@
-"""The queue of stanzas from one of our domains to one domain of another server.
+"""The queues of stanzas for other servers, one for each pair of one of our domains and one of theirs.
 
-A queue is made with the first stanza and is in one of these states:
+`Pool` has them all, and is the destination of every stanza for another server (RFC 6120 10.4). A queue is
+made with the first stanza and is in one of these states:
 
     resting      no stream; the next stanza begins an attempt
     connecting   an attempt is under way; stanzas wait in the backlog. Within ATTEMPT_SECONDS every
@@ -22,9 +23,10 @@ Nothing is tried while there is nothing to send.
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Sequence
-from typing import Any, Final, Protocol
+import random
+from collections import OrderedDict, deque
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Final
 
 from attrs import define, field
 from twisted.internet.defer import Deferred
@@ -34,12 +36,14 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from refserver import ns
+from refserver.core.hosts import Hosts
 from refserver.core.outbox import OVERHEAD, Budget, Held, parted
 from refserver.errors import Cause, Condition, StanzaError, StreamCondition, StreamError, StreamFault
 from refserver.jid import JID
-from refserver.s2s.acknowledgement import Acknowledgements, Link
+from refserver.s2s.acknowledgement import Acknowledgements, BidiLink, Link
+from refserver.s2s.attempts import Attempts
 from refserver.s2s.connect import Connector
-from refserver.s2s.known_servers import KnownServer
+from refserver.s2s.known_servers import KnownServer, KnownServers
 from refserver.s2s.outgoing import OutgoingConnection, Unreachable
 from refserver.stanza import Stanza
 
@@ -52,6 +56,11 @@ LONGEST_PAUSE: Final = 60.0
 DOUBLINGS: Final = 8
 MOST_WAITING: Final = 1_000
 MOST_WAITING_BYTES: Final = 2 << 20
+MOST_QUEUES: Final = 5_000
+IDLE_SECONDS: Final = 600.0
+FLUSH_CHECK_SECONDS: Final = 0.05
+
+Pair = tuple[str, str]  # our domain, theirs
 
 
 @define(eq=False)
@@ -102,43 +111,11 @@ class Backlog:
         self._budget.left -= cost
 
 
-class Owner(Protocol):
-    """The part of the pool that a queue uses (pool.py)."""
-
-    connector: Connector
-    budget: Budget
-    random: Callable[[], float]
-    bounce: Callable[[Stanza, StanzaError], None]
-    came: Callable[[Stanza, OutgoingConnection], None]
-    when_written: Callable[[Callable[[], None]], None]
-    unacknowledged: set[OutboundQueue]
-
-    @property
-    def clock(self) -> IReactorTime:
-        """The reactor's clock."""
-
-    def deliver(self, stanza: Stanza) -> None: ...
-
-    def may_connect(self, sender: JID | None, remote: str) -> bool:
-        """True if one more attempt is possible."""
-
-    def begin_attempt(
-        self, sender: JID | None, remote: str, give_up: Callable[[], None]
-    ) -> Callable[[], None]:
-        """Count an attempt; return what is to be called at its end."""
-
-    def bidi_link(self, pair: tuple[str, str]) -> Link | None:
-        """The stream opened by the other server that takes stanzas of a pair."""
-
-    def stands(self, remote: str) -> None:
-        """A stream is ready."""
-
-
 @define(eq=False)
 class OutboundQueue:
     """Stanzas from our domain `local` to another server's `remote`. Implements `LinkUser`."""
 
-    _pool: Owner
+    _pool: Pool
     local: str
     remote: str
     last_used: float = field(default=0.0, init=False)  # on the reactor's clock
@@ -409,9 +386,6 @@ class OutboundQueue:
         self._failures = 0
         self._counters.outgoing_method = connection.method
         self._counters.outgoing += 1
-        connection.came = self._pool.came
-        connection.reply = self._pool.deliver
-        connection.when_written = self._pool.when_written
         self._attach(connection, ours=True)
         self._drain()
         self._pool.stands(self.remote)
@@ -455,6 +429,167 @@ class OutboundQueue:
 
     def _jitter(self) -> float:
         return 0.5 + self._pool.random() / 2
+
+
+@define(eq=False)
+class Pool:
+    """Implements `Destination` for `router.remote`.
+
+    `bounce` returns a stanza to its sender. `reachable` is called with a domain that is back after a failure
+    (see `RemoteReachable`).
+
+    A pair of domains has one stream, so the order of stanzas between two addresses is kept. That may be one
+    that the peer opened and takes our stanzas on, too (XEP-0288).
+    """
+
+    connector: Connector
+    hosts: Hosts
+    bounce: Callable[[Stanza, StanzaError], None]
+    reachable: Callable[[str], None]
+    random: Callable[[], float] = random.random
+    budget: Budget = field(factory=Budget)
+    attempts: Attempts = field(factory=Attempts, init=False)
+    _queues: OrderedDict[Pair, OutboundQueue] = field(factory=OrderedDict, init=False)
+    unacknowledged: set[OutboundQueue] = field(factory=set, init=False)  # queues that may have such stanzas
+    _bidi_links: dict[Pair, BidiLink] = field(factory=dict, init=False)
+    _retired: set[Pair] = field(factory=set, init=False)
+    _closed: bool = field(default=False, init=False)
+
+    @property
+    def clock(self) -> IReactorTime:
+        """The reactor's clock."""
+        return self.connector.clock
+
+    @property
+    def known_servers(self) -> KnownServers:
+        """The counters of other servers."""
+        return self.connector.known_servers
+
+    def deliver(self, stanza: Stanza) -> None:
+        # What does not come from a domain of ours is not passed on (no relay).
+        assert stanza.to is not None
+        if stanza.from_ is None or not self.hosts.is_local(stanza.from_.domainpart):
+            stanza.settle(StanzaError(Condition.NOT_ALLOWED, "this domain is not served here"))
+            return
+        pair = stanza.from_.domainpart, stanza.to.domainpart
+        queue = self._queues.get(pair) or self._new_queue(pair)
+        if queue is None or self._closed:
+            self.bounce(stanza, StanzaError(Condition.RESOURCE_CONSTRAINT))
+        else:
+            queue.send(stanza)
+
+    def may_connect(self, sender: JID | None, remote: str) -> bool:
+        """True if one more attempt is possible now for something from `sender` to the domain `remote`."""
+        return not self._closed and self.attempts.may_begin(self._account_of(sender), remote)
+
+    def begin_attempt(
+        self, sender: JID | None, remote: str, give_up: Callable[[], None]
+    ) -> Callable[[], None]:
+        """Count an attempt, which `give_up` ends early; return what is to be called at its end."""
+        return self.attempts.begin(self._account_of(sender), remote, give_up)
+
+    def _account_of(self, sender: JID | None) -> JID | None:
+        """The account that a stanza of ours is from; None if it is from a queue, a room or the server."""
+        host = None if sender is None or not sender.localpart else self.hosts.get(sender.domainpart)
+        if sender is None or host is None or host.find(sender.localpart) is not None:
+            return None
+        return sender.bare
+
+    def connection(self, local: str, remote: str) -> OutgoingConnection | None:
+        """The open stream of a pair, if it is one of ours."""
+        queue = self._queues.get((local, remote))
+        return None if queue is None else queue.connection
+
+    def answered(self, stanza: Stanza) -> bool:
+        """Process an iq that answers a ping of ours; False if it does not."""
+        if stanza.from_ is None or stanza.to is None:
+            return False
+        queue = self._queues.get((stanza.to.domainpart, stanza.from_.domainpart))
+        return queue is not None and queue.answered(stanza)
+
+    def add_bidi_link(self, pair: Pair, bidi_link: BidiLink) -> None:
+        """Let stanzas of a pair go over a stream that the other server opened."""
+        self._bidi_links[pair] = bidi_link
+
+    def bidi_link(self, pair: Pair) -> Link | None:
+        """The stream opened by the other server that takes stanzas of a pair; None when the server stops."""
+        bidi_link = None if self._closed else self._bidi_links.get(pair)
+        return bidi_link if bidi_link is not None and bidi_link.carries(*pair) else None
+
+    def remove_bidi_link(self, bidi_link: Link) -> None:
+        """Forget a stream that is over."""
+        self._bidi_links = {pair: each for pair, each in self._bidi_links.items() if each is not bidi_link}
+
+    def heard_from(self, remote: str) -> None:
+        """End all pauses: another server has opened a stream to us."""
+        for queue in self._queues.values():
+            if queue.remote == remote:
+                queue.heard()
+        self.stands(remote)
+
+    def stands(self, remote: str) -> None:
+        """Call `reachable`, once after each failure: a stream to or from another server is ready."""
+        counters = self.known_servers.get(remote)
+        if counters.away:
+            counters.away = False
+            self.reachable(remote)
+
+    def look(self) -> None:
+        """Once a second: replace dead streams, and end the queues of domains that are not ours any more."""
+        for queue in list(self.unacknowledged):
+            if not queue.look():
+                self.unacknowledged.discard(queue)
+        if self._retired:
+            self._end_retired()
+
+    def retire(self, is_gone: Callable[[str], bool]) -> None:
+        """End the queues of our domains for which `is_gone`, each as soon as all is sent and acknowledged."""
+        self._retired.update(pair for pair in self._queues if is_gone(pair[0]))
+        self._end_retired()
+
+    def _end_retired(self) -> None:
+        for pair in list(self._retired):
+            queue = self._queues.get(pair)
+            if queue is None or self.hosts.is_local(queue.local):
+                self._retired.discard(pair)
+            elif queue.idle:
+                queue.close()
+                del self._queues[pair]
+                self._retired.discard(pair)
+
+    def close_idle(self) -> None:
+        """Close the streams on which nothing was sent for IDLE_SECONDS."""
+        before = self.clock.seconds() - IDLE_SECONDS
+        for queue in self._queues.values():
+            if queue.last_used < before and queue.idle:
+                queue.close()
+
+    async def flush(self, seconds: float) -> None:
+        """Wait until everything was sent and acknowledged, at most so long."""
+        deadline = self.clock.seconds() + seconds
+        while not all(queue.idle for queue in self) and self.clock.seconds() < deadline:
+            pause: Deferred[None] = Deferred()
+            self.clock.callLater(FLUSH_CHECK_SECONDS, pause.callback, None)
+            await pause
+
+    def close_all(self, error: StreamError) -> None:
+        """End everything: the server stops. What waits is returned."""
+        self._closed = True
+        for queue in list(self._queues.values()):
+            queue.close(error)
+
+    def __iter__(self) -> Iterator[OutboundQueue]:
+        return iter(list(self._queues.values()))
+
+    def _new_queue(self, pair: Pair) -> OutboundQueue | None:
+        """A new queue; None where there are too many and none can be forgotten."""
+        if len(self._queues) >= MOST_QUEUES:
+            resting = next((known for known, queue in self._queues.items() if queue.resting), None)
+            if resting is None:
+                return None
+            del self._queues[resting]
+        queue = self._queues[pair] = OutboundQueue(self, *pair)
+        return queue
 
 
 def _error(reason: Unreachable) -> StanzaError:

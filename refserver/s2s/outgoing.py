@@ -95,22 +95,25 @@ class ServerContexts:
 
 @define(eq=False)
 class OutgoingContext:
-    """The parts that all connections to other servers share; `secret` makes our dialback keys."""
+    """The parts that all connections to other servers share.
+
+    `secret` makes our dialback keys. `came` takes the stanzas that the peer sends, if both agreed on that
+    (XEP-0288), `reply` the error that answers a malformed one. `when_written` is `CommitBarrier.then`.
+    """
 
     mux: Mux
     contexts: ServerContexts
     policy: ServerPolicy
     secret: bytes
     known_servers: KnownServers
+    came: Callable[[Stanza, OutgoingConnection], None]
+    reply: Callable[[Stanza], None]
+    when_written: Callable[[Callable[[], None]], None]
 
 
 @define(eq=False)
 class OutgoingConnection:
-    """Implements `Receiver`, and `Link` once it is established; `users` are told once when it is over.
-
-    `came` takes the stanzas that the peer sends on this stream, if both agreed on that (XEP-0288).
-    `when_written` is `CommitBarrier.then`. `reply` sends the error that answers a malformed stanza.
-    """
+    """Implements `Receiver`, and `Link` once it is established; `users` are told once when it is over."""
 
     _context: OutgoingContext
     _local: str
@@ -119,9 +122,6 @@ class OutgoingConnection:
     _verify_only: bool = field(default=False, kw_only=True)
     method: str = field(default="", init=False)
     users: list[LinkUser] = field(factory=list, init=False)
-    came: Callable[[Stanza, OutgoingConnection], None] = field(init=False)
-    reply: Callable[[Stanza], None] = field(init=False)
-    when_written: Callable[[Callable[[], None]], None] = field(init=False)
     _connection: Connection | None = field(default=None, init=False)
     _stream: ServerOutbound | None = field(default=None, init=False)
     _established: Deferred[None] | None = field(default=None, init=False)
@@ -134,9 +134,6 @@ class OutgoingConnection:
 
     def __attrs_post_init__(self) -> None:
         self._tls_begun = self._direct_tls
-        self.came = _drop
-        self.reply = _unanswered
-        self.when_written = at_once
 
     # -- for its owner -------------------------------------------------------
 
@@ -278,7 +275,7 @@ class OutgoingConnection:
     def _take(self, event: events.Event) -> None:
         connection = self._connection
         if isinstance(event, Stanza):
-            self.came(event, self)
+            self._context.came(event, self)
         elif isinstance(event, events.StartTLS):
             assert connection is not None
             self._tls_begun = True
@@ -295,14 +292,14 @@ class OutgoingConnection:
             for user in list(self.users):
                 user.confirmed(self, event.number)
         elif isinstance(event, CountWanted):
-            self.when_written(lambda: self._tell_count(event.handled))
+            self._context.when_written(lambda: self._tell_count(event.handled))
         elif isinstance(event, Managed):
             for user in list(self.users):
                 user.managed(self)
         elif isinstance(event, StanzaRefused):
             self._context.known_servers.get(self.remote).refused += 1
             if event.reply is not None:
-                self.reply(event.reply)
+                self._context.reply(event.reply)
         elif isinstance(event, events.StreamClosed | events.StreamFailed):
             self._over(_why(event))
             if connection is not None:
@@ -366,16 +363,3 @@ def _why(event: events.StreamClosed | events.StreamFailed) -> StreamFault:
     if event.peer_error and event.peer_error not in ORDERLY:
         return StreamFault(Cause.CLOSED_WITH_ERROR, event.peer_error)
     return StreamFault(Cause.CLOSED, event.peer_error)
-
-
-def at_once(call: Callable[[], None]) -> None:
-    """Make the call: nothing has to be written."""
-    call()
-
-
-def _drop(stanza: Stanza, connection: OutgoingConnection) -> None:
-    """Ignore a stanza that comes on this stream."""
-
-
-def _unanswered(stanza: Stanza) -> None:
-    """Ignore the answer to a malformed stanza."""

@@ -7,7 +7,6 @@ RFC 8305 4 (order of addresses), RFC 6890 (addresses at which no server can be).
 from __future__ import annotations
 
 import random
-from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, ip_address
 from itertools import chain, zip_longest
@@ -15,6 +14,7 @@ from typing import Any, Final, Protocol, TypeAlias
 
 import idna
 from attrs import define, field, frozen
+from cachetools import TLRUCache
 from twisted.internet.defer import Deferred, gatherResults, maybeDeferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.names import dns
@@ -103,8 +103,11 @@ class Resolver:
     clock: IReactorTime
     overrides: Mapping[str, tuple[str, int]] = field(factory=dict)
     _random: Callable[[], float] = random.random
-    _known: OrderedDict[tuple[str, str], _Known] = field(factory=OrderedDict, init=False)
+    _known: TLRUCache[tuple[str, str], _Known] = field(init=False)
     _asked: dict[tuple[str, str], list[Deferred[_Known]]] = field(factory=dict, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._known = TLRUCache(MOST_NAMES, lambda key, known, now: known.expires, self.clock.seconds)
 
     async def targets(self, domain: str) -> list[Target]:
         """Return the targets for `domain` in the order to try; never empty."""
@@ -174,7 +177,7 @@ class Resolver:
         key = kind, name
         answer: Deferred[_Known] = Deferred()
         known = self._known.get(key)
-        if known is not None and known.expires > self.clock.seconds():
+        if known is not None:
             answer.callback(known)
             return answer
         waiting = self._asked.get(key)
@@ -212,10 +215,7 @@ class Resolver:
     ) -> None:
         seconds = max(SHORTEST_SECONDS, min(LONGEST_SECONDS, seconds))
         known = _Known(records, self.clock.seconds() + seconds, trouble)
-        self._known.pop(key, None)
         self._known[key] = known
-        if len(self._known) > MOST_NAMES:
-            self._known.popitem(last=False)
         for waiting in self._asked.pop(key, ()):
             waiting.callback(known)
 

@@ -27,9 +27,8 @@ from refserver.s2s.connect import Connector
 from refserver.s2s.dialback import DialbackVerifier
 from refserver.s2s.inbound_limits import InboundLimits, InboundRouter
 from refserver.s2s.known_servers import KnownServer, KnownServers
-from refserver.s2s.outbound_queue import OutboundQueue
+from refserver.s2s.outbound_queue import OutboundQueue, Pool
 from refserver.s2s.outgoing import CLOSE_SECONDS, OutgoingConnection, ServerContexts
-from refserver.s2s.pool import Pool
 from refserver.s2s.resolver import Resolver
 from refserver.stanza import Stanza
 from refserver.stream import (
@@ -332,6 +331,9 @@ class FederationService(SecureAcceptor[IncomingConnection]):
             settings.stream,
             self.secret,
             KnownServers(core.now),
+            self._came,
+            self._reply,
+            self.commit_barrier.then,
             self.resolver.clock,
             self.resolver,
             settings.bytes_per_second,
@@ -340,9 +342,7 @@ class FederationService(SecureAcceptor[IncomingConnection]):
             connector,
             core.hosts,
             core.router.bounce,
-            came=self._came,
-            reachable=lambda domain: core.hooks.tell(RemoteReachable(domain)),
-            when_written=self.commit_barrier.then,
+            lambda domain: core.hooks.tell(RemoteReachable(domain)),
         )
         self.inbound = InboundRouter(core.router, core.hosts, settings.inbound_limits, self.seconds)
         self.dialback = DialbackVerifier(self.pool)
@@ -432,6 +432,9 @@ class FederationService(SecureAcceptor[IncomingConnection]):
             self.take(stanza, self.pool.known_servers.get(connection.remote))
         except StreamError as error:
             connection.close(error)
+
+    def _reply(self, stanza: Stanza) -> None:
+        self.pool.deliver(stanza)
 
     def _tick(self) -> None:
         self.pool.look()

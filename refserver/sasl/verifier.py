@@ -67,7 +67,7 @@ class Hashing:
         return frozenset(HASHES) if self.sha_1 else frozenset(HASHES) - {"SHA-1"}
 
     def made(self, verifiers: Mapping[str, Verifier]) -> bool:
-        """Return True if verifiers are such as would be made now."""
+        """True if `verifiers` are such as would be made now."""
         rounds = {verifier.iterations for verifier in verifiers.values()}
         return verifiers.keys() == self.hashes and rounds == {self.iterations}
 

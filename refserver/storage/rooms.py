@@ -11,37 +11,21 @@ from enum import IntEnum
 from typing import Any, Final
 
 from attrs import frozen
-from sqlalchemy import BindParameter, Connection, bindparam, delete, exists, select, update
+from sqlalchemy import BindParameter, Connection, bindparam, delete, exists, insert, select, update
 
 from refserver.jid import JID
 from refserver.storage import schema as tables
 from refserver.storage.errors import NoSuchRoom
-from refserver.storage.statement import Prepared, insert_new, upsert
+from refserver.storage.statement import Prepared, upsert
 
 TRIMMED_AT_ONCE: Final = 1000
 
 _rooms, _affiliations, _history = tables.rooms, tables.room_affiliations, tables.room_history
 _BY_JID = _rooms.c.jid == bindparam("by_jid")
-_BY_SERVICE = _rooms.c.service == bindparam("by_service")
 _ROOM: BindParameter[int] = bindparam("room")
-_ACCOUNT: BindParameter[str] = bindparam("account")
 
 _id = Prepared(select(_rooms.c.id).where(_BY_JID))
-_insert = Prepared(insert_new(_rooms, "jid"), ["service", "jid", "creator", "config"])
-_configure = Prepared(update(_rooms).where(_BY_JID), ["config"])
-_subject = Prepared(update(_rooms).where(_BY_JID), ["subject", "subject_nick", "subject_at"])
-_select = Prepared(
-    select(*(column for column in _rooms.c if column.name != "service"))
-    .where(_BY_SERVICE)
-    .order_by(_rooms.c.jid)
-)
-_select_affiliations = Prepared(select(_affiliations).join_from(_rooms, _affiliations).where(_BY_SERVICE))
 _upsert_affiliation = upsert(_affiliations)
-_delete_affiliation = Prepared(
-    delete(_affiliations).where(_affiliations.c.room == _ROOM, _affiliations.c.jid == bindparam("by_jid"))
-)
-_delete = Prepared(delete(_rooms).where(_BY_JID))
-_delete_service = Prepared(delete(_rooms).where(_BY_SERVICE))
 _append = Prepared(_history.insert(), ["room", "sent_at", "stanza"])
 _newest = Prepared(
     select(_history.c.sent_at, _history.c.stanza)
@@ -61,18 +45,6 @@ _trim = Prepared(
         )
     )
 )
-_other = _affiliations.alias()
-_owned = select(_affiliations.c.room).where(
-    _affiliations.c.jid == _ACCOUNT, _affiliations.c.affiliation == "owner"
-)
-_owned_by_another = exists().where(
-    _other.c.room == _rooms.c.id, _other.c.affiliation == "owner", _other.c.jid != _ACCOUNT
-)
-_delete_owned = Prepared(delete(_rooms).where(_rooms.c.id.in_(_owned), ~_owned_by_another))
-_delete_account = Prepared(
-    delete(_affiliations).where(_affiliations.c.jid == _ACCOUNT, _affiliations.c.affiliation != "outcast")
-)
-_forget_creator = Prepared(update(_rooms).where(_rooms.c.creator == _ACCOUNT).values(creator=""))
 
 
 class Affiliation(IntEnum):
@@ -124,15 +96,19 @@ def save_room(
 ) -> None:
     """Insert `room`, or change its configuration (anything that is JSON) if it is there."""
     written = json.dumps(config, ensure_ascii=False, sort_keys=True)
-    if not _configure.run(connection, by_jid=room.text, config=written):
+    this = update(_rooms).where(_rooms.c.jid == room.text)
+    if not connection.execute(this.values(config=written)).rowcount:
         made_by = "" if creator is None else creator.text
-        _insert.run(connection, service=room.domainpart, jid=room.text, creator=made_by, config=written)
+        values = {"service": room.domainpart, "jid": room.text, "creator": made_by, "config": written}
+        connection.execute(insert(_rooms).values(values))
 
 
 def load_rooms(connection: Connection, service: str) -> Sequence[StoredRoom]:
     """Return every room of the service, by address, without history."""
     affiliates: dict[int, dict[JID, Affiliate]] = {}
-    for room, jid, word, nick, reason in _select_affiliations.rows(connection, by_service=service):
+    at_service = _rooms.c.service == service
+    found = connection.execute(select(_affiliations).join_from(_rooms, _affiliations).where(at_service))
+    for room, jid, word, nick, reason in found:
         affiliates.setdefault(room, {})[JID.parse(jid)] = Affiliate(Affiliation[word.upper()], nick, reason)
     return [
         StoredRoom(
@@ -142,18 +118,20 @@ def load_rooms(connection: Connection, service: str) -> Sequence[StoredRoom]:
             subject=None if text is None else Subject(text, nick, at),
             affiliates=affiliates.get(number, {}),
         )
-        for number, jid, creator, config, text, nick, at in _select.rows(connection, by_service=service)
+        for number, _, jid, creator, config, text, nick, at in connection.execute(
+            select(_rooms).where(at_service).order_by(_rooms.c.jid)
+        )
     ]
 
 
 def delete_room(connection: Connection, room: JID) -> None:
     """Delete `room` and its history, if it is there."""
-    _delete.run(connection, by_jid=room.text)
+    connection.execute(delete(_rooms).where(_rooms.c.jid == room.text))
 
 
 def delete_service(connection: Connection, service: str) -> None:
     """Delete every room of a service."""
-    _delete_service.run(connection, by_service=service)
+    connection.execute(delete(_rooms).where(_rooms.c.service == service))
 
 
 def remove_account(connection: Connection, account: JID) -> None:
@@ -161,16 +139,22 @@ def remove_account(connection: Connection, account: JID) -> None:
 
     Bans stay: registering the name again does not lift them.
     """
-    _delete_owned.run(connection, account=account.text)
-    _delete_account.run(connection, account=account.text)
-    _forget_creator.run(connection, account=account.text)
+    theirs = _affiliations.c.jid == account.text
+    owned = select(_affiliations.c.room).where(theirs, _affiliations.c.affiliation == "owner")
+    other = _affiliations.alias()
+    is_owner = (other.c.affiliation == "owner") & (other.c.jid != account.text)
+    owned_by_another = exists().where(other.c.room == _rooms.c.id, is_owner)
+    connection.execute(delete(_rooms).where(_rooms.c.id.in_(owned), ~owned_by_another))
+    connection.execute(delete(_affiliations).where(theirs, _affiliations.c.affiliation != "outcast"))
+    connection.execute(update(_rooms).where(_rooms.c.creator == account.text).values(creator=""))
 
 
 def set_affiliation(connection: Connection, room: JID, jid: JID, affiliate: Affiliate) -> None:
     """Set the affiliation of `jid` in `room`; `Affiliation.NONE` removes it. Raises `NoSuchRoom`."""
     number = _id_of(connection, room)
     if affiliate.affiliation is Affiliation.NONE:
-        _delete_affiliation.run(connection, room=number, by_jid=jid.text)
+        this = (_affiliations.c.room == number) & (_affiliations.c.jid == jid.text)
+        connection.execute(delete(_affiliations).where(this))
         return
     _upsert_affiliation.run(
         connection,
@@ -184,9 +168,9 @@ def set_affiliation(connection: Connection, room: JID, jid: JID, affiliate: Affi
 
 def set_subject(connection: Connection, room: JID, subject: Subject) -> None:
     """Set the subject of `room`. Raises `NoSuchRoom`."""
-    if not _subject.run(
-        connection, by_jid=room.text, subject=subject.text, subject_nick=subject.nick, subject_at=subject.at
-    ):
+    values = {"subject": subject.text, "subject_nick": subject.nick, "subject_at": subject.at}
+    this = update(_rooms).where(_rooms.c.jid == room.text)
+    if not connection.execute(this.values(values)).rowcount:
         raise NoSuchRoom("there is no such room")
 
 

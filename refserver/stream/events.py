@@ -98,11 +98,6 @@ class Confirmed:
     number: int
 
 
-FederationEvent: TypeAlias = (
-    KeyToVerify | Established | Refused | VerifyAnswered | StanzaRefused | Managed | Confirmed | CountWanted
-)
-
-
 @frozen
 class EnableRequested:
     """A client wants its stream managed, and resumable or not (XEP-0198 3): call `enable` before anything
@@ -138,11 +133,6 @@ class CredentialsWanted:
     """
 
     account: JID
-
-    @property
-    def username(self) -> str:
-        """The account's localpart."""
-        return self.account.localpart
 
 
 @frozen
@@ -243,5 +233,12 @@ Event: TypeAlias = (
     | Reply
     | StreamClosed
     | StreamFailed
-    | FederationEvent
+    | KeyToVerify
+    | Established
+    | Refused
+    | VerifyAnswered
+    | StanzaRefused
+    | Managed
+    | Confirmed
+    | CountWanted
 )

@@ -21,7 +21,6 @@ from refserver import ns
 from refserver.errors import Condition, StanzaError, StreamCondition, StreamError
 from refserver.jid import JID
 from refserver.sasl import EXTERNAL, FakeVerifiers, SaslCondition, SaslFailure, Step, Surroundings
-from refserver.stanza import Stanza
 from refserver.stream import dialback
 from refserver.stream.dialback import Dialback, DomainPairs, Pair
 from refserver.stream.events import (
@@ -106,10 +105,6 @@ class ServerInbound(InboundStream):
     def carries(self, from_: str, to: str) -> bool:
         """True if stanzas from our domain `from_` to the peer's `to` may be sent here: only with bidi."""
         return self.bidi and self._state is InboundState.AUTHENTICATED and (to, from_) in self._pairs
-
-    def encode(self, stanza: Stanza) -> bytes:
-        """The bytes to send; only where `carries`."""
-        return stanza.encode(ns.SERVER)
 
     def tell_count(self, handled: int) -> None:
         """Answer `CountWanted`. Nothing happens on a stream that is closed meanwhile."""

@@ -21,7 +21,6 @@ from attrs import define, field, frozen
 from refserver import ns
 from refserver.errors import Cause, Condition, StanzaError, StreamCondition, StreamError, StreamFault
 from refserver.sasl import EXTERNAL, encode
-from refserver.stanza import Stanza
 from refserver.stream import dialback
 from refserver.stream.dialback import Dialback, DomainPairs, Pair
 from refserver.stream.events import (
@@ -222,8 +221,13 @@ class ServerOutbound:
         return self._state is OutboundState.CLOSED
 
     def start(self) -> Events:
-        """The connection stands (with `tls` given: its handshake too): begin."""
-        yield from self._begin()
+        """Send our header on the connection that stands now, if the peer is the one we mean."""
+        tls, remote = self.tls, self.remote
+        self._enter(OutboundState.HEADER)
+        if tls is not None and not self._policy.dialback and not tls.proves(remote):
+            yield from self._over(Ending(tls.why_not(remote), permanent=True))
+            return
+        self._send(initial_header(self.local, remote))
 
     def tls_started(self, info: TLSInfo) -> Events:
         """Answer `StartTLS`: the handshake is finished, the stream begins anew."""
@@ -231,7 +235,7 @@ class ServerOutbound:
             return
         self.tls = info
         self._framer.reset()
-        yield from self._begin()
+        yield from self.start()
 
     def receive(self, data: bytes) -> Events:
         """Handle bytes that the peer sent."""
@@ -254,10 +258,6 @@ class ServerOutbound:
     def carries(self, from_: str, to: str) -> bool:
         """True if stanzas from our domain `from_` to the peer's `to` may be sent now."""
         return self._state is OutboundState.OPEN and (to, from_) in self._pairs
-
-    def encode(self, stanza: Stanza) -> bytes:
-        """The bytes to send; only where `carries`."""
-        return stanza.encode(ns.SERVER)
 
     def can_prove(self, local: str, remote: str) -> bool:
         """True if this established stream may be tried for another pair of domains.
@@ -360,7 +360,7 @@ class ServerOutbound:
         elif state is OutboundState.SASL and tag == _SUCCESS:
             self._authenticated = True
             self._framer.reset()
-            yield from self._begin()
+            yield from self.start()
         elif state is OutboundState.SASL and tag == _FAILURE:
             yield from self._fall_back()
         elif tag in KINDS:
@@ -385,15 +385,6 @@ class ServerOutbound:
             raise StreamError(StreamCondition.UNSUPPORTED_STANZA_TYPE)
 
     # -- opening -------------------------------------------------------------
-
-    def _begin(self) -> Events:
-        """Send our header, if the peer is the one we mean."""
-        tls, remote = self.tls, self.remote
-        self._enter(OutboundState.HEADER)
-        if tls is not None and not self._policy.dialback and not tls.proves(remote):
-            yield from self._over(Ending(tls.why_not(remote), permanent=True))
-            return
-        self._send(initial_header(self.local, remote))
 
     def _header(self, header: StreamHeader) -> None:
         if header.content_namespace != ns.SERVER:

@@ -59,7 +59,7 @@ class Deaf(FederatedServer):
     def _deliver(self, stanza: Stanza) -> None:
         super()._deliver(stanza)
         for connection in self.service.connections:
-            connection._connection.pause()
+            connection._connection.throttled(True)
         self.places[HOLES[1]] = self.places[HOLES[0]]
 
 

@@ -35,7 +35,6 @@ class Recorder:
     reason: str = ""
     losses: int = 0
     is_secure: bool = False
-    drains: int = 0
     on_data: Callable[[bytes], object] = lambda data: None
     on_lost: Callable[[str], object] = lambda reason: None
     on_secured: Callable[[], object] = lambda: None
@@ -66,10 +65,6 @@ class Recorder:
         self._tell()
         self.on_secured()
 
-    def drained(self) -> None:
-        self.drains += 1
-        self._tell()
-
     def lost(self, reason: str) -> None:
         self.reason = reason
         self.losses += 1
@@ -77,7 +72,7 @@ class Recorder:
         self.on_lost(reason)
 
     def until(self, condition: Callable[[], bool]) -> Deferred[None]:
-        """Fires once `condition` holds after something was received, secured, drained or lost."""
+        """Fires once `condition` holds after something was received, secured or lost."""
         waiting: Deferred[None] = Deferred()
         waiting.addTimeout(SECONDS, reactor)
         self._waiting.append((condition, waiting))
@@ -127,6 +122,14 @@ async def open_door(
     return door
 
 
+def adopt(mux: Mux, sock: socket.socket, recorder: Recorder) -> Connection:
+    """Serve a connected socket."""
+    sock.setblocking(False)
+    connection = mux.attach(sock, sock.getpeername())
+    connection.receiver = recorder
+    return connection
+
+
 def meet(
     mux: Mux, send_buffer: int = 0, receive_buffer: int = 0
 ) -> tuple[Connection, Recorder, socket.socket]:
@@ -141,7 +144,7 @@ def meet(
     if send_buffer:
         ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, send_buffer)
     recorder = Recorder()
-    recorder.connection = connection = mux.adopt(ours, recorder)
+    recorder.connection = connection = adopt(mux, ours, recorder)
     return connection, recorder, client
 
 

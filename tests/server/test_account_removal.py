@@ -30,7 +30,7 @@ def server() -> Harness:
 def register(server: Harness, account: JID) -> None:
     host = server.core.hosts.get(account.domainpart)
     assert host is not None
-    fields = f"<username>{account.localpart}</username><password>secret</password>"
+    fields = f"<username>{account.localpart}</username><password>a secret</password>"
     query = fromstring(f"<query xmlns='{ns.REGISTER}'>{fields}</query>")
     server.run(server.core.feature(Registration).register(host, query))
 

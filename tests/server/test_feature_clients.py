@@ -46,7 +46,7 @@ MIA = JID.parse("mia@library.example")
 PING = b"<iq type='get' id='p'><ping xmlns='urn:xmpp:ping'/></iq>"
 REGISTER = (
     b"<iq type='set' id='r'><query xmlns='jabber:iq:register'>"
-    b"<username>new</username><password>secret</password></query></iq>"
+    b"<username>new</username><password>a secret</password></query></iq>"
 )
 
 

@@ -20,7 +20,7 @@ from twisted.internet.task import Clock
 
 from refserver.net import Connection, Mux
 
-from .loopback import Recorder, in_thread, meet, open_door, reactor, turn, until
+from .loopback import Recorder, adopt, in_thread, meet, open_door, reactor, turn, until
 
 
 @pytest.fixture
@@ -223,7 +223,7 @@ async def test_a_descriptor_that_is_used_again_within_a_turn_does_not_get_the_ol
         for _ in range(8):
             ours, theirs = socket.socketpair()
             recorder = Recorder()
-            mux.adopt(ours, recorder)
+            adopt(mux, ours, recorder)
             fresh.append(recorder)
             spare.append(theirs)
 

@@ -185,7 +185,10 @@ def test_the_chat_of_a_question_answers_at_whatever_queue_has_it(library: Librar
 # -- lines that look like commands -------------------------------------------------------------
 
 
-@pytest.mark.parametrize("line", ["!who", " !who", "\t!who", "\uff01who", "\u3000\uff01who", "\n !who"])
+@pytest.mark.parametrize(
+    "line",
+    ["!who", " !who", "\t!who", "\uff01who", "\u3000\uff01who", "\n !who", "\ufeff!who", "\u200b\ufe57who"],
+)
 def test_a_librarians_line_with_a_leading_mark_is_no_question_of_hers(library: Library, line: str) -> None:
     mia = library.on_duty("mia")
     write(mia, ASK.text, line)
@@ -230,7 +233,7 @@ def test_an_offer_that_is_over_is_taken_back_where_it_stands(library: Library) -
     mia.received(), noa.received()
     noa.send(f"<message to='{ROOM}' type='groupchat'><body>!1</body></message>")
     told = mia.told()
-    assert f"message from {chat()}/queue: * noa was first: #1 is taken." in told
+    assert f"message from {chat()}/queue: * #1 is no longer offered to you: noa has it." in told
     assert f"push {chat()} remove" in told
 
 

@@ -17,6 +17,7 @@ def claimed(library: Library) -> tuple[Client, Client]:
     write(pat, ASK.text, "Where are the maps?", "m1")
     write(mia, chat(), "Hello.", "a1")
     mia.received(), pat.received()
+    library.clock.advance(0)
     return mia, pat
 
 

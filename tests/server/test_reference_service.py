@@ -133,6 +133,7 @@ def test_a_message_to_an_owner_who_goes_in_the_same_moment_waits_for_her(library
     mia, pat = library.on_duty("mia"), library.patron()
     write(pat, ASK.text, "Where are the maps?")
     write(mia, chat(), "Upstairs.")
+    library.clock.advance(0)
     with library.holding():
         write(pat, ASK.text, "Which shelf?", "m2", RECEIPT)
         mia.end()

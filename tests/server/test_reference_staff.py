@@ -221,7 +221,7 @@ def test_a_claim_without_an_offer_brings_the_words_before_its_consequences(libra
     first, second, yours = said
     assert (first, second) == ("Where are the maps?", "The old ones.")
     assert yours.startswith("* #1 is yours.")
-    assert bodies(mia, chat()) == ["* noa was first: #1 is taken."]
+    assert bodies(mia, chat()) == ["* #1 is no longer offered to you: noa has it."]
 
 
 def test_the_first_plain_reply_takes_and_the_second_is_not_delivered(library: Library) -> None:
@@ -232,7 +232,7 @@ def test_the_first_plain_reply_takes_and_the_second_is_not_delivered(library: Li
         write(noa, chat(), "Upstairs.", "n1")
         write(mia, chat(), "Downstairs.", "a1")
     assert bodies(mia, chat()) == [
-        "* noa was first: #1 is taken.",
+        "* #1 is no longer offered to you: noa has it.",
         "* noa was first: #1 is taken. What you wrote was not delivered.",
     ]
     assert bodies(pat) == ["noa is with you now.", "Upstairs."]

@@ -15,8 +15,8 @@ from refserver.core.router import Router
 from refserver.errors import Cause, Condition, StanzaError, StreamError, StreamFault
 from refserver.jid import JID
 from refserver.s2s.known_servers import KnownServers
+from refserver.s2s.outbound_queue import Pool
 from refserver.s2s.outgoing import Unreachable
-from refserver.s2s.pool import Pool
 from refserver.stanza import Stanza, Tracked
 
 HERE, THERE = "library.example", "there.example"
@@ -106,9 +106,7 @@ class Bench:
             known_servers=KnownServers(lambda: 1000.0),
         )
         self.reachable: list[str] = []
-        self.pool = Pool(
-            connector, hosts, self.router.bounce, random=lambda: 1.0, reachable=self.reachable.append
-        )
+        self.pool = Pool(connector, hosts, self.router.bounce, self.reachable.append, random=lambda: 1.0)
         self.router.remote = self.pool
 
     def _connect(self, local: str, remote: str, use: Any) -> Deferred[Any]:

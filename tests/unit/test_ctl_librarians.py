@@ -119,6 +119,12 @@ def test_a_queue_is_no_librarian(ctl: Ctl, local: str) -> None:
     )
 
 
+def test_a_room_is_no_librarian(ctl: Ctl) -> None:
+    assert ctl.refused("librarian", "add", ASK, "tea@rooms.library.example") == (
+        "rooms.library.example is a service of library.example, where nobody has an account"
+    )
+
+
 def test_who_is_no_librarian_cannot_be_removed(ctl: Ctl) -> None:
     assert ctl.refused("librarian", "remove", ASK, MIA) == (
         f"{MIA} is no librarian of {ASK}: `refserverctl librarian list --queue {ASK}` shows who is"

@@ -99,6 +99,7 @@ def test_hours_can_be_taken_away(ctl: Ctl) -> None:
         ),
         (["--time-zone", "Mars/Base"], "unknown time zone 'Mars/Base'"),
         (["--language", "English"], "'English' is no language: write its short code, like en or de"),
+        (["--language", "fr"], "there are no texts in 'fr': choose one of de, en"),
         (["--undo-hours", "-1"], "undo_hours is a number from 0 to 8760"),
         (["--return-minutes", "-1"], "return_minutes is a number from 0 to 1440"),
         (["--undo-hours", "1e300"], "undo_hours is a number from 0 to 8760"),

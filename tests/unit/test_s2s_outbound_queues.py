@@ -7,10 +7,10 @@ from twisted.python.failure import Failure
 
 from refserver.errors import Cause, Condition, StreamCondition, StreamError, StreamFault
 from refserver.jid import JID
-from refserver.s2s import pool as pool_module
-from refserver.s2s.outbound_queue import ATTEMPT_SECONDS, LONGEST_PAUSE
+from refserver.s2s import outbound_queue as pool_module
+from refserver.s2s.attempts import MOST_OF_ACCOUNTS, MOST_OF_ONE_ACCOUNT, MOST_TO_ONE_SITE
+from refserver.s2s.outbound_queue import ATTEMPT_SECONDS, IDLE_SECONDS, LONGEST_PAUSE
 from refserver.s2s.outgoing import Unreachable
-from refserver.s2s.pool import IDLE_SECONDS, MOST_OF_ACCOUNTS, MOST_OF_ONE_ACCOUNT, MOST_TO_ONE_SITE
 from tests.unit.outbound_queue_bench import HERE, MIA, NOT_FOUND, PAT, THERE, TIMEOUT, Bench, Stream
 
 

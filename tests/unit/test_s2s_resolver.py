@@ -199,8 +199,9 @@ def test_who_asks_for_the_same_shares_one_query(zone, resolver):
     assert [["192.0.2.1"], ["192.0.2.1"]] == results
 
 
-def test_what_is_remembered_is_bounded(zone, resolver, monkeypatch):
+def test_what_is_remembered_is_bounded(zone, clock, monkeypatch):
     monkeypatch.setattr(module, "MOST_NAMES", 10)
+    resolver = Resolver(zone, clock)
     for number in range(50):
         done(resolver.targets(f"d{number}.example"))
     assert 10 == len(resolver._known)

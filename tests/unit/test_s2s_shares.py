@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from refserver.s2s.pool import Shares
+from refserver.s2s.attempts import Attempts, Shares
 
 
 class Task:
@@ -44,3 +44,13 @@ def test_nobody_yields_to_an_owner_who_has_as_much():
     assert shares.may_take("zoe")
     Task(shares, "zoe")
     assert not shares.may_take("zoe")
+
+
+def test_one_site_has_a_bound_that_leaves_others_under_a_registry_alone():
+    attempts = Attempts()
+    count = 0
+    while attempts.may_begin(None, f"hole{count}.evil.co.uk"):
+        attempts.begin(None, f"hole{count}.evil.co.uk", lambda: None)
+        count += 1
+    assert attempts.may_begin(None, "town.co.uk")
+    assert attempts.may_begin(None, "evil.example.uk")

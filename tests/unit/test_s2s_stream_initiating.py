@@ -6,6 +6,7 @@ import re
 
 import pytest
 
+from refserver import ns
 from refserver.errors import Cause, Condition, StanzaError, StreamCondition, StreamError, StreamFault
 from refserver.jid import JID
 from refserver.stanza import Stanza
@@ -173,10 +174,9 @@ def test_direct_tls_checks_the_certificate_before_a_word():
 
 
 def test_a_stanza_is_written_for_servers():
-    shell = established()
     stanza = Stanza.message(JID.parse(f"pat@{PEER}"), JID.parse(f"mia@{OURS}/desk"), body="x", id="1")
     opening = b"<message to='pat@peer.example' from='mia@library.example/desk' type='chat' id='1'>"
-    assert opening + b"<body>x</body></message>" == shell.stream.encode(stanza)
+    assert opening + b"<body>x</body></message>" == stanza.encode(ns.SERVER)
 
 
 def test_the_peers_limit_is_learnt():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from refserver import ns
 from refserver.errors import Cause, Condition, StreamFault
 from refserver.jid import JID
 from refserver.net import PeerIdentity, Verification
@@ -139,7 +140,7 @@ def test_how_the_bytes_are_cut_changes_nothing(chunk, dialback):
 def test_stanzas_flow_when_the_stream_is_established():
     both = Federation()
     stanza = Stanza.message(JID.parse(f"mia@{OURS}"), JID.parse(f"pat@{PEER}/home"), body="Ist das <gut>?")
-    (received,) = both.deliver(both.theirs.stream.encode(stanza))
+    (received,) = both.deliver(stanza.encode(ns.SERVER))
     assert ("Ist das <gut>?", stanza.to, stanza.from_) == (received.body, received.to, received.from_)
 
 

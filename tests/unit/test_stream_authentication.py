@@ -78,7 +78,7 @@ class TestSuccess:
         shell = Shell()
         shell.send(header("other.example") + plain())
         assert shell.events[0] == CredentialsWanted(JID.parse("pat@other.example"))
-        assert shell.events[0].username == "pat"
+        assert shell.events[0].account.localpart == "pat"
         assert shell.last.condition is SaslCondition.NOT_AUTHORIZED
 
     def test_a_failure_can_be_made_good(self):

@@ -9,6 +9,7 @@ from attrs import frozen
 
 from refserver.app.commands.context import command
 from refserver.app.commands.late import Connection, accounts, hooks, libraries, occupants, offices, queues
+from refserver.app.commands.libraries import SERVICES
 from refserver.app.commands.request import Done, Refused, Request, bare_address, queue_at, queue_of, queues_at
 from refserver.jid import JID, InvalidJID
 
@@ -47,6 +48,9 @@ class AddLibrarian(Request):
             return Done({**data, "done": "unchanged"})
         if queue_of(connection, jid) is not None:
             raise Refused(f"{jid} belongs to a queue: a librarian is a person, with an address of her own")
+        label, _, parent = jid.domainpart.partition(".")
+        if label in SERVICES and libraries.get(connection, parent) is not None:
+            raise Refused(f"{jid.domainpart} is a service of {parent}, where nobody has an account")
         _check_nick(connection, queue, wanted)
         offices.appoint(connection, queue.id, wanted)
         data["done"] = "added" if known is None else "changed"

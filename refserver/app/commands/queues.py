@@ -21,6 +21,7 @@ from refserver.app.commands.request import (
     served_domain,
 )
 from refserver.jid import JID
+from refserver.reference import texts
 from refserver.reference.settings import Hours, HoursError, Policy, Settings, SettingsError
 
 
@@ -190,6 +191,8 @@ class RemoveQueue(Request):
 def _check_language(tag: str) -> None:
     if not (2 <= len(tag) <= 3 and tag.isascii() and tag.isalpha() and tag.islower()):
         raise Refused(f"{tag!r} is no language: write its short code, like en or de")
+    if tag not in texts.languages():
+        raise Refused(f"there are no texts in {tag!r}: choose one of {', '.join(texts.languages())}")
 
 
 # -- canned replies ------------------------------------------------------------------

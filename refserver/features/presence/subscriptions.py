@@ -153,10 +153,10 @@ class Subscriptions:
         failed = partial(self._core.router.bounce, stanza, StanzaError(Condition.INTERNAL_SERVER_ERROR))
         if not item.listed and item.pending_in is None:  # nothing left to remember
             if old is not None:
-                self._rosters.discard(roster, item.jid, before, then, failed)
+                self._rosters.change(roster, item.jid, None, before, then, failed)
                 return
         elif item != old:
-            self._rosters.change(roster, item, before, then, failed)
+            self._rosters.change(roster, item.jid, item, before, then, failed)
             return
         self._rosters.after_commits(roster.account, before)
         self._rosters.after_commits(roster.account, then)

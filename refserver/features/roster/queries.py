@@ -82,9 +82,8 @@ class RosterQueries(Feature):
         item = evolve(old, name=wanted.name, groups=wanted.groups, listed=True)
         if not roster.has_room_for(item):
             raise StanzaError(Condition.RESOURCE_CONSTRAINT, "the roster is full")
-        self._rosters.change(
-            roster, item, then=partial(done.callback, None), failed=partial(_fail, done), always_push=True
-        )
+        then, failed = partial(done.callback, None), partial(_fail, done)
+        self._rosters.change(roster, item.jid, item, then=then, failed=failed, always_push=True)
 
     def _remove(self, roster: Roster, contact: JID, done: Deferred[None]) -> None:
         if roster.find(contact) is None:
@@ -96,7 +95,7 @@ class RosterQueries(Feature):
                 self.core.router.route(stanza)
             done.callback(None)
 
-        self._rosters.discard(roster, contact, then=removed, failed=partial(_fail, done))
+        self._rosters.change(roster, contact, None, then=removed, failed=partial(_fail, done))
 
     # -- get -----------------------------------------------------------------------
 

@@ -13,7 +13,7 @@ from collections import OrderedDict, deque
 from collections.abc import Callable, Container
 from functools import partial
 from sys import intern
-from typing import Any, Concatenate, Final, ParamSpec
+from typing import Any, Final, TypeVarTuple
 
 from attrs import define, evolve, field
 from sqlalchemy import Connection
@@ -24,13 +24,12 @@ from twisted.python.failure import Failure
 from refserver.core.core import Core
 from refserver.core.feature import Feature, on
 from refserver.core.hooks import AccountRemoved, HostRemoved, SessionBinding, SessionBound, SessionEnded
-from refserver.core.sessions import Sessions
 from refserver.errors import Condition, StanzaError
 from refserver.features.roster.stanzas import farewell, format_item, format_push, format_removal
 from refserver.features.roster.states import SubscriptionState, state_of
 from refserver.jid import JID
 from refserver.stanza import Stanza
-from refserver.storage import Database, NoSuchAccount, StorageError, accounts, rosters
+from refserver.storage import NoSuchAccount, StorageError, accounts, rosters
 from refserver.storage.rosters import RosterItem
 
 MOST_ITEMS: Final = 5000
@@ -43,7 +42,7 @@ _ITEM_WEIGHT: Final = 256  # bytes of an item apart from its texts, roughly
 
 log = Logger()
 
-P = ParamSpec("P")
+Args = TypeVarTuple("Args")
 Action = Callable[[], object]
 Use = Callable[["Roster | None"], object]
 
@@ -149,21 +148,30 @@ class _Writes:
     running: bool = False
 
 
-class Cache:
-    """Rosters by account. All that is asked for one account is done in the order of the calls."""
+def _nothing() -> None:
+    pass
 
-    def __init__(self, database: Database, sessions: Sessions) -> None:
-        self._database = database
-        self._sessions = sessions
-        self._pinned: dict[JID, Roster] = {}
+
+class Rosters(Feature):
+    """Keeps the rosters of accounts here, and tells clients what changes.
+
+    All that is asked for one account is done in the order of the calls.
+    """
+
+    name = "roster"
+    after = ("presence", "registration")  # which need the roster of a session that has ended
+
+    def __init__(self, core: Core) -> None:
+        super().__init__(core)
+        self._pinned: dict[JID, Roster] = {}  # of accounts with sessions
         self._idle: OrderedDict[JID, Roster] = OrderedDict()
         self._loading: dict[JID, deque[tuple[Use, Action]]] = {}
         self._writes: dict[JID, _Writes] = {}
 
-    # -- reading ----------------------------------------------------------------
+    # -- reading -------------------------------------------------------------------
 
-    def get(self, account: JID) -> Roster | None:
-        """The roster, if it is in memory."""
+    def in_memory(self, account: JID) -> Roster | None:
+        """The roster, if it is at hand: always so for an account with a session whose bind has ended."""
         roster = self._pinned.get(account)
         if roster is None:
             roster = self._idle.get(account)
@@ -171,16 +179,58 @@ class Cache:
                 self._idle.move_to_end(account)
         return roster
 
-    def holds(self, account: JID) -> bool:
-        """True if the roster is in memory or being read."""
-        return account in self._loading or self.get(account) is not None
-
-    def ready(self, account: JID) -> Roster | None:
+    def _ready(self, account: JID) -> Roster | None:
         """The roster, if it is in memory and nobody waits for it who asked before."""
-        return self.get(account) if account not in self._loading else None
+        return self.in_memory(account) if account not in self._loading else None
 
-    def use(self, account: JID, use: Use, failed: Action) -> None:
-        """Call `use` with the roster, None if there is no such account: at once if it is `ready`.
+    def roster_of(self, account: JID) -> Roster | Deferred[Roster]:
+        """The roster of a bare JID here, to be read only. The Deferred fails with `NoSuchAccount`."""
+        roster = self._ready(account)
+        if roster is not None:
+            return roster
+        found: Deferred[Roster] = Deferred()
+        self._use(account, partial(_fire, found), partial(_fail, found))
+        return found
+
+    def subscribed_to_presence(self, account: JID, watcher: JID) -> bool | Deferred[bool]:
+        """True if `watcher` (bare) may see the presence of `account`; False if there is no such account."""
+        if account == watcher:
+            return True
+        roster = self.roster_of(account)
+        if isinstance(roster, Roster):
+            return roster.shows_presence_to(watcher)
+        answer = roster.addCallback(Roster.shows_presence_to, watcher)
+        return answer.addErrback(lambda failure: bool(failure.trap(NoSuchAccount)) and False)
+
+    def when_loaded(
+        self, stanza: Stanza, account: JID, use: Callable[[Roster | None, *Args], object], *args: *Args
+    ) -> None:
+        """Call `use(roster, …)`, at once if the roster is in memory; with None if there is no account.
+
+        In the order of the calls, per account. If it comes later, what `use` raises becomes
+        the answer to `stanza`, on whose account all this is done.
+        """
+        roster = self._ready(account)
+        if roster is not None:
+            use(roster, *args)
+        else:
+            later = partial(self._later, stanza, lambda found: use(found, *args))
+            self._use(account, later, partial(self._lost, stanza))
+
+    def _later(self, stanza: Stanza, use: Use, roster: Roster | None) -> None:
+        try:
+            use(roster)
+        except StanzaError as error:
+            self.core.router.bounce(stanza, error)
+        except Exception:
+            log.failure("a {kind} could not be processed", kind=stanza.kind)
+            self._lost(stanza)
+
+    def _lost(self, stanza: Stanza) -> None:
+        self.core.router.bounce(stanza, StanzaError(Condition.INTERNAL_SERVER_ERROR))
+
+    def _use(self, account: JID, use: Use, failed: Action) -> None:
+        """Call `use` with the roster, None if there is no such account: at once if it is ready.
 
         `failed` is called instead if it could not be read.
         """
@@ -188,7 +238,7 @@ class Cache:
         if waiting is not None:
             waiting.append((use, failed))
             return
-        roster = self.get(account)
+        roster = self.in_memory(account)
         if roster is not None:
             use(roster)
             return
@@ -196,17 +246,17 @@ class Cache:
         self.after_commits(account, partial(self._read, account))
 
     def _read(self, account: JID) -> None:
-        reading = self._database.read(_load, account)
+        reading = self.core.database.read(_load, account)
         reading.addCallbacks(self._loaded, self._unreadable, callbackArgs=(account,), errbackArgs=(account,))
 
     def _loaded(self, roster: Roster | None, account: JID) -> None:
         if roster is not None:
-            kept = self._pinned if self._sessions.of(account) else self._idle
+            kept = self._pinned if self.core.sessions.of(account) else self._idle
             kept[account] = roster
         waiting = self._loading[account]
         while waiting:
             _guarded(partial(waiting.popleft()[0], roster))
-            if self.get(account) is not roster and waiting:  # a commit failed: what it has is not true
+            if self.in_memory(account) is not roster and waiting:  # a commit failed: what it has is not true
                 self.after_commits(account, partial(self._read, account))
                 return
         del self._loading[account]
@@ -217,30 +267,10 @@ class Cache:
         for _, failed in self._loading.pop(account):
             _guarded(failed)
 
-    # -- keeping ----------------------------------------------------------------
-
-    def pin(self, account: JID) -> None:
-        """The account has a session: its roster stays."""
-        roster = self._idle.pop(account, None)
-        if roster is not None:
-            self._pinned[account] = roster
-
-    def unpin(self, account: JID) -> None:
-        """The account has no session any more."""
-        roster = self._pinned.pop(account, None)
-        if roster is not None:
-            self._idle[account] = roster
-            self._trim(account)
-
-    def drop(self, account: JID) -> Roster | None:
+    def _drop(self, account: JID) -> None:
         """Throw the roster in memory away."""
-        return self._pinned.pop(account, None) or self._idle.pop(account, None)
-
-    def drop_all(self, domain: str) -> None:
-        """Throw the rosters of a domain's accounts away."""
-        for account in [*self._pinned, *self._idle]:
-            if account.domainpart == domain:
-                self.drop(account)
+        self._pinned.pop(account, None)
+        self._idle.pop(account, None)
 
     def _trim(self, account: JID) -> None:
         """Keep few and light rosters without sessions. One that runs ahead of the store must stay."""
@@ -254,47 +284,150 @@ class Cache:
                 break
             del self._idle[oldest]
 
-    # -- writing ----------------------------------------------------------------
+    # -- sessions and accounts -------------------------------------------------------
+
+    @on(SessionBinding)
+    def binding(self, event: SessionBinding) -> Deferred[None] | None:
+        """Have the roster in memory before the client can ask for it."""
+        if self._ready(event.account) is not None:
+            return None
+        loaded: Deferred[None] = Deferred()
+        # A roster that cannot be read is refused when it is asked for; chatting goes without.
+        self._use(event.account, lambda _: loaded.callback(None), partial(loaded.callback, None))
+        return loaded
+
+    @on(SessionBound)
+    def bound(self, event: SessionBound) -> None:
+        """Keep the roster while there is a session."""
+        account = event.session.account
+        roster = self._idle.pop(account, None)
+        if roster is not None:
+            self._pinned[account] = roster
+
+    @on(SessionEnded)
+    def ended(self, event: SessionEnded) -> None:
+        """The roster may go when the last session has gone."""
+        account = event.session.account
+        if not self.core.sessions.of(account) and account in self._pinned:
+            self._idle[account] = self._pinned.pop(account)
+            self._trim(account)
+
+    @on(HostRemoved)
+    def host_removed(self, event: HostRemoved) -> None:
+        """Forget the rosters of a library that is served no more."""
+        for account in [*self._pinned, *self._idle]:
+            if account.domainpart == event.host.domain:
+                self._drop(account)
+
+    @on(AccountRemoved)
+    def account_removed(self, event: AccountRemoved) -> None:
+        """Forget the roster and tell all contacts that the subscriptions have ended (XEP-0077 3.2, RFC 6121
+        2.5.2). Rosters in memory forget what they approved; the store has forgotten it already.
+        """
+        account = event.account
+        self._drop(account)
+        for item in event.contacts:
+            state = state_of(item.subscription, item.ask, item.pending_in is not None)
+            for stanza in farewell(self.core.sessions, account, item.jid, state):
+                self.core.router.route(stanza)
+        for owner in event.known_by:
+            if owner in self._loading or self.in_memory(owner) is not None:
+                self._use(owner, partial(self._forget_contact, account), _nothing)
+
+    def _forget_contact(self, contact: JID, roster: Roster | None) -> None:
+        item = None if roster is None else roster.items.get(contact)
+        if roster is None or item is None:
+            return
+        forgotten = evolve(with_state(item, SubscriptionState.NONE), approved=False)
+        if forgotten != item:
+            self.change(roster, contact, forgotten if item.listed else None)
+
+    # -- changing ---------------------------------------------------------------------
 
     @property
     def busy(self) -> Container[JID]:
-        """The accounts with writes, or what waits for them, under way."""
+        """The accounts with changes, or what waits for them, under way."""
         return self._writes
 
-    def after_commits(self, account: JID, action: Callable[[], object]) -> None:
-        """Do something after all that waits for the account's commits; at once if nothing does."""
+    def after_commits(self, account: JID, action: Action) -> None:
+        """Do something after the pushes and stanzas of all changes under way; at once if there are none."""
         line = self._writes.get(account)
         if line is None:
             action()
         else:
             line.effects.append(_Effect(action))
 
-    def write(
-        self,
-        account: JID,
-        function: Callable[..., int],
-        *args: Any,
-        then: Callable[[int], None],
-        failed: Action,
-    ) -> None:
-        """Store something; after the commit `then` gets the roster's version.
+    def set_item(self, account: JID, item: RosterItem) -> Deferred[None]:
+        """Put an item into a roster on the server's own account: no subscription stanza is sent.
 
-        If it could not be committed, the roster in memory is dropped and `failed` called.
+        With subscription "both" a local service has both directions without any handshake:
+        it gets the account's presence and probes at log-in. Fires after the commit and the
+        push; fails with `NoSuchAccount` or `StorageError`.
         """
-        step = _Effect()
+        state_of(item.subscription, item.ask, item.pending_in is not None)
+        return self._by_server(account, item.jid, item)
+
+    def remove_item(self, account: JID, contact: JID) -> Deferred[None]:
+        """Take an item out of a roster, if it is there, as `set_item` puts it in."""
+        return self._by_server(account, contact, None)
+
+    def _by_server(self, account: JID, contact: JID, item: RosterItem | None) -> Deferred[None]:
+        done: Deferred[None] = Deferred()
+        then, failed = partial(done.callback, None), partial(_fail, done)
+
+        def found(roster: Roster | None) -> None:
+            if roster is None:
+                done.errback(NoSuchAccount("there is no such account"))
+            elif item is None and contact not in roster.items:
+                self.after_commits(account, then)
+            else:
+                self.change(roster, contact, item, then=then, failed=failed, always_push=True)
+
+        self._use(account, found, failed)
+        return done
+
+    def change(
+        self,
+        roster: Roster,
+        contact: JID,
+        item: RosterItem | None,
+        before: Action = _nothing,
+        then: Action = _nothing,
+        failed: Action = _nothing,
+        always_push: bool = False,
+    ) -> None:
+        """Put `item` into a roster, or take out what is there of `contact`: in memory at once, then durably.
+
+        After the commit: `before`, the push (if the client sees a difference), `then`; or `failed`, and the
+        roster in memory is dropped.
+        """
+        old = roster.items.get(contact)
+        if item is None:
+            seen = old is not None and old.listed
+            roster.remove(contact)
+        else:
+            seen = item.listed and (always_push or not _looks_like(item, old))
+            roster.put(item)
+        account, step = roster.account, _Effect()
         self._writes.setdefault(account, _Writes(deque())).effects.append(step)
-        writing: Deferred[Any] = self._database.write(function, account, *args)
+        writing: Deferred[Any] = (
+            self.core.database.write(rosters.delete, account, contact)
+            if item is None
+            else self.core.database.write(rosters.save, account, item)
+        )
+        pushed = item if item is not None and item.listed else contact
         writing.addCallbacks(
-            lambda version: partial(then, version), lambda failure: self._failed(failure, account, failed)
+            lambda version: partial(self._committed, roster, before, pushed, seen, then, version),
+            lambda failure: self._failed(failure, account, failed),
         )
         writing.addCallback(self._settled, account, step)
 
     def _failed(self, failure: Failure, account: JID, failed: Action) -> Action:
         log.failure("a roster could not be stored", failure=failure)
-        self.drop(account)
+        self._drop(account)
         return failed
 
-    def _settled(self, action: Callable[[], object], account: JID, step: _Effect) -> None:
+    def _settled(self, action: Action, account: JID, step: _Effect) -> None:
         step.action = action
         line = self._writes[account]
         if line.running:
@@ -307,6 +440,26 @@ class Cache:
         if not line.effects:
             del self._writes[account]
             self._trim(account)
+
+    def _committed(
+        self, roster: Roster, before: Action, pushed: RosterItem | JID, seen: bool, then: Action, version: int
+    ) -> None:
+        """`seen`: the client sees a difference. Behind a commit that failed it does in any case: that one's
+        change was not pushed, and is in this one."""
+        roster.version = version
+        before()
+        if seen or self.in_memory(roster.account) is not roster:
+            self._push(roster.account, pushed, version)
+        then()
+
+    def _push(self, account: JID, pushed: RosterItem | JID, version: int) -> None:
+        interested = self.core.sessions.interested(account)
+        if not interested:
+            return
+        item = format_removal(pushed) if isinstance(pushed, JID) else format_item(pushed)
+        push = format_push(account, item, str(version))
+        for session in interested:
+            session.deliver(push.copy_to(session.jid))
 
 
 def _load(connection: Connection, account: JID) -> Roster | None:
@@ -330,242 +483,6 @@ def _guarded(action: Callable[[], object]) -> None:
         action()
     except Exception:
         log.failure("what had waited for a roster failed")
-
-
-def _nothing() -> None:
-    pass
-
-
-class Rosters(Feature):
-    """Keeps the rosters of accounts here, and tells clients what changes."""
-
-    name = "roster"
-    after = ("presence", "registration")  # which need the roster of a session that has ended
-
-    def __init__(self, core: Core) -> None:
-        super().__init__(core)
-        self._cache = Cache(core.database, core.sessions)
-
-    # -- for other features -------------------------------------------------------
-
-    def roster_of(self, account: JID) -> Roster | Deferred[Roster]:
-        """The roster of a bare JID here, to be read only. The Deferred fails with `NoSuchAccount`."""
-        roster = self._cache.ready(account)
-        if roster is not None:
-            return roster
-        found: Deferred[Roster] = Deferred()
-        self._cache.use(account, partial(_fire, found), partial(_fail, found))
-        return found
-
-    def in_memory(self, account: JID) -> Roster | None:
-        """The roster, if it is at hand: always so for an account with a session whose bind has ended."""
-        return self._cache.get(account)
-
-    def subscribed_to_presence(self, account: JID, watcher: JID) -> bool | Deferred[bool]:
-        """True if `watcher` (bare) may see the presence of `account`; False if there is no such account."""
-        if account == watcher:
-            return True
-        roster = self.roster_of(account)
-        if isinstance(roster, Roster):
-            return roster.shows_presence_to(watcher)
-        answer = roster.addCallback(Roster.shows_presence_to, watcher)
-        return answer.addErrback(lambda failure: bool(failure.trap(NoSuchAccount)) and False)
-
-    def set_item(self, account: JID, item: RosterItem) -> Deferred[None]:
-        """Put an item into a roster on the server's own account: no subscription stanza is sent.
-
-        With subscription "both" a local service has both directions without any handshake:
-        it gets the account's presence and probes at log-in. Fires after the commit and the
-        push; fails with `NoSuchAccount` or `StorageError`.
-        """
-        state_of(item.subscription, item.ask, item.pending_in is not None)
-        return self._by_server(account, self._set_by_server, item)
-
-    def remove_item(self, account: JID, contact: JID) -> Deferred[None]:
-        """Take an item out of a roster, if it is there, as `set_item` puts it in."""
-        return self._by_server(account, self._remove_by_server, contact)
-
-    def when_loaded(
-        self,
-        stanza: Stanza,
-        account: JID,
-        use: Callable[Concatenate[Roster | None, P], object],
-        *args: P.args,
-        **kwargs: P.kwargs,
-    ) -> None:
-        """Call `use(roster, …)`, at once if the roster is in memory; with None if there is no account.
-
-        In the order of the calls, per account. If it comes later, what `use` raises becomes
-        the answer to `stanza`, on whose account all this is done.
-        """
-        roster = self._cache.ready(account)
-        if roster is not None:
-            use(roster, *args, **kwargs)
-            return
-        self._cache.use(
-            account, lambda found: self._later(stanza, found, use, args, kwargs), partial(self._lost, stanza)
-        )
-
-    def change(
-        self,
-        roster: Roster,
-        item: RosterItem,
-        before: Action = _nothing,
-        then: Action = _nothing,
-        failed: Action = _nothing,
-        always_push: bool = False,
-    ) -> None:
-        """Put an item into a roster: in memory at once, then durably.
-
-        After the commit: `before`, the push (if the client sees a difference), `then`; or `failed`.
-        """
-        old = roster.items.get(item.jid)
-        seen = item.listed and (always_push or not _looks_like(item, old))
-        roster.put(item)
-        committed = partial(self._committed, roster, before, item if item.listed else item.jid, seen, then)
-        self._cache.write(roster.account, rosters.save, item, then=committed, failed=failed)
-
-    def discard(
-        self,
-        roster: Roster,
-        contact: JID,
-        before: Action = _nothing,
-        then: Action = _nothing,
-        failed: Action = _nothing,
-    ) -> None:
-        """Take an item that is there out of a roster, like `change`."""
-        seen = roster.items[contact].listed
-        roster.remove(contact)
-        committed = partial(self._committed, roster, before, contact, seen, then)
-        self._cache.write(roster.account, rosters.delete, contact, then=committed, failed=failed)
-
-    @property
-    def busy(self) -> Container[JID]:
-        """The accounts with changes under way."""
-        return self._cache.busy
-
-    def after_commits(self, account: JID, action: Action) -> None:
-        """Do something after the pushes and stanzas of all changes under way; at once if there are none."""
-        self._cache.after_commits(account, action)
-
-    # -- sessions and accounts -------------------------------------------------------
-
-    @on(SessionBinding)
-    def binding(self, event: SessionBinding) -> Deferred[None] | None:
-        """Have the roster in memory before the client can ask for it."""
-        if self._cache.ready(event.account) is not None:
-            return None
-        loaded: Deferred[None] = Deferred()
-        # A roster that cannot be read is refused when it is asked for; chatting goes without.
-        self._cache.use(event.account, lambda _: loaded.callback(None), partial(loaded.callback, None))
-        return loaded
-
-    @on(SessionBound)
-    def bound(self, event: SessionBound) -> None:
-        """Keep the roster while there is a session."""
-        self._cache.pin(event.session.account)
-
-    @on(SessionEnded)
-    def ended(self, event: SessionEnded) -> None:
-        """The roster may go when the last session has gone."""
-        if not self.core.sessions.of(event.session.account):
-            self._cache.unpin(event.session.account)
-
-    @on(HostRemoved)
-    def host_removed(self, event: HostRemoved) -> None:
-        """Forget the rosters of a library that is served no more."""
-        self._cache.drop_all(event.host.domain)
-
-    @on(AccountRemoved)
-    def account_removed(self, event: AccountRemoved) -> None:
-        """Forget the roster and tell all contacts that the subscriptions have ended (XEP-0077 3.2, RFC 6121
-        2.5.2). Rosters in memory forget what they approved; the store has forgotten it already.
-        """
-        account = event.account
-        self._cache.drop(account)
-        for item in event.contacts:
-            state = state_of(item.subscription, item.ask, item.pending_in is not None)
-            for stanza in farewell(self.core.sessions, account, item.jid, state):
-                self.core.router.route(stanza)
-        for owner in event.known_by:
-            if self._cache.holds(owner):
-                self._cache.use(owner, partial(self._forget_contact, account), _nothing)
-
-    def _forget_contact(self, contact: JID, roster: Roster | None) -> None:
-        item = None if roster is None else roster.items.get(contact)
-        if roster is None or item is None:
-            return
-        forgotten = evolve(with_state(item, SubscriptionState.NONE), approved=False)
-        if forgotten == item:
-            return
-        if item.listed:
-            self.change(roster, forgotten)
-        else:
-            self.discard(roster, contact)
-
-    # -- changing ---------------------------------------------------------------------
-
-    def _committed(
-        self, roster: Roster, before: Action, pushed: RosterItem | JID, seen: bool, then: Action, version: int
-    ) -> None:
-        """`seen`: the client sees a difference. Behind a commit that failed it does in any case: that one's
-        change was not pushed, and is in this one."""
-        roster.version = version
-        before()
-        if seen or self._cache.get(roster.account) is not roster:
-            self._push(roster.account, pushed, version)
-        then()
-
-    def _push(self, account: JID, pushed: RosterItem | JID, version: int) -> None:
-        interested = self.core.sessions.interested(account)
-        if not interested:
-            return
-        item = format_removal(pushed) if isinstance(pushed, JID) else format_item(pushed)
-        push = format_push(account, item, str(version))
-        for session in interested:
-            session.deliver(push.copy_to(session.jid))
-
-    def _by_server(self, account: JID, use: Callable[..., None], *args: Any) -> Deferred[None]:
-        done: Deferred[None] = Deferred()
-
-        def found(roster: Roster | None) -> None:
-            if roster is None:
-                done.errback(NoSuchAccount("there is no such account"))
-            else:
-                use(roster, done, *args)
-
-        self._cache.use(account, found, partial(_fail, done))
-        return done
-
-    def _set_by_server(self, roster: Roster, done: Deferred[None], item: RosterItem) -> None:
-        self.change(
-            roster, item, then=partial(done.callback, None), failed=partial(_fail, done), always_push=True
-        )
-
-    def _remove_by_server(self, roster: Roster, done: Deferred[None], contact: JID) -> None:
-        if contact in roster.items:
-            self.discard(roster, contact, then=partial(done.callback, None), failed=partial(_fail, done))
-        else:
-            self._cache.after_commits(roster.account, partial(done.callback, None))
-
-    def _later(
-        self,
-        stanza: Stanza,
-        roster: Roster | None,
-        use: Callable[..., object],
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
-    ) -> None:
-        try:
-            use(roster, *args, **kwargs)
-        except StanzaError as error:
-            self.core.router.bounce(stanza, error)
-        except Exception:
-            log.failure("a {kind} could not be processed", kind=stanza.kind)
-            self._lost(stanza)
-
-    def _lost(self, stanza: Stanza) -> None:
-        self.core.router.bounce(stanza, StanzaError(Condition.INTERNAL_SERVER_ERROR))
 
 
 def _looks_like(item: RosterItem, old: RosterItem | None) -> bool:
