@@ -6,8 +6,14 @@ decision is made on what is committed, plus the offers still being stored.
 
 from __future__ import annotations
 
+from collections.abc import Coroutine
+from typing import Any, Final
+
 from attrs import define
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall
+from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from refserver.core.core import Core
 from refserver.jid import JID
@@ -20,6 +26,11 @@ from refserver.reference.service import ReferenceService
 from refserver.reference.settings import Policy
 from refserver.reference.states import State
 from refserver.storage.questions import Question
+
+log = Logger()
+
+AGAIN_SECONDS: Final = 10.0
+"""After an offer that could not be stored."""
 
 
 @define(eq=False, slots=False)
@@ -37,6 +48,7 @@ class Offers:
         self._timers: dict[int, IDelayedCall] = {}
         self._passed: dict[int, set[JID]] = {}
         self._announced: set[int] = set()
+        self._again: IDelayedCall | None = None
         self._stopped = False
 
     def handle(self, event: events.QuestionEvent) -> None:
@@ -53,7 +65,7 @@ class Offers:
 
     def update(self) -> None:
         """Look at everything that waits; to be called also when the duty has changed."""
-        if self._stopped:
+        if self._stopped or self._again is not None:
             return
         line = self._open.line(self._profile.id)
         waiting = {question.number for question in line}
@@ -68,6 +80,9 @@ class Offers:
     def stop(self) -> None:
         """No more offers: the server ends, and every question stays as it is."""
         self._stopped = True
+        if self._again is not None:
+            self._again.cancel()
+            self._again = None
         for timer in self._timers.values():
             timer.cancel()
         self._timers.clear()
@@ -75,7 +90,7 @@ class Offers:
     def _consider(self, question: Question) -> None:
         if not self._on_duty:
             if question.state == State.OFFERED:
-                self._core.run(self._service.withdraw(question), "an offer could not be stored")
+                self._run(self._service.withdraw(question), question)
         elif question.state == State.WAITING:
             self._offer(question)
         elif question.offered_to is not None:
@@ -91,12 +106,31 @@ class Offers:
         chosen = next_librarian(self._on_duty.duties(), policy, passed)
         if chosen is not None:
             self._on_duty.was_busy(chosen.jid)
-            self._core.run(self._service.offer(question, chosen.jid), "an offer could not be stored")
+            self._run(self._service.offer(question, chosen.jid), question, chosen.jid)
         elif policy is Policy.EVERYONE or question.state == State.OFFERED:
-            self._core.run(self._service.offer(question, None), "an offer could not be stored")
+            self._run(self._service.offer(question, None), question)
         elif question.number not in self._announced:
             self._announced.add(question.number)
             self._events.publish(events.AllBusy(question))
+
+    def _run(
+        self, doing: Coroutine[Deferred[Any], Any, Any], question: Question, librarian: JID | None = None
+    ) -> None:
+        done = Deferred.fromCoroutine(doing)
+        done.addErrback(self._not_stored, question, librarian)
+
+    def _not_stored(self, failure: Failure, question: Question, librarian: JID | None) -> None:
+        """Take back what was prepared, and try again later: until then nothing is offered."""
+        log.failure("an offer could not be stored", failure=failure)
+        if self._again is None and not self._stopped:
+            self._again = self._core.clock.callLater(AGAIN_SECONDS, self._try_again)
+        if librarian is not None:
+            now = self._open.numbered(question.number) or question
+            self._events.publish(events.OfferEnded(now, librarian))
+
+    def _try_again(self) -> None:
+        self._again = None
+        self.update()
 
     # -- widening -----------------------------------------------------------------------
 
@@ -117,4 +151,4 @@ class Offers:
             and question.offered_to is not None
             and not self._open.is_planned(question)
         ):
-            self._core.run(self._service.widen(question), "an offer could not be stored")
+            self._run(self._service.widen(question), question)

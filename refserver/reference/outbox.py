@@ -282,15 +282,17 @@ class Outbox:
         stanza = self._relay.stanza(due, recipient.jid, late)
         recipient.flying[due.key] = due.said_at
         recipient.sent_at = self._core.clock.seconds()
-        self._core.router.route(Tracked(stanza, partial(self._settled, recipient, due.key)))
+        settled = partial(self._settled, recipient, due.key, due.question.number)
+        self._core.router.route(Tracked(stanza, settled))
 
-    def _settled(self, recipient: Recipient, key: Key, error: StanzaError | None) -> None:
+    def _settled(self, recipient: Recipient, key: Key, number: int, error: StanzaError | None) -> None:
         """See `Stanza.settle`."""
         said_at = recipient.flying.pop(key, None)
         if said_at is None:
             return
         if error is None:
-            self.note_arrived(key)
+            if not recipient.to_staff or not self._is_of_another(number, recipient.jid):
+                self.note_arrived(key)
         elif self._stopped:
             return
         elif error.condition is Condition.SERVICE_UNAVAILABLE and self._reach.is_local(recipient.jid):
@@ -300,6 +302,11 @@ class Outbox:
         else:
             self._run(self._give_up(recipient.jid, [key], error.condition))
         self._look_at(recipient)
+
+    def _is_of_another(self, number: int, librarian: JID) -> bool:
+        """True if a colleague has the question now: the same words are on their way to her."""
+        question = self._open.numbered(number)
+        return question is not None and question.owner is not None and question.owner != librarian
 
     async def _refused_here(self, recipient: Recipient, key: Key, said_at: float, reason: Condition) -> None:
         """An account here has not taken something: there may be no such account any more."""

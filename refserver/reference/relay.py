@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
+from functools import partial
 from typing import Final
 
 from attrs import define, field
@@ -16,10 +17,11 @@ from attrs import define, field
 from refserver import ns
 from refserver.core.core import Core
 from refserver.core.limits import Quota
+from refserver.errors import Condition, StanzaError
 from refserver.jid import JID
 from refserver.reference.asking import Utterance
 from refserver.reference.profile import QueueProfile
-from refserver.stanza import Stanza
+from refserver.stanza import Stanza, Tracked
 from refserver.storage.conversations import Direction, Message
 from refserver.storage.outbox import Due
 from refserver.storage.questions import Question
@@ -169,8 +171,14 @@ class MessageRelay:
             text = f"* {message.body}"
         elif message.author:
             text = f"{message.author}: {message.body}"
-        speaker = self._profile.speaker(question.number)
-        self._send(librarian, speaker, text, (_active(), self._delay(message.sent_at)))
+        speaker, children = self._profile.speaker(question.number), (_active(), self._delay(message.sent_at))
+        stanza = Stanza.message(librarian, speaker, "chat", body=text, children=children)
+        self._route(Tracked(stanza, partial(self._retold, stanza)))
+
+    def _retold(self, stanza: Stanza, error: StanzaError | None) -> None:
+        """If her session ended with it, another one takes it, or the offline store."""
+        if error is not None and error.condition is Condition.RECIPIENT_UNAVAILABLE:
+            self._route(stanza)
 
     def pass_signals(self, question: Question, stanza: Stanza, children: Iterable[Element]) -> None:
         """Relay what has no words and is not stored: typing, markers, the recipient's receipts."""

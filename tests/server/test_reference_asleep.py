@@ -6,6 +6,7 @@ import pytest
 
 from refserver.errors import Condition, StanzaError
 from refserver.jid import JID
+from refserver.reference import answering
 from refserver.reference.feature import Reference
 from refserver.stanza import Stanza
 from refserver.storage import queues
@@ -232,3 +233,56 @@ def test_who_writes_again_from_elsewhere_is_not_away(library: Library, laptop: L
     assert EVE_AWAY not in bodies(noa, ROOM)
     library.clock.pump([30] * 8)
     assert EVE_AWAY in bodies(noa, ROOM)
+
+
+# -- what goes wrong half way ------------------------------------------------------------------------
+
+
+def test_words_that_the_former_owner_reads_late_are_still_owed_to_the_new_one(library: Library) -> None:
+    mia, noa, pat = claimed(library)
+    mia.mute = True
+    write(pat, ASK.text, "The old ones.", "m2")
+    library.clock.pump([10] * 25)
+    noa.drop()
+    write(noa, ASK.text, "!1")
+    assert library.question().owner == NOA
+    mia.mute = False
+    for ping in mia.unanswered:
+        mia.send(ping.result())
+    library.clock.advance(0)
+    noa.end()
+    library.clock.advance(1)
+    again = library.client(f"{NOA}/other")
+    again.send("<presence/>")
+    assert "The old ones." in bodies(again, chat())
+
+
+def test_what_was_said_before_comes_again_to_a_colleague_whose_connection_was_lost(library: Library) -> None:
+    mia, noa, _ = claimed(library)
+    noa.drop()
+    write(mia, chat(), "!to noa")
+    library.clock.advance(0)
+    noa.end()
+    library.clock.advance(1)
+    again = library.client(f"{NOA}/other")
+    again.send("<presence/>")
+    library.clock.advance(1)
+    assert bodies(again, chat()).count("mia: Hello.") == 1
+
+
+def test_an_offer_that_could_not_be_stored_is_made_again(
+    library: Library, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: object) -> None:
+        raise OSError("no room")
+
+    mia, pat = library.online(f"{MIA}/desk"), library.patron()
+    write(pat, ASK.text, "Where are the maps?")
+    with monkeypatch.context() as patch:
+        patch.setattr(answering, "offer", fails)
+        library.enter(mia, "mia")
+        library.clock.advance(1)
+    assert f"push {chat()} remove" in mia.told()
+    assert library.question().state == "waiting"
+    library.clock.advance(10)
+    assert library.question().offered_to == MIA
