@@ -305,7 +305,7 @@ class Tracked(Stanza):
         self._settled: Callable[[StanzaError | None], None] | None = settled
 
     def settle(self, error: StanzaError | None) -> bool:
-        """See `Stanza.settle`. Later calls change nothing."""
+        """Later calls change nothing."""
         settled, self._settled = self._settled, None
         if settled is not None:
             settled(error)

@@ -138,7 +138,6 @@ class LibraryGate:
         return not self.own and not self.everywhere and not self.own.allow_only
 
     def judge(self, sender: JID) -> Verdict:
-        """See `Gate`."""
         known = self._known(sender)
         if known is not None:
             return Verdict.ALLOWED if known else Verdict.STOPPED
@@ -147,7 +146,6 @@ class LibraryGate:
         return Verdict.STOPPED
 
     def blocks(self, sender: JID) -> bool:
-        """See `Gate`."""
         return self._known(sender) is False
 
     def _known(self, sender: JID) -> bool | None:
@@ -164,7 +162,7 @@ class LibraryGate:
         return None if known is False and self._is_staff(sender) else known
 
     def welcomes(self, domain: str) -> bool:
-        """See `Gate`: not, if it is blocked everywhere and nobody there is let in all the same."""
+        """False if the domain is blocked everywhere and nobody there is let in all the same."""
         if self.everywhere.domain(domain, self.now()) is not False:
             return True
         if self.own.allows_at(domain) or self.everywhere.allows_at(domain):

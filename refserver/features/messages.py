@@ -40,7 +40,6 @@ class Returned(Stanza):
     __slots__ = ()
 
     def settle(self, error: StanzaError | None) -> bool:
-        """See `Stanza.settle`."""
         return True
 
 
@@ -215,7 +214,7 @@ class Messages(Feature):
 
 @define(eq=False)
 class _Copies:
-    """What becomes of one message that several sessions of an account were sent."""
+    """The fate of one message that several sessions of an account were sent."""
 
     _messages: Messages
     _event: MessageDelivering

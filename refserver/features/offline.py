@@ -51,7 +51,7 @@ def worth_keeping(stanza: Stanza) -> bool:
 
 @define(eq=False)
 class _Mailbox:
-    """What goes on for one account: `storing` counts writes under way.
+    """The offline messages of one account: `storing` counts writes under way.
 
     `in_flight` are the numbers of kept messages that a session was sent and that are still in the store,
     `arrived` those of them that were acknowledged and are to be deleted. `reading` while a session waits for
@@ -209,7 +209,7 @@ class Offline(Feature):
 
     @on(SessionUnavailable)
     def unavailable(self, event: SessionUnavailable) -> None:
-        """What comes from now on is delivered when the session is back."""
+        """Deliver what comes from now on when the session is back."""
         event.session.take_offline = True
 
     def _deliver_to(self, account: JID, comer: Session | None) -> None:

@@ -1,6 +1,4 @@
-"""What libraries and accounts say of themselves: service discovery (XEP-0030), pings (XEP-0199), the server's
-version (XEP-0092) and its time (XEP-0202).
-"""
+"""Service discovery (XEP-0030), pings (XEP-0199), the server's version (XEP-0092) and its time (XEP-0202)."""
 
 from __future__ import annotations
 

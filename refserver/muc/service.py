@@ -119,13 +119,11 @@ class RoomService:
     # -- RoomDirectory ---------------------------------------------------------
 
     def forget(self, room: Room) -> None:
-        """See `RoomDirectory`."""
         room.ended = True
         if self._rooms.get(room.jid) is room:
             del self._rooms[room.jid]
 
     def may_persist(self, room: Room) -> bool:
-        """See `RoomDirectory`."""
         return room.creator is None or self._may_have_another(room.creator, persistent=True)
 
     def _may_have_another(self, account: JID, persistent: bool) -> bool:
@@ -138,7 +136,6 @@ class RoomService:
     # -- Destination -----------------------------------------------------------
 
     def deliver(self, stanza: Stanza) -> None:
-        """See `Destination`."""
         try:
             assert stanza.to is not None
             room = self._rooms.get(stanza.to.bare)

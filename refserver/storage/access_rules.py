@@ -45,6 +45,7 @@ FINGERPRINT_BYTES: Final = 16
 ROWS_AT_ONCE: Final = 1000
 
 _rules = sender_rules.c
+_reports = spam_reports.c
 
 
 @frozen
@@ -242,10 +243,9 @@ def add_report(
 
 def remove_report(connection: Connection, library: str, queue: str, number: int) -> bool:
     """It was no spam after all; False if it was not reported."""
-    columns = spam_reports.c
     removed = connection.execute(
         delete(spam_reports).where(
-            columns.library == number_of(library), columns.queue == queue, columns.number == number
+            _reports.library == number_of(library), _reports.queue == queue, _reports.number == number
         )
     )
     return bool(removed.rowcount)
@@ -253,24 +253,23 @@ def remove_report(connection: Connection, library: str, queue: str, number: int)
 
 def has_reports_before(connection: Connection, time: float) -> bool:
     """Return True if there is a report older than that."""
-    old = select(spam_reports.c.id).where(spam_reports.c.reported_at < time).limit(1)
+    old = select(_reports.id).where(_reports.reported_at < time).limit(1)
     return connection.execute(old).first() is not None
 
 
 def delete_reports_before(connection: Connection, time: float, limit: int) -> int:
     """Delete reports older than that, `limit` at most; how many there were."""
-    old = select(spam_reports.c.id).where(spam_reports.c.reported_at < time).limit(limit)
-    return connection.execute(delete(spam_reports).where(spam_reports.c.id.in_(old))).rowcount
+    old = select(_reports.id).where(_reports.reported_at < time).limit(limit)
+    return connection.execute(delete(spam_reports).where(_reports.id.in_(old))).rowcount
 
 
 def reports(connection: Connection, library: str, since: float = 0.0) -> list[SpamCount]:
     """Return the reports since a time for each domain; the domain reported last comes first."""
-    columns = spam_reports.c
-    last = func.max(columns.reported_at)
-    query = select(columns.domain, func.count(), last).where(columns.reported_at >= since)
+    last = func.max(_reports.reported_at)
+    query = select(_reports.domain, func.count(), last).where(_reports.reported_at >= since)
     if library:
-        query = query.where(columns.library == number_of(library))
-    rows = connection.execute(query.group_by(columns.domain).order_by(last.desc(), columns.domain))
+        query = query.where(_reports.library == number_of(library))
+    rows = connection.execute(query.group_by(_reports.domain).order_by(last.desc(), _reports.domain))
     return [SpamCount(*row) for row in rows]
 
 

@@ -7,6 +7,7 @@ Removing an account removes everything that belongs to it.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from attrs import asdict, frozen
 from sqlalchemy import Connection, bindparam, delete, false, select, update
@@ -27,16 +28,8 @@ _insert = Prepared(
 )
 _id = Prepared(select(_accounts.c.id).where(_BY_JID))
 _select = Prepared(select(*_COLUMNS).where(_BY_JID))
-_select_library = Prepared(
-    select(*_COLUMNS)
-    .join_from(_accounts, _libraries)
-    .where(_libraries.c.domain == bindparam("domain"))
-    .order_by(_accounts.c.jid)
-)
-_set_disabled = Prepared(update(_accounts).where(_BY_JID), ["disabled"])
 _set_last = Prepared(update(_accounts).where(_BY_JID), ["last_logout", "last_status"])
 _select_last = Prepared(select(_accounts.c.last_logout, _accounts.c.last_status).where(_BY_JID))
-_delete = Prepared(delete(_accounts).where(_BY_JID))
 _insert_verifier = Prepared(_verifiers.insert())
 _delete_verifiers = Prepared(delete(_verifiers).where(_verifiers.c.account == bindparam("account")))
 _select_verifiers = Prepared(
@@ -109,18 +102,20 @@ def get(connection: Connection, jid: JID) -> Account | None:
 
 def list(connection: Connection, domain: str) -> Sequence[Account]:
     """The accounts of one library, by address."""
-    return [_account(row) for row in _select_library.rows(connection, domain=domain)]
+    query = select(*_COLUMNS).join_from(_accounts, _libraries).where(_libraries.c.domain == domain)
+    return [_account(row) for row in connection.execute(query.order_by(_accounts.c.jid))]
 
 
 def remove(connection: Connection, jid: JID) -> None:
     """Remove the account and everything that belongs to it. Raises `NoSuchAccount`."""
-    if not _delete.run(connection, by_jid=jid.text):
+    if not connection.execute(delete(_accounts).where(_accounts.c.jid == jid.text)).rowcount:
         raise NoSuchAccount("there is no such account")
 
 
 def set_disabled(connection: Connection, jid: JID, disabled: bool) -> None:
     """Refuse log-ins from now on, or allow them again. Raises `NoSuchAccount`."""
-    if not _set_disabled.run(connection, by_jid=jid.text, disabled=disabled):
+    switched = update(_accounts).where(_accounts.c.jid == jid.text).values(disabled=disabled)
+    if not connection.execute(switched).rowcount:
         raise NoSuchAccount("there is no such account")
 
 
@@ -147,7 +142,7 @@ def _stored(connection: Connection, jid: JID) -> dict[str, Verifier]:
     return {row[0]: Verifier(*row) for row in _select_verifiers.rows(connection, by_jid=jid.text)}
 
 
-def _account(row: tuple[str, int, float]) -> Account:
+def _account(row: Sequence[Any]) -> Account:
     return Account(JID.parse(row[0]), bool(row[1]), row[2])
 
 

@@ -17,6 +17,8 @@ from sqlalchemy import Connection, Select, delete, exists, func, insert, select,
 from refserver.jid import JID
 from refserver.storage.schema import libraries, question_messages, questions, queues
 
+_columns = question_messages.c
+
 REPEAT_SECONDS: Final = 600.0
 """For how long a message with the same id and words is taken for a repetition."""
 
@@ -83,9 +85,10 @@ def add(
     receipt: bool = False,
 ) -> Message:
     """Add a message at the end."""
-    last = select(func.max(question_messages.c.sequence)).where(question_messages.c.question == question_id)
+    last = select(func.max(_columns.sequence)).where(_columns.question == question_id)
     added = connection.execute(
-        insert(question_messages).values(
+        insert(question_messages)
+        .values(
             question=question_id,
             sequence=(connection.execute(last).scalar() or 0) + 1,
             direction=direction,
@@ -98,10 +101,9 @@ def add(
             relay=relay,
             receipt=receipt,
         )
+        .returning(*_MESSAGE)
     )
-    assert added.inserted_primary_key is not None
-    query = select(*_MESSAGE).where(question_messages.c.id == added.inserted_primary_key[0])
-    return Message(*connection.execute(query).one())
+    return Message(*added.one())
 
 
 def repeated(
@@ -118,45 +120,41 @@ def repeated(
     """
     if not origin_id:
         return None
-    columns = question_messages.c
-    same = (columns.origin_id == origin_id) & (columns.direction == direction) & (columns.body == body)
-    query = select(*_MESSAGE).where(columns.question == question_id, same)
-    query = query.where(columns.sent_at > now - REPEAT_SECONDS).order_by(columns.id.desc()).limit(1)
+    same = (_columns.origin_id == origin_id) & (_columns.direction == direction) & (_columns.body == body)
+    query = select(*_MESSAGE).where(_columns.question == question_id, same)
+    query = query.where(_columns.sent_at > now - REPEAT_SECONDS).order_by(_columns.id.desc()).limit(1)
     found = connection.execute(query).first()
     return None if found is None else Message(*found)
 
 
 def has_id(connection: Connection, question_id: int, direction: Direction, origin_id: str) -> bool:
     """Return True if a message of that direction and id is in the question, however old."""
-    columns = question_messages.c
-    query = select(columns.id).where(columns.question == question_id, columns.origin_id == origin_id)
-    return connection.execute(query.where(columns.direction == direction)).first() is not None
+    query = select(_columns.id).where(_columns.question == question_id, _columns.origin_id == origin_id)
+    return connection.execute(query.where(_columns.direction == direction)).first() is not None
 
 
 def of(connection: Connection, question_id: int) -> list[Message]:
     """Everything said in a question, in order."""
-    query = select(*_MESSAGE).where(question_messages.c.question == question_id)
-    return _messages(connection, query.order_by(question_messages.c.sequence))
+    query = select(*_MESSAGE).where(_columns.question == question_id)
+    return _messages(connection, query.order_by(_columns.sequence))
 
 
 def by_id(connection: Connection, message_ids: Collection[int]) -> list[Message]:
     """The messages of these ids, in the order in which they were stored."""
-    query = select(*_MESSAGE).where(question_messages.c.id.in_(message_ids))
-    return _messages(connection, query.order_by(question_messages.c.id))
+    query = select(*_MESSAGE).where(_columns.id.in_(message_ids))
+    return _messages(connection, query.order_by(_columns.id))
 
 
 def last_of(connection: Connection, question_id: int, direction: Direction) -> int:
     """The sequence of the newest message of a direction, 0 if there is none."""
-    columns = question_messages.c
-    query = select(func.max(columns.sequence)).where(columns.question == question_id)
-    return connection.execute(query.where(columns.direction == direction)).scalar() or 0
+    query = select(func.max(_columns.sequence)).where(_columns.question == question_id)
+    return connection.execute(query.where(_columns.direction == direction)).scalar() or 0
 
 
 def last_spoken(connection: Connection, question_id: int) -> float | None:
     """Return the time at which patron or staff last said something to the other."""
-    columns = question_messages.c
-    spoken = columns.direction.in_((Direction.PATRON, Direction.STAFF))
-    query = select(func.max(columns.sent_at)).where(columns.question == question_id, spoken)
+    spoken = _columns.direction.in_((Direction.PATRON, Direction.STAFF))
+    query = select(func.max(_columns.sent_at)).where(_columns.question == question_id, spoken)
     return connection.execute(query).scalar()
 
 
@@ -165,22 +163,20 @@ def confirm(connection: Connection, queue_id: int, patron: JID, origin_id: str) 
 
     Returns the id of the newest question with such an answer.
     """
-    columns = question_messages.c
     theirs = select(questions.c.id).where(questions.c.queue == queue_id, questions.c.patron == patron.text)
-    answers = (columns.origin_id == origin_id, columns.direction == Direction.STAFF)
-    of_patron = columns.question.in_(theirs)
-    oldest = select(func.min(columns.id)).where(of_patron, *answers, columns.relay == Relay.TO_DO)
-    done = update(question_messages).where(columns.id == oldest.scalar_subquery())
+    answers = (_columns.origin_id == origin_id, _columns.direction == Direction.STAFF)
+    of_patron = _columns.question.in_(theirs)
+    oldest = select(func.min(_columns.id)).where(of_patron, *answers, _columns.relay == Relay.TO_DO)
+    done = update(question_messages).where(_columns.id == oldest.scalar_subquery())
     connection.execute(done.values(relay=Relay.DONE))
-    newest = select(func.max(columns.question)).where(of_patron, *answers)
+    newest = select(func.max(_columns.question)).where(of_patron, *answers)
     return connection.execute(newest).scalar()
 
 
 def openings(connection: Connection, queue_id: int | None, states: Collection[str]) -> dict[int, str]:
     """The first words of a queue's questions in `states`, or of all queues', by the questions' ids."""
-    columns = question_messages.c
-    query = select(columns.question, columns.body).join(questions, questions.c.id == columns.question)
-    query = query.where(questions.c.state.in_(states), columns.sequence == 1)
+    query = select(_columns.question, _columns.body).join(questions, questions.c.id == _columns.question)
+    query = query.where(questions.c.state.in_(states), _columns.sequence == 1)
     if queue_id is not None:
         query = query.where(questions.c.queue == queue_id)
     return {row[0]: row[1] for row in connection.execute(query)}
@@ -189,37 +185,34 @@ def openings(connection: Connection, queue_id: int | None, states: Collection[st
 def set_relay(connection: Connection, message_ids: Collection[int], relay: Relay) -> None:
     """Note how far messages have come."""
     if message_ids:
-        ids = question_messages.c.id.in_(message_ids)
+        ids = _columns.id.in_(message_ids)
         connection.execute(update(question_messages).where(ids).values(relay=relay))
 
 
 def arrived(connection: Connection, message_ids: Collection[int]) -> None:
     """Note that messages were handed over; what was given up meanwhile stays so."""
     if message_ids:
-        columns = question_messages.c
-        these = columns.id.in_(message_ids) & (columns.relay != Relay.GIVEN_UP)
+        these = _columns.id.in_(message_ids) & (_columns.relay != Relay.GIVEN_UP)
         connection.execute(update(question_messages).where(these).values(relay=Relay.DONE))
 
 
 def counts(connection: Connection, question_id: int) -> Counter[str]:
     """Return the number of messages of a question from each direction."""
-    columns = question_messages.c
-    query = select(columns.direction, func.count()).where(columns.question == question_id)
-    return Counter({row[0]: row[1] for row in connection.execute(query.group_by(columns.direction))})
+    query = select(_columns.direction, func.count()).where(_columns.question == question_id)
+    return Counter({row[0]: row[1] for row in connection.execute(query.group_by(_columns.direction))})
 
 
 def gaps(connection: Connection, question_id: int) -> list[float]:
     """The seconds between messages of a question, where they count."""
-    columns = question_messages.c
-    query = select(columns.gap).where(columns.question == question_id, columns.gap.is_not(None))
-    return [gap for gap in connection.execute(query.order_by(columns.sequence)).scalars() if gap is not None]
+    query = select(_columns.gap).where(_columns.question == question_id, _columns.gap.is_not(None))
+    return [gap for gap in connection.execute(query.order_by(_columns.sequence)).scalars() if gap is not None]
 
 
 def delete_of(connection: Connection, question_ids: Collection[int]) -> int:
     """Delete what was said in some questions; how many messages that was."""
     if not question_ids:
         return 0
-    these = question_messages.c.question.in_(question_ids)
+    these = _columns.question.in_(question_ids)
     return connection.execute(delete(question_messages).where(these)).rowcount
 
 
@@ -228,7 +221,7 @@ def with_words(connection: Connection, where: JID | None, before: float, limit: 
 
     `where` is a queue's address, a library's domain, or None for all.
     """
-    said = exists().where(question_messages.c.question == questions.c.id)
+    said = exists().where(_columns.question == questions.c.id)
     query = select(questions.c.id).where(questions.c.closed_at < before, said).limit(limit)
     if where is not None:
         at = select(queues.c.id).join(libraries, libraries.c.id == queues.c.library)

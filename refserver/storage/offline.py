@@ -73,5 +73,5 @@ def delete(connection: Connection, account: JID, ids: Iterable[int]) -> None:
 
 
 def count(connection: Connection, account: JID) -> int:
-    """How many are kept."""
+    """The number of messages kept."""
     return int(_count_of.value(connection, by_jid=account.text))

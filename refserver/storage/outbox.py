@@ -31,11 +31,13 @@ from refserver.storage.conversations import Direction, Message, Relay
 from refserver.storage.questions import Question, get
 from refserver.storage.schema import outbox_lines, question_messages, questions
 
+_columns = question_messages.c
+
 Key = int | str
 """Identifies something owed: the id of a message in the store, or of a line's stanza."""
 
 # In so many words: SQLite takes a partial index only where it sees the condition.
-_TO_DO: Final[ColumnElement[bool]] = question_messages.c.relay == literal_column(str(int(Relay.TO_DO)))
+_TO_DO: Final[ColumnElement[bool]] = _columns.relay == literal_column(str(int(Relay.TO_DO)))
 
 OWED_DAYS: Final = 3
 """After this time what was not delivered is given up."""
@@ -141,7 +143,7 @@ def recipients(connection: Connection, queue_id: int) -> tuple[set[JID], set[JID
 
 def left_in_queues(connection: Connection) -> set[int]:
     """The queues (their ids) of which anything is owed."""
-    said = select(questions.c.queue).join(question_messages, question_messages.c.question == questions.c.id)
+    said = select(questions.c.queue).join(question_messages, _columns.question == questions.c.id)
     lines = select(questions.c.queue).join(outbox_lines, outbox_lines.c.question == questions.c.id)
     found: set[int] = set()
     for query in (said.where(_TO_DO), lines):
@@ -167,15 +169,14 @@ def sent(
 
     A message whose sender gave it no id is known by its question's `number` and its `sequence`.
     """
-    columns = question_messages.c
     same = or_(
-        columns.origin_id == stanza_id,
-        and_(columns.origin_id.is_(None), columns.sequence == sequence, questions.c.number == number),
+        _columns.origin_id == stanza_id,
+        and_(_columns.origin_id.is_(None), _columns.sequence == sequence, questions.c.number == number),
     )
-    answer = and_(columns.direction == Direction.STAFF, questions.c.patron == recipient.text)
-    words = and_(columns.direction == Direction.PATRON, questions.c.owner == recipient.text)
-    query = select(columns.id).join(questions, questions.c.id == columns.question)
-    query = query.where(questions.c.queue == queue_id, same, or_(answer, words)).order_by(columns.id.desc())
+    answer = and_(_columns.direction == Direction.STAFF, questions.c.patron == recipient.text)
+    words = and_(_columns.direction == Direction.PATRON, questions.c.owner == recipient.text)
+    query = select(_columns.id).join(questions, questions.c.id == _columns.question)
+    query = query.where(questions.c.queue == queue_id, same, or_(answer, words)).order_by(_columns.id.desc())
     key: Key | None = connection.execute(query.limit(1)).scalar()
     if key is None:
         lines = select(outbox_lines.c.stanza_id).join(questions, questions.c.id == outbox_lines.c.question)
@@ -189,7 +190,7 @@ def unsettled(connection: Connection, question_ids: Collection[int], after: floa
     if not question_ids:
         return set()
     these = and_(questions.c.id.in_(question_ids), questions.c.patron.is_not(None))
-    said = question_messages.c.sent_at > after
+    said = _columns.sent_at > after
     answers = _joined(select(questions.c.id), Direction.STAFF).where(these, said)
     lines = select(questions.c.id).join(outbox_lines, outbox_lines.c.question == questions.c.id)
     found = set(connection.execute(answers).scalars())
@@ -206,16 +207,14 @@ def count(connection: Connection) -> int:
 
 def _joined(query: Select[Any], direction: Direction) -> Select[Any]:
     """Of questions with messages of that direction that are to be handed over."""
-    columns = question_messages.c
-    joined = query.select_from(questions).join(question_messages, columns.question == questions.c.id)
-    return joined.where(_TO_DO, columns.direction == direction)
+    joined = query.select_from(questions).join(question_messages, _columns.question == questions.c.id)
+    return joined.where(_TO_DO, _columns.direction == direction)
 
 
 def _owed_messages(
     connection: Connection, direction: Direction, whose: ColumnElement[bool], limit: int
 ) -> list[Message]:
-    columns = question_messages.c
-    query = _joined(select(columns.id), direction).where(whose).order_by(columns.sent_at, columns.id)
+    query = _joined(select(_columns.id), direction).where(whose).order_by(_columns.sent_at, _columns.id)
     return conversations.by_id(connection, list(connection.execute(query.limit(limit)).scalars()))
 
 

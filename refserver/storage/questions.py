@@ -20,8 +20,9 @@ from refserver.storage.queues import NoSuchQueue
 from refserver.storage.schema import libraries, questions, queues
 from refserver.storage.statement import Prepared
 
-_any_due = Prepared(select(questions.c.id).where(questions.c.due <= bindparam("now")).limit(1))
-_postpone = Prepared(update(questions).where(questions.c.id == bindparam("of")), ["due"])
+_columns = questions.c
+_any_due = Prepared(select(_columns.id).where(_columns.due <= bindparam("now")).limit(1))
+_postpone = Prepared(update(questions).where(_columns.id == bindparam("of")), ["due"])
 
 
 def _jid(value: JID | str | None) -> JID | None:
@@ -69,7 +70,7 @@ class Question:
 
 
 # The columns are in the order of the fields.
-_QUESTION = [column for column in questions.c if column.name not in ("library", "due")]
+_QUESTION = [column for column in _columns if column.name not in ("library", "due")]
 
 
 def add(
@@ -87,7 +88,8 @@ def add(
     """Add a question with the library's next number. Raises `NoSuchQueue`."""
     library, number = _next_number(connection, queue_id)
     added = connection.execute(
-        insert(questions).values(
+        insert(questions)
+        .values(
             library=library,
             queue=queue_id,
             number=number,
@@ -102,25 +104,25 @@ def add(
             outcome="",
             tags="",
         )
+        .returning(*_QUESTION)
     )
-    assert added.inserted_primary_key is not None
-    return get(connection, added.inserted_primary_key[0])
+    return Question(*added.one())
 
 
 def get(connection: Connection, question_id: int) -> Question:
     """The question of that id, which must exist."""
-    return Question(*connection.execute(select(*_QUESTION).where(questions.c.id == question_id)).one())
+    return Question(*connection.execute(select(*_QUESTION).where(_columns.id == question_id)).one())
 
 
 def with_ids(connection: Connection, question_ids: Collection[int]) -> list[Question]:
     """The questions of these ids, as far as they exist, in order."""
-    query = select(*_QUESTION).where(questions.c.id.in_(question_ids)).order_by(questions.c.id)
+    query = select(*_QUESTION).where(_columns.id.in_(question_ids)).order_by(_columns.id)
     return _questions(connection, query)
 
 
 def find(connection: Connection, library: str, number: int) -> Question | None:
     """Return the question of that number in a library, given by its domain."""
-    query = select(*_QUESTION).where(questions.c.library == of_library(library), questions.c.number == number)
+    query = select(*_QUESTION).where(_columns.library == of_library(library), _columns.number == number)
     found = connection.execute(query).first()
     return None if found is None else Question(*found)
 
@@ -129,10 +131,8 @@ def of_patron(connection: Connection, queue_id: int, patron: JID, states: Collec
     """The patron's newest question in one of `states`."""
     found = connection.execute(
         select(*_QUESTION)
-        .where(
-            questions.c.patron == patron.text, questions.c.queue == queue_id, questions.c.state.in_(states)
-        )
-        .order_by(questions.c.number.desc())
+        .where(_columns.patron == patron.text, _columns.queue == queue_id, _columns.state.in_(states))
+        .order_by(_columns.number.desc())
         .limit(1)
     ).first()
     return None if found is None else Question(*found)
@@ -140,33 +140,35 @@ def of_patron(connection: Connection, queue_id: int, patron: JID, states: Collec
 
 def in_states(connection: Connection, states: Collection[str], queue_id: int | None = None) -> list[Question]:
     """Questions of a queue, or of all, in the order of waiting."""
-    query = select(*_QUESTION).where(questions.c.state.in_(states))
+    query = select(*_QUESTION).where(_columns.state.in_(states))
     if queue_id is not None:
-        query = query.where(questions.c.queue == queue_id)
-    return _questions(connection, query.order_by(questions.c.place, questions.c.id))
+        query = query.where(_columns.queue == queue_id)
+    return _questions(connection, query.order_by(_columns.place, _columns.id))
 
 
 def owned_by(connection: Connection, owner: JID, states: Collection[str]) -> list[Question]:
     """A librarian's questions in `states`, in all queues."""
-    query = select(*_QUESTION).where(questions.c.owner == owner.text, questions.c.state.in_(states))
-    return _questions(connection, query.order_by(questions.c.id))
+    query = select(*_QUESTION).where(_columns.owner == owner.text, _columns.state.in_(states))
+    return _questions(connection, query.order_by(_columns.id))
 
 
 def asked_since(connection: Connection, queue_id: int, patron: JID, since: float) -> int:
     """Return the number of questions a patron has asked at a queue since a time."""
     query = select(func.count()).where(
-        questions.c.patron == patron.text, questions.c.queue == queue_id, questions.c.asked_at > since
+        _columns.patron == patron.text, _columns.queue == queue_id, _columns.asked_at > since
     )
     return connection.execute(query).scalar_one()
 
 
 def position(connection: Connection, question: Question, states: Collection[str]) -> int:
     """The place of a question among those of its queue in `states`, from 1."""
-    columns = questions.c
     before = or_(
-        columns.place < question.place, (columns.place == question.place) & (columns.number < question.number)
+        _columns.place < question.place,
+        (_columns.place == question.place) & (_columns.number < question.number),
     )
-    query = select(func.count()).where(columns.queue == question.queue_id, columns.state.in_(states), before)
+    query = select(func.count()).where(
+        _columns.queue == question.queue_id, _columns.state.in_(states), before
+    )
     return connection.execute(query).scalar_one() + 1
 
 
@@ -183,9 +185,9 @@ def compare_and_set(
     changed = connection.execute(
         update(questions)
         .where(
-            questions.c.id == question_id,
-            questions.c.state.in_(states),
-            questions.c.owner.is_(None) if owner is None else questions.c.owner == owner.text,
+            _columns.id == question_id,
+            _columns.state.in_(states),
+            _columns.owner.is_(None) if owner is None else _columns.owner == owner.text,
         )
         .values({name: _stored(value) for name, value in values.items()})
     )
@@ -194,8 +196,8 @@ def compare_and_set(
 
 def pass_over(connection: Connection, queue_id: int, librarian: JID) -> None:
     """Offer to everyone what is offered to a librarian of a queue, and take back what is handed to her."""
-    at_queue = update(questions).where(questions.c.queue == queue_id)
-    for column in (questions.c.offered_to, questions.c.handed_to):
+    at_queue = update(questions).where(_columns.queue == queue_id)
+    for column in (_columns.offered_to, _columns.handed_to):
         connection.execute(at_queue.where(column == librarian.text).values({column: None}))
 
 
@@ -204,15 +206,16 @@ def pass_over(connection: Connection, queue_id: int, librarian: JID) -> None:
 
 def is_named(connection: Connection, library: str, pseudonym: str, other_than: JID) -> bool:
     """Return True if the library still knows another patron by that pseudonym."""
-    columns = questions.c
-    query = select(columns.id).where(columns.library == of_library(library), columns.pseudonym == pseudonym)
-    query = query.where(columns.pseudonym != literal_column("''"), columns.patron != other_than.text)
+    query = select(_columns.id).where(
+        _columns.library == of_library(library), _columns.pseudonym == pseudonym
+    )
+    query = query.where(_columns.pseudonym != literal_column("''"), _columns.patron != other_than.text)
     return connection.execute(query.limit(1)).first() is not None
 
 
 def all_of_patron(connection: Connection, patron: JID) -> list[Question]:
     """Return the questions that are still linked to a patron, at all queues."""
-    query = select(*_QUESTION).where(questions.c.patron == patron.text).order_by(questions.c.id)
+    query = select(*_QUESTION).where(_columns.patron == patron.text).order_by(_columns.id)
     return _questions(connection, query)
 
 
@@ -223,7 +226,7 @@ def is_due(connection: Connection, now: float) -> bool:
 
 def due(connection: Connection, now: float, limit: int) -> list[Question]:
     """Return the questions of which something may have to be forgotten, the oldest first."""
-    query = select(*_QUESTION).where(questions.c.due <= now).order_by(questions.c.due).limit(limit)
+    query = select(*_QUESTION).where(_columns.due <= now).order_by(_columns.due).limit(limit)
     return _questions(connection, query)
 
 
@@ -236,12 +239,12 @@ def postpone(connection: Connection, later: Mapping[int, float]) -> None:
 def unlink(connection: Connection, question_ids: Collection[int], *, tags: bool = False) -> None:
     """Delete who asked: address, thread and pseudonym; with `tags` also what librarians tagged."""
     nobody = {"patron": None, "thread": "", "pseudonym": "", **({"tags": ""} if tags else {})}
-    connection.execute(update(questions).where(questions.c.id.in_(question_ids)).values(nobody))
+    connection.execute(update(questions).where(_columns.id.in_(question_ids)).values(nobody))
 
 
 def delete(connection: Connection, question_ids: Collection[int]) -> None:
     """Delete questions with all that was said in them."""
-    connection.execute(sql_delete(questions).where(questions.c.id.in_(question_ids)))
+    connection.execute(sql_delete(questions).where(_columns.id.in_(question_ids)))
 
 
 def _next_number(connection: Connection, queue_id: int) -> tuple[int, int]:

@@ -1,4 +1,4 @@
-"""What Alembic runs for each command (it loads this file by its path)."""
+"""Alembic runs this for each command; it loads the file by its path."""
 
 from __future__ import annotations
 
