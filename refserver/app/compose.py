@@ -53,8 +53,7 @@ from refserver.s2s.resolver import Resolver
 from refserver.s2s.service import FederationPolicy, FederationService
 from refserver.sasl import FakeVerifiers, Hashing
 from refserver.storage import secrets
-from refserver.stream import ServerPolicy
-from refserver.stream.policy import StreamPolicy
+from refserver.stream.policy import ServerPolicy, StreamPolicy
 from refserver.xml import Limits
 
 FEATURES: tuple[type[Feature], ...] = (

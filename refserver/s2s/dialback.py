@@ -19,7 +19,7 @@ from refserver.errors import Cause, Condition, StanzaError, StreamFault
 from refserver.s2s.attempts import Shares
 from refserver.s2s.outbound_queue import Pool
 from refserver.s2s.outgoing import OutgoingConnection, Unreachable
-from refserver.stream import KeyToVerify, Verdict
+from refserver.stream.events import KeyToVerify, Verdict
 
 log = Logger()
 

@@ -22,7 +22,8 @@ from refserver.net.tls import TLSState
 from refserver.s2s.acknowledgement import LinkUser
 from refserver.s2s.known_servers import KnownServers
 from refserver.stanza import Stanza
-from refserver.stream import (
+from refserver.stream import events
+from refserver.stream.events import (
     Confirmed,
     CountWanted,
     Established,
@@ -32,7 +33,6 @@ from refserver.stream import (
     StanzaRefused,
     Verdict,
     VerifyAnswered,
-    events,
 )
 from refserver.stream.policy import ServerPolicy, ShownCertificate, TLSInfo
 from refserver.stream.server_outbound import ServerOutbound

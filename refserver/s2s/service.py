@@ -31,19 +31,18 @@ from refserver.s2s.outbound_queue import OutboundQueue, Pool
 from refserver.s2s.outgoing import CLOSE_SECONDS, OutgoingConnection, ServerContexts
 from refserver.s2s.resolver import Resolver
 from refserver.stanza import Stanza
-from refserver.stream import (
+from refserver.stream import events
+from refserver.stream.events import (
     Confirmed,
     CountWanted,
     Established,
     KeyToVerify,
     Managed,
-    ServerInbound,
-    ServerPolicy,
     StanzaRefused,
-    TLSInfo,
     Verdict,
-    events,
 )
+from refserver.stream.policy import ServerPolicy, TLSInfo
+from refserver.stream.server_inbound import ServerInbound
 
 log = Logger()
 

@@ -46,14 +46,6 @@ class ServerPolicy(StreamPolicy):
     max_pairs: int = 64
 
 
-def _proves_nothing(domain: str) -> bool:
-    return False
-
-
-def _no_certificate(domain: str) -> StreamFault:
-    return StreamFault(Cause.NO_CERTIFICATE)
-
-
 @frozen
 class ShownCertificate:
     """The words of a peer's certificate, for people, be it valid or not.
@@ -79,8 +71,8 @@ class TLSInfo:
     version: str
     exporter: bytes | None = None
     server_end_point: bytes | None = None
-    proves: Callable[[str], bool] = _proves_nothing
-    why_not: Callable[[str], StreamFault] = _no_certificate
+    proves: Callable[[str], bool] = lambda domain: False
+    why_not: Callable[[str], StreamFault] = lambda domain: StreamFault(Cause.NO_CERTIFICATE)
     certificate: ShownCertificate | None = None
 
     @property

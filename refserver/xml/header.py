@@ -10,7 +10,7 @@ import re
 from typing import Final
 from xml.parsers.expat import ExpatError, ParserCreate
 
-from attrs import frozen
+from attrs import define, field, frozen
 
 from refserver import ns
 from refserver.errors import StreamCondition, StreamError
@@ -123,16 +123,16 @@ def _markup(buffer: bytes | bytearray, position: int) -> int:
     return start if follows else -1
 
 
+@define(eq=False)
 class _Collector:
     """Collects what expat reports of a header."""
 
-    def __init__(self) -> None:
-        self.name: list[str] = []  # namespace, local name, prefix
-        self.attributes: dict[str, str] = {}
-        self.declarations: dict[str, str] = {}
-        self.xml_version = "1.0"
-        self.encoding: str | None = None
-        self.empty = False
+    name: list[str] = field(factory=list)  # namespace, local name, prefix
+    attributes: dict[str, str] = field(factory=dict)
+    declarations: dict[str, str] = field(factory=dict)
+    xml_version: str = "1.0"
+    encoding: str | None = None
+    empty: bool = False
 
     def declaration(self, version: str, encoding: str | None, standalone: int) -> None:
         self.xml_version = version

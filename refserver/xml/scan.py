@@ -14,7 +14,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from attrs import frozen
+from attrs import define, field, frozen
 
 from refserver.errors import StreamCondition, StreamError
 
@@ -39,18 +39,16 @@ _IN_TAG: Final = re.compile(rb"[<>'\"]")
 _IN_VALUE: Final = {b"'": re.compile(rb"[<']"), b'"': re.compile(rb'[<"]')}
 
 
+@define(eq=False, weakref_slot=False)
 class Scanner:
     """Goes over a growing buffer, which must always be the same one with bytes added."""
 
-    __slots__ = ("_depth", "_limits", "_markup", "_position", "_quote", "_values")
-
-    def __init__(self, limits: Limits, position: int = 0) -> None:
-        self._limits = limits
-        self._position = position  # the first byte not looked at
-        self._markup = -1  # where the unfinished tag or section begins; -1: in text
-        self._quote = b""  # what ends the attribute value we are in
-        self._values = 0  # attribute values in the unfinished tag
-        self._depth = 0  # elements open
+    _limits: Limits
+    _position: int = 0  # the first byte not looked at
+    _markup: int = field(default=-1, init=False)  # where the unfinished tag or section begins; -1: in text
+    _quote: bytes = field(default=b"", init=False)  # what ends the attribute value we are in
+    _values: int = field(default=0, init=False)  # attribute values in the unfinished tag
+    _depth: int = field(default=0, init=False)  # elements open
 
     def element_end(self, buffer: bytes | bytearray) -> int:
         """The offset behind the element that began first, or -1 while it is unfinished.

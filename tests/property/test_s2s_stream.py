@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from refserver.errors import Cause, StreamFault
 from refserver.stanza import Stanza
-from refserver.stream import (
+from refserver.stream.events import (
     Established,
     KeyToVerify,
     Refused,

@@ -10,8 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from refserver.stanza import Stanza
-from refserver.stream import Malformed, StreamClosed, StreamFailed
-from refserver.stream.events import Reply
+from refserver.stream.events import Malformed, Reply, StreamClosed, StreamFailed
 from tests.unit.scram_client import ScramClient
 from tests.unit.stream_shell import (
     BIND,

@@ -22,7 +22,7 @@ from twisted.internet.defer import ensureDeferred
 from twisted.internet.task import Clock, react
 from twisted.names.client import Resolver as NameClient
 
-from refserver.net import Mux
+from refserver.net.mux import Mux
 from refserver.s2s.acknowledgement import ASK_SECONDS
 from refserver.s2s.resolver import Resolver, Target
 from refserver.stanza import Stanza

@@ -20,14 +20,15 @@ from refserver.core.hosts import Host, Hosts
 from refserver.core.router import Router
 from refserver.errors import StreamFault
 from refserver.jid import JID
-from refserver.net import Certificates, Mux
+from refserver.net.certificates import Certificates
+from refserver.net.mux import Mux
 from refserver.net.trust import Trust
 from refserver.s2s.known_servers import KnownServer
 from refserver.s2s.outgoing import ServerContexts
 from refserver.s2s.resolver import NoSuchServer, Target
 from refserver.s2s.service import FederationPolicy, FederationService
 from refserver.stanza import Stanza
-from refserver.stream import ServerPolicy
+from refserver.stream.policy import ServerPolicy
 from refserver.xml import Limits
 from tests.interop.peers.authority import TestAuthority
 from tests.server.loopback import reactor, until

@@ -17,7 +17,10 @@ from twisted.internet.endpoints import serverFromString
 from twisted.internet.protocol import Factory
 from twisted.internet.threads import deferToThread
 
-from refserver.net import Connection, Listener, Mux, TLSState
+from refserver.net.connection import Connection
+from refserver.net.mux import Mux
+from refserver.net.sockets import Listener
+from refserver.net.tls import TLSState
 
 reactor: Any = _reactor
 SECONDS = 10.0

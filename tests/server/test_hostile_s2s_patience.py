@@ -18,7 +18,7 @@ import pytest_twisted
 from twisted.internet.task import LoopingCall
 
 from refserver.errors import Cause, StreamFault
-from refserver.net import Mux
+from refserver.net.mux import Mux
 from refserver.s2s import connect, outbound_queue
 from refserver.s2s import dialback as dialback_module
 from refserver.s2s.resolver import Target

@@ -16,7 +16,9 @@ from cryptography import x509
 from twisted.logger import LogEvent, capturedLogs, formatEvent
 
 from refserver.app.certificates import Authority, Certificate, ensure
-from refserver.net import Certificates, Mux, Trust, UnknownDomain
+from refserver.net.certificates import Certificates, UnknownDomain
+from refserver.net.mux import Mux
+from refserver.net.trust import Trust
 
 from .loopback import in_thread, meet, reactor
 

@@ -11,8 +11,9 @@ import pytest
 import pytest_twisted
 from twisted.logger import ILogObserver, LogEvent, globalLogPublisher
 
-from refserver.net import Connection, Mux
 from refserver.net import connection as module
+from refserver.net.connection import Connection
+from refserver.net.mux import Mux
 
 from .loopback import (
     Recorder,

@@ -18,7 +18,8 @@ from twisted.internet.endpoints import serverFromString
 from twisted.internet.protocol import Factory
 from twisted.internet.task import Clock
 
-from refserver.net import Connection, Mux
+from refserver.net.connection import Connection
+from refserver.net.mux import Mux
 
 from .loopback import Recorder, adopt, in_thread, meet, open_door, reactor, turn, until
 
@@ -280,7 +281,7 @@ EXHAUST = """
     from twisted.internet.endpoints import serverFromString
     from twisted.internet.protocol import Factory
     from twisted.logger import globalLogPublisher, eventAsText
-    from refserver.net import Mux
+    from refserver.net.mux import Mux
     from tests.server.loopback import Recorder
 
     logged = []

@@ -21,7 +21,9 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from OpenSSL import SSL
 
 from refserver.app.certificates import Certificate, ensure
-from refserver.net import XMPP_SERVER, Certificates, Connection, Mux
+from refserver.net.certificates import XMPP_SERVER, Certificates
+from refserver.net.connection import Connection
+from refserver.net.mux import Mux
 from refserver.net.tls import end_point_hash, server_name
 
 from .loopback import Recorder, in_thread, meet, open_door, reactor, read_exactly, read_to_end, turn, until

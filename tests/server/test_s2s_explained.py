@@ -12,7 +12,7 @@ import pytest_twisted
 
 from refserver.app.certificates import Certificate, ensure
 from refserver.app.commands.s2s import ShowRemote
-from refserver.net import Mux
+from refserver.net.mux import Mux
 from refserver.s2s import outbound_queue
 from refserver.s2s.resolver import Target
 from tests.interop.peers.authority import TestAuthority

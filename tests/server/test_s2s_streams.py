@@ -15,7 +15,7 @@ from twisted.internet.defer import Deferred
 
 from refserver.errors import Cause, Condition, StanzaError, StreamFault
 from refserver.jid import JID
-from refserver.net import Mux
+from refserver.net.mux import Mux
 from refserver.s2s import connect, outbound_queue, service
 from refserver.s2s.inbound_limits import InboundLimits
 from refserver.s2s.resolver import Target

@@ -8,17 +8,11 @@ from typing import Any
 
 from refserver.errors import Cause, StreamFault
 from refserver.stanza import Stanza
-from refserver.stream import (
-    CountWanted,
-    KeyToVerify,
-    ServerInbound,
-    ServerOutbound,
-    ServerPolicy,
-    StartTLS,
-    StreamFailed,
-    TLSInfo,
-)
 from refserver.stream.dialback import check_key
+from refserver.stream.events import CountWanted, KeyToVerify, StartTLS, StreamFailed
+from refserver.stream.policy import ServerPolicy, TLSInfo
+from refserver.stream.server_inbound import ServerInbound
+from refserver.stream.server_outbound import ServerOutbound
 from refserver.xml import Limits
 
 PEER, OURS = "peer.example", "library.example"

@@ -9,18 +9,17 @@ from typing import Any
 from refserver.errors import Condition, StanzaError
 from refserver.sasl import Credentials, FakeVerifiers, check_password, make_verifier
 from refserver.stanza import Stanza
-from refserver.stream import (
+from refserver.stream.client import ClientStream
+from refserver.stream.events import (
     BindRequested,
-    ClientStream,
     CredentialsWanted,
     PasswordCheckWanted,
     RegistrationRequest,
+    Reply,
     StartTLS,
     StreamFailed,
-    StreamPolicy,
-    TLSInfo,
 )
-from refserver.stream.events import Reply
+from refserver.stream.policy import StreamPolicy, TLSInfo
 from refserver.xml import Limits
 from tests.unit.scram_client import ScramClient
 

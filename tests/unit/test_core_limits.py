@@ -9,7 +9,7 @@ from refserver.c2s import login_throttle
 from refserver.c2s.login_throttle import FORGOTTEN, FREE, LONGEST, LoginThrottle
 from refserver.core import limits
 from refserver.core.limits import Quota
-from refserver.net import PeerAddress
+from refserver.net.receiver import PeerAddress
 
 
 @pytest.fixture

@@ -13,8 +13,10 @@ from OpenSSL import SSL
 
 from refserver.app.certificates import Authority, Certificate
 from refserver.errors import Cause, StreamFault
-from refserver.net import XMPP_SERVER, Certificates, PeerIdentity, Trust
+from refserver.net.certificates import XMPP_SERVER, Certificates
+from refserver.net.identity import PeerIdentity
 from refserver.net.tls import TLSState
+from refserver.net.trust import Trust
 from tests.unit.peer_certificates import dns, issued, root, self_signed, srv
 
 OURS, PEER = "library.example", "peer.example"

@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from refserver.errors import Cause
-from refserver.net import PeerIdentity, Verification
+from refserver.net.identity import PeerIdentity
+from refserver.net.trust import Verification
 from tests.unit.peer_certificates import SRV_NAME, dns, self_signed, srv
 
 KEY = ec.generate_private_key(ec.SECP256R1())

@@ -20,7 +20,7 @@ from refserver.s2s.dialback import (
 )
 from refserver.s2s.known_servers import KnownServers
 from refserver.s2s.outgoing import Unreachable
-from refserver.stream import KeyToVerify
+from refserver.stream.events import KeyToVerify
 
 
 class Authority:

@@ -8,8 +8,8 @@ import pytest
 
 from refserver.errors import Condition, StanzaError
 from refserver.stanza import Stanza
-from refserver.stream import Established, KeyToVerify
 from refserver.stream.dialback import check_key, make_key
+from refserver.stream.events import Established, KeyToVerify
 from tests.unit.server_pair import (
     BIDI,
     HEADER,

@@ -10,18 +10,17 @@ from refserver import ns
 from refserver.errors import Cause, Condition, StanzaError, StreamCondition, StreamError, StreamFault
 from refserver.jid import JID
 from refserver.stanza import Stanza
-from refserver.stream import (
+from refserver.stream.dialback import make_key
+from refserver.stream.events import (
     Established,
     KeyToVerify,
     Refused,
-    ServerOutbound,
     StartTLS,
     StreamClosed,
     StreamFailed,
     VerifyAnswered,
 )
-from refserver.stream.dialback import make_key
-from refserver.stream.server_outbound import NEXT_STATES, NOT_READING, OutboundState
+from refserver.stream.server_outbound import NEXT_STATES, NOT_READING, OutboundState, ServerOutbound
 from tests.unit.server_pair import (
     BIDI,
     OURS,

@@ -6,7 +6,7 @@ import pytest
 
 from refserver.errors import StreamCondition, StreamError
 from refserver.stanza import Stanza
-from refserver.stream import Confirmed, CountWanted, Established, Managed, StreamClosed
+from refserver.stream.events import Confirmed, CountWanted, Established, Managed, StreamClosed
 from tests.unit.server_pair import (
     BIDI,
     HEADER,

@@ -10,7 +10,7 @@ from refserver import ns
 from refserver.errors import Condition
 from refserver.jid import JID
 from refserver.stanza import Stanza
-from refserver.stream import (
+from refserver.stream.events import (
     Authenticated,
     AuthenticationFailed,
     Established,

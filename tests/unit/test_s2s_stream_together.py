@@ -8,9 +8,11 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from refserver import ns
 from refserver.errors import Cause, Condition, StreamFault
 from refserver.jid import JID
-from refserver.net import PeerIdentity, Verification
+from refserver.net.identity import PeerIdentity
+from refserver.net.trust import Verification
 from refserver.stanza import Stanza
-from refserver.stream import Authenticated, Established, KeyToVerify, Refused, StreamClosed, TLSInfo
+from refserver.stream.events import Authenticated, Established, KeyToVerify, Refused, StreamClosed
+from refserver.stream.policy import TLSInfo
 from tests.unit.peer_certificates import dns, self_signed
 from tests.unit.server_pair import OURS, PEER, Federation, message
 

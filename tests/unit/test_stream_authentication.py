@@ -6,7 +6,7 @@ import pytest
 
 from refserver.jid import JID
 from refserver.sasl import Credentials, SaslCondition, SaslFailure
-from refserver.stream import (
+from refserver.stream.events import (
     Authenticated,
     AuthenticationFailed,
     CredentialsWanted,
@@ -300,7 +300,8 @@ class TestWaiting:
         assert [] == list(shell.stream.credentials(STORED))
 
     def test_what_is_kept_is_limited_even_where_stanzas_are_not(self):
-        from refserver.stream import ClientStream, StreamPolicy
+        from refserver.stream.client import ClientStream
+        from refserver.stream.policy import StreamPolicy
         from refserver.xml import Limits
 
         shell = Shell(asks=False)

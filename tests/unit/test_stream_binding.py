@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 
 from refserver.jid import JID
-from refserver.stream import BindRequested, Malformed
-from refserver.stream.events import Reply
+from refserver.stream.events import BindRequested, Malformed, Reply
 from tests.unit.stream_shell import BIND, authenticated, bound
 
 NS = "urn:ietf:params:xml:ns:xmpp-bind"

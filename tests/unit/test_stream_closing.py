@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from refserver.errors import StreamCondition, StreamError
-from refserver.stream import StreamClosed, StreamFailed
+from refserver.stream.events import StreamClosed, StreamFailed
 from tests.unit.stream_shell import HEADER, Shell, authenticated, bound, opened, plain
 
 END = b"</stream:stream>"

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from refserver.stream import StreamFailed
+from refserver.stream.events import StreamFailed
 from tests.unit.stream_shell import HEADER, Shell, header, opened
 
 

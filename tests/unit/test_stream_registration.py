@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from refserver.stream import Malformed, RegistrationRequest
+from refserver.stream.events import Malformed, RegistrationRequest
 from tests.unit.stream_shell import HEADER, bound, header, opened, plain
 from tests.unit.stream_shell import Shell as StreamShell
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from refserver.jid import JID
-from refserver.stream import Malformed
+from refserver.stream.events import Malformed
 from tests.unit.stream_shell import bound
 
 FULL = JID.parse("pat@library.example/desk")

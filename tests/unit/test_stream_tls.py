@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from refserver.errors import StreamCondition, StreamError
-from refserver.stream import StartTLS
+from refserver.stream.events import StartTLS
 from tests.unit.stream_shell import HEADER, STARTTLS, TLS, Shell, authenticated, bound, opened, plain
 
 PROCEED = b"<proceed xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>"
