@@ -93,13 +93,7 @@ class StanzaError(Exception):
     def element(self) -> Element:
         """The `<error/>` child of the reply."""
         error = Element(f"{{{ns.CLIENT}}}error", {"type": self.type})
-        SubElement(error, f"{{{ns.STANZAS}}}{self.condition.value}")
-        if self.text:
-            text = SubElement(error, f"{{{ns.STANZAS}}}text", {f"{{{ns.XML}}}lang": "en"})
-            text.text = self.text
-        if self.app is not None:
-            error.append(self.app)
-        return error
+        return _described(error, ns.STANZAS, self.condition.value, self.text, self.app)
 
 
 class StreamCondition(Enum):
@@ -144,13 +138,16 @@ class StreamError(Exception):
     def element(self) -> Element:
         """The `<stream:error/>` element."""
         error = Element(f"{{{ns.STREAM}}}error")
-        SubElement(error, f"{{{ns.STREAMS}}}{self.condition.value}")
-        if self.text:
-            text = SubElement(error, f"{{{ns.STREAMS}}}text", {f"{{{ns.XML}}}lang": "en"})
-            text.text = self.text
-        if self.app is not None:
-            error.append(self.app)
-        return error
+        return _described(error, ns.STREAMS, self.condition.value, self.text, self.app)
+
+
+def _described(error: Element, namespace: str, condition: str, text: str, app: Element | None) -> Element:
+    SubElement(error, f"{{{namespace}}}{condition}")
+    if text:
+        SubElement(error, f"{{{namespace}}}text", {f"{{{ns.XML}}}lang": "en"}).text = text
+    if app is not None:
+        error.append(app)
+    return error
 
 
 class Cause(StrEnum):

@@ -113,10 +113,6 @@ def _count_down(counter: Counter[str], domain: str) -> None:
         del counter[domain]
 
 
-def _none_is(domain: str) -> bool:
-    return False
-
-
 @frozen(eq=False)
 class LibraryGate:
     """Implements `Gate` for the library of `host`. `now` gives seconds since the epoch, `is_service` says
@@ -130,7 +126,7 @@ class LibraryGate:
     own: Rules
     everywhere: Rules
     now: Callable[[], float]
-    is_service: Callable[[str], bool] = _none_is
+    is_service: Callable[[str], bool]
 
     @property
     def is_open(self) -> bool:
@@ -191,7 +187,7 @@ def end_subscriptions(connection: Connection, library: str, domain: str, now: fl
     everywhere = load(connection, EVERYWHERE, domain)
     for at, subscribers in access_rules.subscribers_at(connection, library, domain).items():
         host = Host(at, staff=partial(queues.staff_of, connection, at))
-        gate = LibraryGate(host, load(connection, at, domain), everywhere, lambda: now)
+        gate = LibraryGate(host, load(connection, at, domain), everywhere, lambda: now, lambda _: False)
         access_rules.unsubscribe(connection, at, filter(gate.blocks, subscribers))
 
 

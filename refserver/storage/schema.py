@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from sqlalchemy import (
     Boolean,
     Column,
@@ -45,6 +47,11 @@ def owned_by(name: str, target: str, *, key: bool = False) -> Column[int]:
         autoincrement=False,
         nullable=False,
     )
+
+
+def _where(condition: str) -> dict[str, Any]:
+    """The arguments of an index of those rows only for which `condition` holds."""
+    return {"sqlite_where": text(condition), "postgresql_where": text(condition)}
 
 
 # -- libraries, accounts, and what belongs to one account ----------------------
@@ -147,8 +154,6 @@ secrets = Table(
 
 # -- whom libraries let in and keep out, and what their desks reported as spam -
 
-_EXPIRES = text("expires_at IS NOT NULL")
-
 # One rule a sender and library. Whom a desk has blocked is not named, only recognised: by a keyed hash.
 sender_rules = Table(
     "sender_rules",
@@ -167,7 +172,7 @@ sender_rules = Table(
     Column("expires_at", Timestamp),
     UniqueConstraint("library", "domain", "localpart", "fingerprint"),
     Index("ix_sender_rules_question", "library", "queue", "number"),
-    Index("ix_sender_rules_expires_at", "expires_at", sqlite_where=_EXPIRES, postgresql_where=_EXPIRES),
+    Index("ix_sender_rules_expires_at", "expires_at", **_where("expires_at IS NOT NULL")),
 )
 
 # Libraries that let in nobody but whom they allow.
@@ -240,10 +245,7 @@ queue_subscribers = Table(
 
 # -- questions, what was said in them, and what is counted about them ----------
 
-_NOT_HANDED_OVER = text("relay = 0")
-_DUE = text("due IS NOT NULL")
-_NAMED = text("pseudonym <> ''")
-_OPEN = text("patron IS NOT NULL AND state IN ('waiting', 'offered', 'claimed', 'parked')")
+_OPEN = _where("patron IS NOT NULL AND state IN ('waiting', 'offered', 'claimed', 'parked')")
 
 questions = Table(
     "questions",
@@ -274,10 +276,10 @@ questions = Table(
     Index("ix_questions_state", "queue", "state"),
     Index("ix_questions_patron", "patron", "queue"),
     Index("ix_questions_owner", "owner"),
-    Index("ix_questions_due", "due", sqlite_where=_DUE, postgresql_where=_DUE),
-    Index("ix_questions_pseudonym", "library", "pseudonym", sqlite_where=_NAMED, postgresql_where=_NAMED),
+    Index("ix_questions_due", "due", **_where("due IS NOT NULL")),
+    Index("ix_questions_pseudonym", "library", "pseudonym", **_where("pseudonym <> ''")),
     # One conversation a patron and queue at a time.
-    Index("uq_questions_open", "queue", "patron", unique=True, sqlite_where=_OPEN, postgresql_where=_OPEN),
+    Index("uq_questions_open", "queue", "patron", unique=True, **_OPEN),
     sqlite_autoincrement=True,  # statistics outlive a question: its id is never given again
 )
 
@@ -300,12 +302,7 @@ question_messages = Table(
     # A repeated message is looked for by the id its sender gave it; an id may be used again.
     Index("ix_question_messages_origin_id", "question", "origin_id"),
     # Few at any time, and looked for whenever another server is tried again.
-    Index(
-        "ix_question_messages_to_do",
-        "question",
-        sqlite_where=_NOT_HANDED_OVER,
-        postgresql_where=_NOT_HANDED_OVER,
-    ),
+    Index("ix_question_messages_to_do", "question", **_where("relay = 0")),
 )
 
 # What the queue itself has said to the patron of a question, until the patron's server has confirmed it.
