@@ -40,10 +40,7 @@ class Rooms(Feature):
 
     name = "rooms"
     xeps = ("0045", "0410")
-    disco = {
-        Target.ROOM_SERVICE: (ns.MUC,),
-        Target.ROOM: (ns.MUC, ns.MUC_STABLE_ID, ns.MUC_SELF_PING),
-    }
+    disco = {Target.ROOM_SERVICE: (ns.MUC,), Target.ROOM: (ns.MUC, ns.MUC_STABLE_ID, ns.MUC_SELF_PING)}
 
     def __init__(self, core: Core) -> None:
         super().__init__(core)

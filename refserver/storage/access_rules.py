@@ -15,16 +15,7 @@ from hashlib import sha256
 from typing import Final
 
 from attrs import asdict, fields, frozen
-from sqlalchemy import (
-    ColumnElement,
-    Connection,
-    and_,
-    delete,
-    func,
-    insert,
-    or_,
-    select,
-)
+from sqlalchemy import ColumnElement, Connection, and_, delete, func, insert, or_, select
 
 from refserver.jid import JID
 from refserver.storage import secrets
@@ -219,14 +210,7 @@ def _at_queues(library: str) -> Sequence[ColumnElement[bool]]:
 
 
 def add_report(
-    connection: Connection,
-    library: str,
-    queue: str,
-    number: int,
-    *,
-    librarian: JID,
-    domain: str,
-    now: float,
+    connection: Connection, library: str, queue: str, number: int, *, librarian: JID, domain: str, now: float
 ) -> None:
     """Count a question as spam from a domain. Raises `NoSuchLibrary`."""
     connection.execute(

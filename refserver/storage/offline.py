@@ -42,12 +42,7 @@ class OfflineMessage(NamedTuple):
 
 
 def store(
-    connection: Connection,
-    account: JID,
-    stanza: bytes,
-    received_at: float,
-    limit: int,
-    bytes_limit: int = 0,
+    connection: Connection, account: JID, stanza: bytes, received_at: float, limit: int, bytes_limit: int = 0
 ) -> int:
     """Keep `stanza`; its id, or 0 and nothing kept if there were more than `limit`, or `bytes_limit` in all.
 

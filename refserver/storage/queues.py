@@ -159,11 +159,7 @@ def put_librarian(connection: Connection, queue_id: int, librarian: Librarian) -
     if taken is not None and taken != librarian.jid.text:
         raise NickTaken(librarian.nick)
     _put_librarian.run(
-        connection,
-        queue=queue_id,
-        jid=librarian.jid.text,
-        nick=librarian.nick,
-        max_chats=librarian.max_chats,
+        connection, queue=queue_id, jid=librarian.jid.text, nick=librarian.nick, max_chats=librarian.max_chats
     )
 
 

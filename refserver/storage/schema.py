@@ -145,10 +145,7 @@ private_elements = Table(
 
 # The server's own keys.
 secrets = Table(
-    "secrets",
-    metadata,
-    Column("name", Text, primary_key=True),
-    Column("value", LargeBinary, nullable=False),
+    "secrets", metadata, Column("name", Text, primary_key=True), Column("value", LargeBinary, nullable=False)
 )
 
 
@@ -176,11 +173,7 @@ sender_rules = Table(
 )
 
 # Libraries that let in nobody but whom they allow.
-allow_only_libraries = Table(
-    "allow_only_libraries",
-    metadata,
-    owned_by("library", "libraries.id", key=True),
-)
+allow_only_libraries = Table("allow_only_libraries", metadata, owned_by("library", "libraries.id", key=True))
 
 spam_reports = Table(
     "spam_reports",
