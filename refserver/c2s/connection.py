@@ -99,7 +99,6 @@ class ClientConnection:
 
     @property
     def unsent(self) -> int:
-        """See `Transport`."""
         return self._connection.queued
 
     def close(self, error: StreamError | None = None) -> None:

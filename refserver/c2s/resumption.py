@@ -35,11 +35,9 @@ class Hibernating:
 
     @property
     def unsent(self) -> int:
-        """See `Transport`."""
         return 0
 
     def close(self, error: StreamError | None = None) -> None:
-        """See `Transport`."""
         self._resumption.end(self._session)
 
     def expired(self) -> None:

@@ -29,7 +29,6 @@ class Accounts:
         self._iqs = iqs
 
     def deliver(self, stanza: Stanza) -> None:
-        """See `Destination`."""
         try:
             self._deliver(stanza)
         except StanzaError as error:

@@ -97,13 +97,11 @@ class DeskRoom:
     # -- duty ------------------------------------------------------------------------
 
     def occupant_present(self, room: Room, occupant: Occupant, session: JID) -> None:
-        """See `Watcher`."""
         if occupant.account in self._profile.librarians:
             self._absences.remote_clients.watch(session, self._profile.jid)
         self._look_at(occupant.account, session)
 
     def occupant_left(self, room: Room, occupant: Occupant, session: JID) -> None:
-        """See `Watcher`."""
         self._absences.remote_clients.unwatch(session)
         self._look_at(occupant.account, None)
 
@@ -162,7 +160,6 @@ class DeskRoom:
             self._unheard.append(text)
 
     def handle(self, event: events.QuestionEvent) -> None:
-        """React to an event."""
         question, texts, nick_of = event.question, self._profile.staff_texts, self._profile.nick_of
         number, owner = question.number, "" if question.owner is None else nick_of(question.owner)
         match event:
@@ -223,7 +220,6 @@ class DeskRoom:
     # -- listening -----------------------------------------------------------------
 
     def message_sent(self, room: Room, occupant: Occupant, session: JID, stanza: Stanza) -> None:
-        """See `Watcher`."""
         if occupant.account not in self._profile.librarians or not stanza.body:
             return
         command = parse(stanza.body)

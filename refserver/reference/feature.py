@@ -16,22 +16,9 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 
+from refserver.core import hooks
 from refserver.core.core import Core
 from refserver.core.feature import Feature, on
-from refserver.core.hooks import (
-    AccountRemoved,
-    HostAdded,
-    HostRemoved,
-    HostsComing,
-    HostStopping,
-    PatronForgotten,
-    QueuesChanged,
-    RemoteReachable,
-    SendersChanged,
-    SessionAnswering,
-    SessionAvailable,
-    SessionUnavailable,
-)
 from refserver.core.hosts import Host
 from refserver.jid import JID
 from refserver.muc.service import RoomService
@@ -80,6 +67,10 @@ class Reference(Feature):
         found = () if library is None else library.queues.values()
         return next((queue for queue in found if queue.jid == jid), None)
 
+    @staticmethod
+    def _queues(*libraries: Library) -> list[Queue]:
+        return [queue for library in libraries for queue in library.queues.values()]
+
     def limit_questions(self, hourly_limit: int, domain_limit: int) -> None:
         """Set how many questions a patron may ask and a server bring in an hour, for all queues at once."""
         self._hourly_limit = hourly_limit
@@ -88,23 +79,21 @@ class Reference(Feature):
         for library in self._libraries.values():
             library.limit(hourly_limit, self._limits)
 
-    @on(PatronForgotten)
-    def patron_forgotten(self, event: PatronForgotten) -> None:
+    @on(hooks.PatronForgotten)
+    def patron_forgotten(self, event: hooks.PatronForgotten) -> None:
         """End her subscriptions; the store has forgotten them."""
-        for library in self._libraries.values():
-            for queue in library.queues.values():
-                if event.patron in queue.presence.subscribers:
-                    queue.presence.dismiss(event.patron)
+        for queue in self._queues(*self._libraries.values()):
+            if event.patron in queue.presence.subscribers:
+                queue.presence.dismiss(event.patron)
 
-    @on(AccountRemoved)
-    def account_removed(self, event: AccountRemoved) -> None:
-        """Who gets the name next has subscribed to nothing; the store has forgotten the subscriptions."""
-        for library in self._libraries.values():
-            for queue in library.queues.values():
-                queue.presence.subscribers.discard(event.account)
+    @on(hooks.AccountRemoved)
+    def account_removed(self, event: hooks.AccountRemoved) -> None:
+        """End the subscriptions of an account that is no more; the store has forgotten them."""
+        for queue in self._queues(*self._libraries.values()):
+            queue.presence.subscribers.discard(event.account)
 
-    @on(QueuesChanged)
-    def queues_changed(self, event: QueuesChanged) -> Deferred[None]:
+    @on(hooks.QueuesChanged)
+    def queues_changed(self, event: hooks.QueuesChanged) -> Deferred[None]:
         """Take over the change."""
         return Deferred.fromCoroutine(self.refresh(event.domain))
 
@@ -134,14 +123,14 @@ class Reference(Feature):
 
     # -- libraries ------------------------------------------------------------------------
 
-    @on(HostsComing)
-    def hosts_coming(self, event: HostsComing) -> None:
+    @on(hooks.HostsComing)
+    def hosts_coming(self, event: hooks.HostsComing) -> None:
         """Read all their queues."""
         found = self.core.database.read_now(load_all)
         self._coming = {domain: found.get(domain, []) for domain in event.domains}
 
-    @on(HostAdded)
-    def host_added(self, event: HostAdded) -> None:
+    @on(hooks.HostAdded)
+    def host_added(self, event: hooks.HostAdded) -> None:
         """Open the library's queues."""
         if self._forgetting is None:
             self._forget_later()
@@ -150,16 +139,16 @@ class Reference(Feature):
             found = self.core.database.read_now(_load, event.host.domain)
         self._open(event.host, found)
 
-    @on(HostStopping)
-    def host_stopping(self, event: HostStopping) -> None:
+    @on(hooks.HostStopping)
+    def host_stopping(self, event: hooks.HostStopping) -> None:
         """Tell the subscribers of the library's queues, here and elsewhere, that they are unavailable."""
         library = self._libraries.get(event.host.domain)
         if library is not None:
             library.stop()
             library.say_goodbye()
 
-    @on(HostRemoved)
-    def host_removed(self, event: HostRemoved) -> None:
+    @on(hooks.HostRemoved)
+    def host_removed(self, event: hooks.HostRemoved) -> None:
         """Close them."""
         library = self._libraries.pop(event.host.domain, None)
         if library is not None:
@@ -181,7 +170,7 @@ class Reference(Feature):
         self._patrons.put(library)
 
     def _enter_offices(self, library: Library) -> None:
-        for queue in library.queues.values():
+        for queue in self._queues(library):
             for librarian in queue.librarians:
                 self._offices.setdefault(librarian, []).append(queue)
                 self._watch(librarian)
@@ -204,8 +193,8 @@ class Reference(Feature):
             else:
                 liveness.unwatch(session)
 
-    @on(SendersChanged)
-    def senders_changed(self, event: SendersChanged) -> None:
+    @on(hooks.SendersChanged)
+    def senders_changed(self, event: hooks.SendersChanged) -> None:
         """End the subscriptions of those who are blocked now; the store has forgotten them."""
         for library in self._libraries.values():
             gate = self.core.hosts.gate_of(library.host.domain)
@@ -218,8 +207,8 @@ class Reference(Feature):
 
     # -- people -----------------------------------------------------------------------------
 
-    @on(SessionAvailable)
-    def available(self, event: SessionAvailable) -> None:
+    @on(hooks.SessionAvailable)
+    def available(self, event: hooks.SessionAvailable) -> None:
         """A librarian gets what waited for her; the contact of a patron's question comes."""
         account = event.session.account
         if account in self._offices:
@@ -231,14 +220,13 @@ class Reference(Feature):
             if event.session.priority >= 0:
                 queue.outbox.came(account)
         if event.session.priority >= 0:
-            for library in self._patrons.libraries(account):
-                for queue in library.queues.values():
-                    queue.outbox.came(account)
+            for queue in self._queues(*self._patrons.libraries(account)):
+                queue.outbox.came(account)
         if event.initial:
             self._patron_changed(account)
 
-    @on(SessionAnswering)
-    def answering(self, event: SessionAnswering) -> None:
+    @on(hooks.SessionAnswering)
+    def answering(self, event: hooks.SessionAnswering) -> None:
         """A librarian whose client does not answer is not on duty."""
         account = event.session.account
         for queue in self._offices.get(account, ()):
@@ -246,8 +234,8 @@ class Reference(Feature):
             if event.session.answering and event.session.priority >= 0:
                 queue.outbox.came(account)
 
-    @on(SessionUnavailable)
-    def unavailable(self, event: SessionUnavailable) -> None:
+    @on(hooks.SessionUnavailable)
+    def unavailable(self, event: hooks.SessionUnavailable) -> None:
         """A librarian may be gone; the contact of a patron's question goes with the patron's last client."""
         account = event.session.account
         self.core.liveness.unwatch(event.session)
@@ -257,17 +245,15 @@ class Reference(Feature):
             self._patron_changed(account)
 
     def _patron_changed(self, account: JID) -> None:
-        for library in self._patrons.libraries(account):
-            for queue in library.queues.values():
-                queue.roster_entries.patron_changed(account)
+        for queue in self._queues(*self._patrons.libraries(account)):
+            queue.roster_entries.patron_changed(account)
 
-    @on(RemoteReachable)
-    def reachable(self, event: RemoteReachable) -> None:
+    @on(hooks.RemoteReachable)
+    def reachable(self, event: hooks.RemoteReachable) -> None:
         """Another server is back: who of it missed something gets it."""
-        for library in self._libraries.values():
-            for queue in library.queues.values():
-                queue.presence.subscribers.reachable(event.domain)
-                queue.outbox.reachable(event.domain)
+        for queue in self._queues(*self._libraries.values()):
+            queue.presence.subscribers.reachable(event.domain)
+            queue.outbox.reachable(event.domain)
 
     # -- forgetting -----------------------------------------------------------------------
 

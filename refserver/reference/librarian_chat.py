@@ -85,7 +85,6 @@ class LibrarianChat:
     # -- what librarians are told -------------------------------------------------------------
 
     def handle(self, event: events.QuestionEvent) -> None:
-        """React to an event."""
         question, texts, number = event.question, self._profile.staff_texts, event.question.number
         match event:
             case events.Said():

@@ -52,7 +52,6 @@ class Offers:
         self._stopped = False
 
     def handle(self, event: events.QuestionEvent) -> None:
-        """React to an event."""
         question = event.question
         if question.queue_id == self._profile.id:
             if isinstance(event, events.Released | events.Returned):  # it goes to others first

@@ -286,7 +286,6 @@ class Outbox:
         self._core.router.route(Tracked(stanza, settled))
 
     def _settled(self, recipient: Recipient, key: Key, number: int, error: StanzaError | None) -> None:
-        """See `Stanza.settle`."""
         said_at = recipient.flying.pop(key, None)
         if said_at is None:
             return

@@ -173,7 +173,6 @@ class PatronChat:
     # -- what patrons are told ---------------------------------------------------------
 
     def handle(self, event: events.QuestionEvent) -> None:
-        """React to an event."""
         question = event.question
         texts, nick = self._profile.texts_for(question), ""
         if question.owner is not None:
@@ -233,7 +232,6 @@ class PositionUpdates:
         self._told[question.number] = position, self._clock.seconds()
 
     def handle(self, event: events.QuestionEvent) -> None:
-        """React to an event."""
         if isinstance(event, events.Asked) and event.question.queue_id == self._profile.id:
             self.told(event.question, event.position)
         self.update()

@@ -164,7 +164,6 @@ class Absences:
     # -- what follows -----------------------------------------------------------------------
 
     def handle(self, event: events.QuestionEvent) -> None:
-        """React to an event."""
         question = event.question
         if isinstance(event, events.Said) and question.owner is not None and self.is_away(question.owner):
             self._tell(question)

@@ -169,7 +169,6 @@ class Queue:
     # -- Destination -------------------------------------------------------------------
 
     def deliver(self, stanza: Stanza) -> None:
-        """See `Destination`."""
         try:
             self._deliver(stanza)
         except StanzaError as error:

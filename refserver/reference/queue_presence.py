@@ -194,7 +194,6 @@ class QueuePresence:
         return Status("away", texts.busy(_coarse(wait)))
 
     def handle(self, event: QuestionEvent) -> None:
-        """React to an event."""
         self.update()
 
     def update(self) -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from twisted.internet.task import Clock
 
-from refserver.c2s import login_throttle
-from refserver.c2s.login_throttle import FORGOTTEN, FREE, LONGEST, LoginThrottle
+from refserver.c2s import service
+from refserver.c2s.service import FORGOTTEN, FREE, LONGEST, LoginThrottle
 from refserver.core import limits
 from refserver.core.limits import Quota
 from refserver.net.receiver import PeerAddress
@@ -110,7 +110,7 @@ def test_failures_are_forgotten_after_a_while_without_any(clock: Clock) -> None:
 
 
 def test_the_memory_of_failures_is_bounded(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(login_throttle, "MOST_KEYS", 10)
+    monkeypatch.setattr(service, "MOST_KEYS", 10)
     some = LoginThrottle(clock.seconds)
     for number in range(100):
         some.failed("address", number)
