@@ -9,7 +9,7 @@ people use. A claim is one compare-and-set: of all who try exactly one wins, the
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Concatenate, ParamSpec, TypeVar
+from typing import Any, TypeVar
 
 from attrs import evolve, frozen
 from sqlalchemy import Connection
@@ -37,7 +37,6 @@ from refserver.storage.conversations import Direction, Message
 from refserver.storage.questions import Question
 from refserver.storage.queues import Librarian
 
-P = ParamSpec("P")
 T = TypeVar("T")
 
 
@@ -284,12 +283,7 @@ def numbered(connection: Connection, library: str, number: int) -> Question:
 
 
 def by_number(
-    connection: Connection,
-    library: str,
-    number: int,
-    verb: Callable[Concatenate[Connection, int, P], T],
-    *args: P.args,
-    **kwargs: P.kwargs,
+    connection: Connection, library: str, number: int, verb: Callable[..., T], /, *args: Any, **kwargs: Any
 ) -> T:
     """Run a verb on the question of that number in a library. Raises `NoSuchQuestion` and what it raises."""
     return verb(connection, numbered(connection, library, number).id, *args, **kwargs)

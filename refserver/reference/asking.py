@@ -1,4 +1,4 @@
-"""The patron's verbs: ask, add, abandon. Each function is one database transaction.
+"""The patron's verbs: ask and add. Each function is one database transaction.
 
 `say` is what every patron's message comes to: a new question, or more to the open one; a
 repeated message (its sender's client lost the connection) changes nothing. Who may ask how
@@ -26,12 +26,10 @@ from refserver.reference.states import (
     FINISHED,
     OPEN,
     UNCLAIMED,
-    Outcome,
     State,
     TooManyQuestions,
     Verb,
     after,
-    sources,
 )
 from refserver.storage import conversations, questions, queues, secrets, statistics
 from refserver.storage.conversations import Direction, Message, Relay
@@ -155,28 +153,6 @@ def keep(
         relay=Relay.TO_DO,
         receipt=utterance.receipt,
     )
-
-
-def abandon(
-    connection: Connection, question_id: int, *, now: float, outcome: Outcome = Outcome.ABANDONED
-) -> Question:
-    """End a question nobody has claimed: the patron said bye, or stayed silent. Raises `WrongState`."""
-    question = questions.get(connection, question_id)
-    state = after(question.state, Verb.ABANDON)
-    changed = questions.compare_and_set(
-        connection,
-        question_id,
-        sources(Verb.ABANDON),
-        None,
-        state=state,
-        offered_to=None,
-        closed_at=now,
-        outcome=outcome,
-    )
-    assert changed is not None  # the state was read in this transaction
-    counted = conversations.counts(connection, question_id)
-    statistics.change(connection, question_id, outcome=outcome, patron_messages=counted[Direction.PATRON])
-    return changed
 
 
 def place_in_line(connection: Connection, question: Question) -> int:

@@ -1,4 +1,4 @@
-"""The verbs that end a question or open it again: close, refer, park, end, reopen, spam, unspam.
+"""The verbs that end a question or open it again: close, refer, park, abandon, end, reopen, spam, unspam.
 
 Each verb is one database transaction. At a close the statistics row is completed; it holds
 no name and no word. What is then forgotten, and when: privacy.py.
@@ -24,12 +24,9 @@ from refserver.reference.states import (
     Outcome,
     PatronBusy,
     PatronGone,
-    State,
     Verb,
-    WrongState,
     after,
     closing_verb,
-    sources,
 )
 from refserver.storage import access_rules, conversations, outbox, questions, queues, statistics
 from refserver.storage.access_rules import Rule
@@ -92,6 +89,15 @@ def park(connection: Connection, question_id: int, librarian: JID, now: float) -
     )
 
 
+def abandon(connection: Connection, question_id: int, *, now: float) -> Question:
+    """End a question nobody has claimed, since the patron said bye. Raises `WrongState`."""
+    over = {"offered_to": None, "closed_at": now, "outcome": Outcome.ABANDONED}
+    abandoned = change(connection, question_id, None, Verb.ABANDON, **over)
+    said = conversations.counts(connection, question_id)[Direction.PATRON]
+    statistics.change(connection, question_id, outcome=Outcome.ABANDONED, patron_messages=said)
+    return abandoned
+
+
 def end(connection: Connection, question_id: int, now: float) -> Question:
     """End an open question that nobody will go on with: its patron, queue or library is no more.
 
@@ -119,19 +125,8 @@ def reopen(connection: Connection, question_id: int, librarian: JID, now: float)
     other = questions.of_patron(connection, question.queue_id, question.patron, OPEN)
     if other is not None:
         raise PatronBusy(other.number)
-    reopened = questions.compare_and_set(
-        connection,
-        question_id,
-        sources(Verb.REOPEN),
-        question.owner,
-        state=State.CLAIMED,
-        owner=librarian,
-        claimed_at=now,
-        closed_at=None,
-        outcome="",
-    )
-    if reopened is None:  # somebody else was faster, on another node
-        raise WrongState(question.state, Verb.REOPEN)
+    hers = {"owner": librarian, "claimed_at": now, "closed_at": None, "outcome": ""}
+    reopened = change(connection, question_id, question.owner, Verb.REOPEN, **hers)
     count_wait(connection, question, now, duration=None)
     rule = _lift(connection, question) if question.outcome == Outcome.SPAM else None
     return Taken(reopened, None, conversations.of(connection, question_id), lifted=rule)

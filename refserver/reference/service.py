@@ -74,7 +74,7 @@ class ReferenceService:
 
     async def abandon(self, question: Question) -> None:
         """End a question that nobody has claimed, since the patron gave it up. Raises `WrongState`."""
-        abandoned = await self._core.database.write(asking.abandon, question.id, now=self._core.now())
+        abandoned = await self._core.database.write(closing.abandon, question.id, now=self._core.now())
         self._events.publish(events.Abandoned(abandoned))
 
     # -- whose it is --------------------------------------------------------------------
@@ -239,8 +239,10 @@ class ReferenceService:
     async def _by_number(
         self, verb: Callable[..., Any], number: int, librarian: JID, *args: object, **kwargs: object
     ) -> Any:
-        run: Callable[..., Any] = answering.by_number
-        return await self._core.database.write(run, self._domain, number, verb, librarian, *args, **kwargs)
+        by_number: Callable[..., Any] = answering.by_number
+        return await self._core.database.write(
+            by_number, self._domain, number, verb, librarian, *args, **kwargs
+        )
 
 
 def _offered(connection: Any, question_id: int, librarian: JID | None, now: float) -> Any:

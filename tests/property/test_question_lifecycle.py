@@ -142,7 +142,7 @@ class Lifecycle(RuleBasedStateMachine):
     @rule(data=st.data())
     def patron_gives_up(self, data: st.DataObject) -> None:
         number, expected = self.one(data)
-        refusal = self.attempt(asking.abandon, self.id_of(number), now=self.now)
+        refusal = self.attempt(closing.abandon, self.id_of(number), now=self.now)
         assert refusal is (None if expected.state in UNCLAIMED else WrongState)
         if refusal is None:
             expected.state, expected.outcome = State.ABANDONED, "abandoned"

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from refserver.jid import JID
-from refserver.reference.asking import Asker, Utterance, abandon, say
+from refserver.reference.asking import Asker, Utterance, say
+from refserver.reference.closing import abandon
 from refserver.storage import Database, queues
 from tests.unit.ctl_runner import Ctl
 

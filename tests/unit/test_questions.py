@@ -150,7 +150,7 @@ def test_the_hourly_limit_counts_questions_and_not_messages(desk: Desk) -> None:
     for _ in range(2):
         question = desk.say(hourly_limit=2).question
         desk.say("more", hourly_limit=2)
-        desk.do(asking.abandon, question.id, now=desk.now)
+        desk.do(closing.abandon, question.id, now=desk.now)
     with pytest.raises(TooManyQuestions):
         desk.say(hourly_limit=2)
     assert desk.say(by=SAM, hourly_limit=2).new
@@ -446,11 +446,11 @@ def test_no_reopening_while_the_patron_has_another_question(desk: Desk) -> None:
 
 def test_an_abandoned_question_can_be_reopened_but_a_claimed_one_not_abandoned(desk: Desk) -> None:
     question = desk.say().question
-    abandoned = desk.do(asking.abandon, question.id, now=desk.now)
+    abandoned = desk.do(closing.abandon, question.id, now=desk.now)
     assert (abandoned.state, abandoned.outcome) == (State.ABANDONED, "abandoned")
     desk.do(closing.reopen, question.id, MIA, now=desk.now)
     with pytest.raises(WrongState):
-        desk.do(asking.abandon, question.id, now=desk.now)
+        desk.do(closing.abandon, question.id, now=desk.now)
 
 
 # -- forgetting ------------------------------------------------------------------------

@@ -109,7 +109,7 @@ def test_a_patron_asks_at_two_queues_at_a_time(connection: Connection, queue: in
 
 def test_what_the_patron_has_withdrawn_is_not_claimed(connection: Connection, queue: int) -> None:
     question = ask(connection, queue).question
-    asking.abandon(connection, question.id, now=105.0)
+    closing.abandon(connection, question.id, now=105.0)
     with pytest.raises(WrongState):
         answering.claim(connection, question.id, MIA, 110.0)
     assert State.ABANDONED == questions.get(connection, question.id).state
