@@ -33,6 +33,9 @@ FREE: Final = 3  # failures that everybody may have: a mistyped password is no a
 LONGEST: Final = 10.0  # seconds
 FORGOTTEN: Final = 600.0  # seconds after the last failure
 MOST_KEYS: Final = 20_000
+LAST_SECONDS: Final = 1.0  # for clients to acknowledge what they have, when the server stops
+LAST_LOOKS: Final = 20
+MOST_KNOWN_CLIENTS: Final = 20_000
 
 
 class LoginThrottle:
@@ -59,11 +62,6 @@ class LoginThrottle:
         """Seconds that the next attempt has to wait, the longest of all keys'."""
         worst = max((self._failures.get(key, 0) for key in keys), default=0)
         return 0.0 if worst <= FREE else min(LONGEST, 0.25 * 2.0 ** (worst - FREE))
-
-
-LAST_SECONDS: Final = 1.0  # for clients to acknowledge what they have, when the server stops
-LAST_LOOKS: Final = 20
-MOST_KNOWN_CLIENTS: Final = 20_000
 
 
 class Contexts(Protocol):
@@ -122,10 +120,6 @@ class ClientPolicy:
     resume_seconds: int = 300
 
 
-def _known_clients() -> LRUCache[tuple[JID, str], None]:
-    return LRUCache(MOST_KNOWN_CLIENTS)
-
-
 @define(eq=False)
 class ClientService(SecureAcceptor[ClientConnection]):
     """The state that all connections of clients share. `accept_plain` and `accept_tls` take new ones.
@@ -145,10 +139,16 @@ class ClientService(SecureAcceptor[ClientConnection]):
     registrations: Quota = field(init=False)
     resumption: Resumption = field(init=False)
     commits: CommitBarrier = field(init=False)
-    known_clients: LRUCache[tuple[JID, str], None] = field(factory=_known_clients, init=False)
+    known_clients: LRUCache[tuple[JID, str], None] = field(init=False)
     _without_tls: StreamPolicy = field(init=False)
 
     def __attrs_post_init__(self) -> None:
+        self.throttle = LoginThrottle(self.core.clock.seconds)
+        self.known_clients = LRUCache(MOST_KNOWN_CLIENTS)
+        self.registrations = self._make_registrations()
+        self.resumption = Resumption(self.core, self.mux)
+        self.commits = CommitBarrier(self.core.database.written)
+        self._without_tls = evolve(self.policy.stream, offer_tls=False)
         self.verifiers.when_removed(self._end_log_ins)
 
     def _end_log_ins(self, account: JID) -> None:
@@ -157,25 +157,8 @@ class ClientService(SecureAcceptor[ClientConnection]):
             if connection.account == account and connection.session is None:
                 connection.close(StreamError(StreamCondition.NOT_AUTHORIZED, "the account was removed"))
 
-    @throttle.default
-    def _make_throttle(self) -> LoginThrottle:
-        return LoginThrottle(self.core.clock.seconds)
-
-    @registrations.default
     def _make_registrations(self) -> Quota:
         return Quota(self.policy.registrations_per_ip_hour, 3600, self.core.clock.seconds)
-
-    @resumption.default
-    def _make_resumption(self) -> Resumption:
-        return Resumption(self.core, self.mux)
-
-    @commits.default
-    def _make_commits(self) -> CommitBarrier:
-        return CommitBarrier(self.core.database.written)
-
-    @_without_tls.default
-    def _make_without_tls(self) -> StreamPolicy:
-        return evolve(self.policy.stream, offer_tls=False)
 
     @property
     def stream_policy(self) -> StreamPolicy:
@@ -186,7 +169,7 @@ class ClientService(SecureAcceptor[ClientConnection]):
         """Take other settings: they hold for new connections, limits on strangers at once."""
         changed = policy.registrations_per_ip_hour != self.policy.registrations_per_ip_hour
         self.policy = policy
-        self._without_tls = self._make_without_tls()
+        self._without_tls = evolve(policy.stream, offer_tls=False)
         if changed:
             self.registrations = self._make_registrations()
 

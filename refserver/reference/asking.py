@@ -37,6 +37,7 @@ from refserver.storage.questions import Question
 from refserver.storage.queues import Queue
 from refserver.storage.statistics import Statistics
 
+HOUR: Final = 3600.0
 _SYLLABLES: Final = [consonant + vowel for consonant in "bdhklmnrstvz" for vowel in "aeiou"]
 
 
@@ -60,9 +61,6 @@ def _name(key: bytes, patron: JID, attempt: int) -> str:
         number, syllable = divmod(number, len(_SYLLABLES))
         syllables.append(_SYLLABLES[syllable])
     return "{}{}-{}{}".format(*syllables)
-
-
-HOUR: Final = 3600.0
 
 
 @frozen

@@ -99,13 +99,14 @@ class DeskRoom:
     def occupant_present(self, room: Room, occupant: Occupant, session: JID) -> None:
         if occupant.account in self._profile.librarians:
             self._absences.remote_clients.watch(session, self._profile.jid)
-        self._look_at(occupant.account, session)
+        self.look_at(occupant.account, session)
 
     def occupant_left(self, room: Room, occupant: Occupant, session: JID) -> None:
         self._absences.remote_clients.unwatch(session)
-        self._look_at(occupant.account, None)
+        self.look_at(occupant.account)
 
-    def _look_at(self, account: JID, session: JID | None) -> None:
+    def look_at(self, account: JID, session: JID | None = None) -> None:
+        """Note if somebody is at the desk and on duty; `session` is who has just come or has changed."""
         is_librarian = account in self._profile.librarians
         occupants = self._room.occupants.of_account(account)
         here = is_librarian and bool(occupants)
@@ -126,10 +127,6 @@ class DeskRoom:
             self._on_duty.remove(account)
         if ready != was_ready:
             self._duty_changed()
-
-    def look_again(self, librarian: JID) -> None:
-        """One of her clients answers no more, or again."""
-        self._look_at(librarian, None)
 
     def _answers(self, client: JID) -> bool:
         """False if a client has left us without an answer for a minute."""

@@ -72,8 +72,7 @@ def give_up(
     """Owe these to `recipient` no more; the questions of which somebody is to be told, in `words`."""
     by_question: dict[tuple[int, bool], list[Due]] = {}
     for due in outbox.find(connection, keys):
-        to_staff = isinstance(due.said, Message) and due.said.direction is Direction.PATRON
-        by_question.setdefault((due.question.id, to_staff), []).append(due)
+        by_question.setdefault((due.question.id, is_to_staff(due)), []).append(due)
     given_up = []
     for (_, to_staff), dues in by_question.items():
         one = _to_librarian(connection, recipient, dues) if to_staff else _to_patron(connection, dues)

@@ -174,7 +174,7 @@ class PatronChat:
 
     def handle(self, event: events.QuestionEvent) -> None:
         question = event.question
-        texts, nick = self._profile.texts_for(question), ""
+        texts, nick = patron_texts(question.language), ""
         if question.owner is not None:
             nick = self._profile.nick_of(question.owner)
         match event:
@@ -259,7 +259,7 @@ class PositionUpdates:
             if position >= before or question.patron is None:
                 continue
             if now - at >= UPDATE_SECONDS:
-                text = self._profile.texts_for(question).place(position, self._waits.of(position))
+                text = patron_texts(question.language).place(position, self._waits.of(position))
                 self._relay.tell_patron(question.patron, text)
                 self.told(question, position)
             elif next_look is None or at + UPDATE_SECONDS < next_look:

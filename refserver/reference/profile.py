@@ -49,6 +49,31 @@ def load(connection: Connection, record: queues.Queue) -> Stored:
     )
 
 
+def load_all(connection: Connection) -> dict[str, list[Stored]]:
+    """Everything that running queues need to know, by their libraries' domains."""
+    librarians = queues.librarians_by_queue(connection)
+    subscribers = queues.subscribers_by_queue(connection)
+    left = outbox.left_in_queues(connection)
+    words = conversations.openings(connection, None, OPEN)
+    open_ones: dict[int, list[tuple[Question, str]]] = {}
+    for question in questions.in_states(connection, OPEN):
+        open_ones.setdefault(question.queue_id, []).append((question, words.get(question.id, "")))
+    found: dict[str, list[Stored]] = {}
+    for record in queues.all_queues(connection):
+        domain, localpart = record.jid.domainpart, record.jid.localpart
+        durations = statistics.recent_durations(connection, domain, localpart, DURATIONS_KEPT)
+        stored = Stored(
+            record,
+            tuple(librarians.get(record.id, ())),
+            tuple(open_ones.get(record.id, ())),
+            frozenset(subscribers.get(record.id, ())),
+            tuple(reversed(durations)),
+            record.id in left,
+        )
+        found.setdefault(domain, []).append(stored)
+    return found
+
+
 class QueueProfile:
     """One queue as its parts see it; `update` takes over what an operator has changed.
 
@@ -98,32 +123,3 @@ class QueueProfile:
         """The name by which the desk knows a librarian."""
         found = self.librarians.get(librarian)
         return librarian.localpart if found is None else found.nick
-
-    def texts_for(self, question: Question) -> PatronTexts:
-        """The sentences for a question's patron."""
-        return patron_texts(question.language)
-
-
-def load_all(connection: Connection) -> dict[str, list[Stored]]:
-    """Everything that running queues need to know, by their libraries' domains."""
-    librarians = queues.librarians_by_queue(connection)
-    subscribers = queues.subscribers_by_queue(connection)
-    left = outbox.left_in_queues(connection)
-    words = conversations.openings(connection, None, OPEN)
-    open_ones: dict[int, list[tuple[Question, str]]] = {}
-    for question in questions.in_states(connection, OPEN):
-        open_ones.setdefault(question.queue_id, []).append((question, words.get(question.id, "")))
-    found: dict[str, list[Stored]] = {}
-    for record in queues.all_queues(connection):
-        domain, localpart = record.jid.domainpart, record.jid.localpart
-        durations = statistics.recent_durations(connection, domain, localpart, DURATIONS_KEPT)
-        stored = Stored(
-            record,
-            tuple(librarians.get(record.id, ())),
-            tuple(open_ones.get(record.id, ())),
-            frozenset(subscribers.get(record.id, ())),
-            tuple(reversed(durations)),
-            record.id in left,
-        )
-        found.setdefault(domain, []).append(stored)
-    return found

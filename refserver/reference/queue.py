@@ -59,9 +59,7 @@ class Queue:
         self.relay = MessageRelay(core, profile, limits)
         self.outbox = Outbox(core, profile, opened, reach, self.relay, service)
         self.commands = StaffCommands(service, core.database, profile, self.on_duty, self._say_at_desk)
-        self.desk = DeskRoom(
-            core, profile, opened, rooms, self.on_duty, absences, self.commands, self._duty_changed
-        )
+        self.desk = DeskRoom(core, profile, opened, rooms, self.on_duty, absences, self.commands, self.update)
         self.librarian_chat = LibrarianChat(
             core, profile, opened, reach, self.relay, self.outbox, self.commands, absences.wrote
         )
@@ -160,9 +158,6 @@ class Queue:
         self.positions.update()
         self.presence.update()
 
-    def _duty_changed(self) -> None:
-        self.update()
-
     def _say_at_desk(self, text: str) -> None:
         self.desk.say(text)
 
@@ -238,4 +233,4 @@ class Queue:
     def librarian_changed(self, librarian: JID) -> None:
         """A client of a librarian has come, gone, left us without an answer, or answers again."""
         self._library.absences.look_at(librarian)
-        self.desk.look_again(librarian)
+        self.desk.look_at(librarian)

@@ -239,7 +239,7 @@ class QueuePresence:
         if stanza.type == "subscribe":
             self._store(partial(self._subscribed, who), queues.subscribe, who, self._core.now())
         elif stanza.type == "unsubscribe":
-            self._store(partial(self._unsubscribed, who), queues.unsubscribe, who)
+            self._store(partial(self.dismiss, who), queues.unsubscribe, who)
         elif stanza.type == "probe":
             self._probed(stanza.from_)
 
@@ -255,16 +255,12 @@ class QueuePresence:
         route(Stanza.presence(who, self._profile.jid, "subscribed"))
         route(self._presence(status).copy_to(who))
 
-    def _unsubscribed(self, who: JID) -> None:
-        """3.3.3."""
+    def dismiss(self, who: JID) -> None:
+        """End a subscription that is none any more in the store (3.3.3)."""
         self.subscribers.discard(who)
         route = self._core.router.route
         route(Stanza.presence(who, self._profile.address, "unavailable"))
         route(Stanza.presence(who, self._profile.jid, "unsubscribed"))
-
-    def dismiss(self, who: JID) -> None:
-        """A subscriber was blocked, and is none any more in the store."""
-        self._unsubscribed(who)
 
     def _probed(self, who: JID) -> None:
         """4.3.2."""
