@@ -206,7 +206,7 @@ class LibrarianChat:
         self._core.router.route(Tracked(stanza, settled))
 
     def _adopt(self, owner: JID, said: set[int]) -> None:
-        """What is on its way to the new owner is delivered when it has arrived, and not before."""
+        """Note as delivered what is on its way to the new owner when it has arrived, and not before."""
         for id, librarian in self._previews:
             if id in said:
                 self._previews[id, librarian] = librarian == owner

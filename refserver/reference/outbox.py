@@ -261,7 +261,7 @@ class Outbox:
                 self._warn(recipient, due.key)
 
     def send_again(self, due: Due, librarian: JID, error: StanzaError) -> None:
-        """What was sent to a librarian with an offer has come back, and she has taken the question."""
+        """Send again what came back from a librarian who was offered the question and has taken it."""
         if not self._stopped:
             self._failed(self._recipient(librarian, True), due.key, due.said_at, error.condition)
 

@@ -23,7 +23,7 @@ AWAY_SECONDS: Final = 60.0
 TELL_SECONDS: Final = 120.0
 """The desk is told after this time, or when the patron writes and she is away."""
 ELSEWHERE_SECONDS: Final = 600.0
-"""Who is elsewhere, at no desk, and has a client that knows no pings, is there so long after she wrote."""
+"""A librarian elsewhere, at no desk, whose client knows no pings, is there so long after she wrote."""
 
 
 @define(eq=False, slots=False)
