@@ -24,7 +24,7 @@ from refserver.reference.profile import QueueProfile
 from refserver.reference.relay import MessageRelay, is_encrypted, receipt_of, signals, utterance
 from refserver.reference.staff_commands import Line, StaffCommands
 from refserver.reference.states import OPEN, State
-from refserver.stanza import Stanza, Tracked
+from refserver.stanza import Stanza
 from refserver.storage.conversations import Direction, Message, Relay
 from refserver.storage.outbox import Due
 from refserver.storage.questions import Question
@@ -48,8 +48,6 @@ class LibrarianChat:
         """Of each open question (its number): up to which message (its sequence) who has seen it."""
         self._offered: dict[int, set[JID]] = {}
         """Of each question that waits: in whose chats an offer stands."""
-        self._previews: dict[tuple[int, JID], bool] = {}
-        """Words (their ids) on the way to a librarian who did not have the question; True: now she has it."""
 
     # -- what librarians write ------------------------------------------------------------
 
@@ -128,6 +126,7 @@ class LibrarianChat:
         if question.state not in OPEN:
             self._seen.pop(number, None)
             self._offered.pop(number, None)
+            self._outbox.forget_previews(number)
 
     def _failed(self, event: events.DeliveryFailed) -> str:
         question, texts = event.question, self._profile.staff_texts
@@ -178,48 +177,29 @@ class LibrarianChat:
     def _show(self, question: Question, librarian: JID, said: Iterable[Message]) -> None:
         """Give a librarian what she has not seen of a question; its owner's share is then delivered."""
         if librarian == question.owner:
-            self._adopt(librarian, {message.id for message in said})
+            self._outbox.change_owner(question)
         seen = self._seen.get(question.number, {}).get(librarian, 0)
         for message in said:
+            due = Due(question, message)
             words = message.direction is Direction.PATRON and message.relay is Relay.TO_DO
             if message.sequence <= seen:
-                if words and librarian == question.owner and (message.id, librarian) not in self._previews:
-                    self._outbox.note_arrived(message.id)
+                if words and librarian == question.owner and not self._outbox.adopt(due, librarian):
+                    self._outbox.send(due)
             elif not words:
                 self._relay.retell(question, message, librarian)
             elif librarian == question.owner:
-                self._outbox.send(Due(question, message))
+                self._outbox.send(due)
             else:
-                self._preview(Due(question, message), librarian)
+                lost = partial(self._unsee, question.number, librarian, message.sequence)
+                self._outbox.preview(due, librarian, lost)
         self._saw(question, librarian, said)
 
     def _saw(self, question: Question, librarian: JID, said: Iterable[Message]) -> None:
         seen = self._seen.setdefault(question.number, {})
         seen[librarian] = max((seen.get(librarian, 0), *(message.sequence for message in said)))
 
-    def _preview(self, due: Due, librarian: JID) -> None:
-        """Give the patron's words to a librarian who does not have the question."""
-        assert isinstance(due.said, Message)
-        stanza = self._relay.stanza(due, librarian)
-        self._previews[due.said.id, librarian] = False
-        settled = partial(self._previewed, due, librarian, due.said.sequence)
-        self._core.router.route(Tracked(stanza, settled))
-
-    def _adopt(self, owner: JID, said: set[int]) -> None:
-        """Note as delivered what is on its way to the new owner when it has arrived, and not before."""
-        for id, librarian in self._previews:
-            if id in said:
-                self._previews[id, librarian] = librarian == owner
-
-    def _previewed(self, due: Due, librarian: JID, sequence: int, error: StanzaError | None) -> None:
-        """If it has not arrived it comes again: now, if she has taken the question meanwhile, else then."""
-        assert isinstance(due.said, Message)
-        hers = self._previews.pop((due.said.id, librarian), False)
-        if hers and error is None:
-            self._outbox.note_arrived(due.said.id)
-        elif hers and error is not None:
-            self._outbox.send_again(due, librarian, error)
-        elif error is not None:
-            seen = self._seen.get(due.question.number, {})
-            if librarian in seen:
-                seen[librarian] = min(seen[librarian], sequence - 1)
+    def _unsee(self, number: int, librarian: JID, sequence: int) -> None:
+        """What was sent with an offer has not arrived: it comes again if she takes the question."""
+        seen = self._seen.get(number, {})
+        if librarian in seen:
+            seen[librarian] = min(seen[librarian], sequence - 1)

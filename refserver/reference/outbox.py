@@ -149,6 +149,15 @@ class Progress(Enum):
     RESUMING = "resuming"
 
 
+class Preview(Enum):
+    """How far words are that a librarian was sent with an offer, before she had the question."""
+
+    SENT = "sent"
+    ARRIVED = "arrived"
+    ADOPTED = "adopted"
+    """Under way, and she has taken the question meanwhile: they are delivered when they have arrived."""
+
+
 @define(eq=False)
 class Recipient:
     """One recipient, as a patron or (`to_staff`) as a librarian, and how far it is.
@@ -191,6 +200,7 @@ class Outbox:
         self._arrived: list[Key] = []
         self._noting: IDelayedCall | None = None
         self._stopped = False
+        self._previews: dict[int, dict[tuple[JID, Key], Preview]] = {}  # by the question's number
         self._early: list[Due] | None = None
         """Said before it is known what was owed already: it must not overtake that."""
 
@@ -260,10 +270,59 @@ class Outbox:
             if recipient.failed_at > float("-inf"):
                 self._warn(recipient, due.key)
 
-    def send_again(self, due: Due, librarian: JID, error: StanzaError) -> None:
-        """Send again what came back from a librarian who was offered the question and has taken it."""
-        if not self._stopped:
-            self._failed(self._recipient(librarian, True), due.key, due.said_at, error.condition)
+    # -- what was sent with an offer ---------------------------------------------------
+
+    def preview(self, due: Due, librarian: JID, lost: Callable[[], None]) -> None:
+        """Send the patron's words to a librarian who does not have the question.
+
+        `lost` is called if they come back and she does not have it then either.
+        """
+        self._previews.setdefault(due.question.number, {})[librarian, due.key] = Preview.SENT
+        settled = partial(self._previewed, due, librarian, lost)
+        self._core.router.route(Tracked(self._relay.stanza(due, librarian), settled))
+
+    def adopt(self, due: Due, owner: JID) -> bool:
+        """Do not send what the owner of a question was sent with the offer: True if she was."""
+        previews = self._previews.get(due.question.number, {})
+        preview = previews.get((owner, due.key))
+        if preview is Preview.ARRIVED:
+            del previews[owner, due.key]
+            self.note_arrived(due.key)
+        elif preview is not None:
+            previews[owner, due.key] = Preview.ADOPTED
+            self._recipient(owner, True).flying[due.key] = due.said_at
+        return preview is not None
+
+    def change_owner(self, question: Question) -> None:
+        """What is on the way to others than the owner of a question delivers nothing."""
+        previews = self._previews.get(question.number, {})
+        for (librarian, key), preview in previews.items():
+            if preview is Preview.ADOPTED and librarian != question.owner:
+                previews[librarian, key] = Preview.SENT
+                self._recipient(librarian, True).flying.pop(key, None)
+
+    def forget_previews(self, number: int) -> None:
+        """A question has ended: only what its owner has adopted still matters."""
+        previews = self._previews.pop(number, {})
+        adopted = {key: preview for key, preview in previews.items() if preview is Preview.ADOPTED}
+        if adopted:
+            self._previews[number] = adopted
+
+    def _previewed(
+        self, due: Due, librarian: JID, lost: Callable[[], None], error: StanzaError | None
+    ) -> None:
+        previews = self._previews.get(due.question.number, {})
+        preview = previews.pop((librarian, due.key), None)
+        if not previews:
+            self._previews.pop(due.question.number, None)
+        if preview is Preview.ADOPTED:
+            self._settled(self._recipient(librarian, True), due.key, error)
+        elif error is not None:
+            lost()
+        elif preview is not None:
+            self._previews.setdefault(due.question.number, {})[librarian, due.key] = Preview.ARRIVED
+
+    # -- what has arrived ----------------------------------------------------------
 
     def note_arrived(self, key: Key) -> None:
         """The recipient has had this already."""
@@ -488,7 +547,9 @@ class Outbox:
             await self._give_up(recipient.jid, overdue, recipient.reason)
         recipient.more = recipient.more or len(dues) == BATCH
         for due in dues:
-            if recipient.progress is Progress.RESUMING and due.said_at > oldest and not self._stopped:
+            if recipient.progress is not Progress.RESUMING or due.said_at <= oldest or self._stopped:
+                continue
+            if not (recipient.to_staff and self.adopt(due, recipient.jid)):
                 self._route(recipient, due, late=True)
 
     async def _not_kept(self, patron: JID, dues: list[Due]) -> list[Due]:
