@@ -303,10 +303,11 @@ class Outbox:
 
     def forget_previews(self, number: int) -> None:
         """A question has ended: only what its owner has adopted still matters."""
-        previews = self._previews.pop(number, {})
-        adopted = {key: preview for key, preview in previews.items() if preview is Preview.ADOPTED}
-        if adopted:
-            self._previews[number] = adopted
+        previews = self._previews.get(number, {})
+        for key in [key for key, preview in previews.items() if preview is not Preview.ADOPTED]:
+            del previews[key]
+        if not previews:
+            self._previews.pop(number, None)
 
     def _previewed(
         self, due: Due, librarian: JID, lost: Callable[[], None], error: StanzaError | None
@@ -316,7 +317,7 @@ class Outbox:
         if not previews:
             self._previews.pop(due.question.number, None)
         if preview is Preview.ADOPTED:
-            self._settled(self._recipient(librarian, True), due.key, error)
+            self._settled(self._recipient(librarian, True), due.key, due.question.number, error)
         elif error is not None:
             lost()
         elif preview is not None:
