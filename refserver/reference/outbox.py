@@ -28,6 +28,7 @@ from itertools import count
 from typing import Any, Final
 
 from attrs import define, field, frozen
+from cachetools import LRUCache
 from sqlalchemy import Connection
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall
@@ -125,6 +126,8 @@ MOST_AT_ONCE: Final = 100
 """The recipients of one domain that are tried at the same time; the others wait for a moment."""
 UNSETTLED_SECONDS: Final = 600.0
 """After this time a stanza of which nothing was heard is tried again."""
+LATELY: Final = 1_000
+"""How many of those delivered last are remembered, for events that come behind what the store told."""
 PAUSES: Final = (60.0, 300.0, 900.0, 1800.0, 3600.0)
 """After each attempt that fails; the last one again and again. About: see JITTER."""
 JITTER: Final = 0.2
@@ -201,6 +204,7 @@ class Outbox:
         self._noting: IDelayedCall | None = None
         self._stopped = False
         self._previews: dict[int, dict[tuple[JID, Key], Preview]] = {}  # by the question's number
+        self._delivered: LRUCache[tuple[JID, Key], bool] = LRUCache(LATELY)
         self._early: list[Due] | None = None
         """Said before it is known what was owed already: it must not overtake that."""
 
@@ -259,6 +263,8 @@ class Outbox:
         if self._early is not None:
             self._early.append(due)
             return
+        if (jid, due.key) in self._delivered:
+            return  # the store told of it before its event came
         recipient = self._recipient(jid, to_staff)
         if recipient.progress is Progress.OPEN and not self._may_try(recipient):
             self._set(recipient, Progress.WAITING)
@@ -287,6 +293,7 @@ class Outbox:
         preview = previews.get((owner, due.key))
         if preview is Preview.ARRIVED:
             del previews[owner, due.key]
+            self._delivered[owner, due.key] = True
             self.note_arrived(due.key)
         elif preview is not None:
             previews[owner, due.key] = Preview.ADOPTED
@@ -349,6 +356,7 @@ class Outbox:
         if said_at is None:
             return
         if error is None:
+            self._delivered[recipient.jid, key] = True
             if not recipient.to_staff or not self._is_of_another(number, recipient.jid):
                 self.note_arrived(key)
         elif self._stopped:
@@ -451,6 +459,7 @@ class Outbox:
         if due is None or (isinstance(due.said, Message) and due.said.relay is Relay.GIVEN_UP):
             return
         recipient = self._recipient(who, is_to_staff(due))
+        self._delivered.pop((who, due.key), None)
         recipient.flying.pop(due.key, None)  # that the server has taken it is of no interest any more
         if not again:
             await self._give_up(who, [due.key], condition)
@@ -550,7 +559,9 @@ class Outbox:
         for due in dues:
             if recipient.progress is not Progress.RESUMING or due.said_at <= oldest or self._stopped:
                 continue
-            if not (recipient.to_staff and self.adopt(due, recipient.jid)):
+            if (recipient.jid, due.key) in self._delivered:
+                self.note_arrived(due.key)
+            elif not (recipient.to_staff and self.adopt(due, recipient.jid)):
                 self._route(recipient, due, late=True)
 
     async def _not_kept(self, patron: JID, dues: list[Due]) -> list[Due]:

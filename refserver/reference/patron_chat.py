@@ -32,10 +32,11 @@ from refserver.reference.service import ReferenceService
 from refserver.reference.states import UNCLAIMED, Outcome, State, TooManyQuestions, WrongState
 from refserver.reference.texts import PatronTexts, patron_texts
 from refserver.stanza import Stanza
-from refserver.storage import conversations, questions
+from refserver.storage import conversations, offline, questions
 from refserver.storage.outbox import Due
 from refserver.storage.questions import Question
 from refserver.xml.element import child_text, element
+from refserver.xml.write import parse
 
 SILENT: Final = (Outcome.SPAM, Outcome.PRACTICE)
 """Outcomes of which the patron is not told."""
@@ -92,7 +93,9 @@ class PatronChat:
 
     async def _received(self, stanza: Stanza, patron: JID, id: str) -> None:
         """A receipt is passed on once it is durable: what has one is never sent again."""
-        question: Question | None = await self._core.database.write(_confirmed, self._profile.id, patron, id)
+        question: Question | None = await self._core.database.write(
+            _confirmed, self._profile.id, self._profile.address, patron, id
+        )
         question = question or self._open.latest_of(self._profile.id, patron)
         if question is not None and question.owner is not None:
             children = [*signals(stanza), element(ns.RECEIPTS, "received", {"id": id})]
@@ -202,8 +205,20 @@ class PatronChat:
         return texts.acknowledged(event.position, wait, url)
 
 
-def _confirmed(connection: Connection, queue_id: int, patron: JID, id: str) -> Question | None:
-    """Note that a patron has received the answer of that id; the question in which it was said."""
+def _confirmed(connection: Connection, queue_id: int, queue: JID, patron: JID, id: str) -> Question | None:
+    """Note that a patron has received the answer of that id; the question in which it was said.
+
+    A copy of the answer in the offline store is not to come after its receipt.
+    """
+    copies = [
+        one.id
+        for one in offline.fetch(connection, patron)
+        if id.encode() in one.stanza
+        and (stanza := parse(one.stanza)).get("id") == id
+        and stanza.get("from") == queue.text
+    ]
+    if copies:
+        offline.delete(connection, patron, copies)
     question_id = conversations.confirm(connection, queue_id, patron, id)
     return None if question_id is None else questions.get(connection, question_id)
 
