@@ -201,7 +201,7 @@ def _component_policy(settings: Settings) -> ComponentPolicy:
 
 
 def _server_policy(settings: Settings) -> FederationPolicy:
-    """Where there is no limit of bytes there is none of stanzas either: who sets it to 0 wants no limits."""
+    """A limit of 0 bytes means no limit of stanzas either: an operator who sets it to 0 wants no limits."""
     limits = settings.limits
     stream = ServerPolicy(
         limits_before=BEFORE_AUTHENTICATION,

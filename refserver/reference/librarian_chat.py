@@ -199,7 +199,7 @@ class LibrarianChat:
         seen[librarian] = max((seen.get(librarian, 0), *(message.sequence for message in said)))
 
     def _unsee(self, number: int, librarian: JID, sequence: int) -> None:
-        """What was sent with an offer has not arrived: it comes again if she takes the question."""
+        """Forget that she has seen words that did not arrive: they come again if she takes the question."""
         seen = self._seen.get(number, {})
         if librarian in seen:
             seen[librarian] = min(seen[librarian], sequence - 1)

@@ -127,7 +127,7 @@ MOST_AT_ONCE: Final = 100
 UNSETTLED_SECONDS: Final = 600.0
 """After this time a stanza of which nothing was heard is tried again."""
 LATELY: Final = 1_000
-"""How many of those delivered last are remembered, for events that come behind what the store told."""
+"""The number of the latest deliveries that are remembered, for events that come later than a read."""
 PAUSES: Final = (60.0, 300.0, 900.0, 1800.0, 3600.0)
 """After each attempt that fails; the last one again and again. About: see JITTER."""
 JITTER: Final = 0.2
@@ -153,7 +153,7 @@ class Progress(Enum):
 
 
 class Preview(Enum):
-    """How far words are that a librarian was sent with an offer, before she had the question."""
+    """The progress of words that a librarian was sent with an offer, before she had the question."""
 
     SENT = "sent"
     ARRIVED = "arrived"
@@ -301,7 +301,7 @@ class Outbox:
         return preview is not None
 
     def change_owner(self, question: Question) -> None:
-        """What is on the way to others than the owner of a question delivers nothing."""
+        """Do not count as delivered what former owners of a question acknowledge from now on."""
         previews = self._previews.get(question.number, {})
         for (librarian, key), preview in previews.items():
             if preview is Preview.ADOPTED and librarian != question.owner:
